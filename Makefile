@@ -1,0 +1,75 @@
+# Every task of the repository. `make help` lists them; the first use prepares .venv by itself.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := UV_SYSTEM_CERTS=true $(BIN)/uv --quiet
+PROJECTS := pyproject.toml $(wildcard connectors/*/pyproject.toml)
+MEMBERS := $(patsubst %/pyproject.toml,%,$(wildcard connectors/*/pyproject.toml))
+WORKERS ?= logical
+ASSETS := hub/web/static/vendor/manifest.json
+
+.DEFAULT_GOAL := help
+.PHONY: help setup assets demo test lint format bench chaos screenshots lock clean
+
+help: ## list the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed $(ASSETS) ## prepare .venv and the front-end files (needs only Python 3.11+ with venv)
+	@:
+
+$(VENV)/.uv: tools/bootstrap.txt
+	@echo "setup: creating $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tallyhub needs Python 3.11 or later, this is " + sys.version.split()[0] + ". Name another: make setup PYTHON=python3.12")'
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tools/bootstrap.txt
+	@touch $@
+
+$(VENV)/.locked: $(VENV)/.uv requirements.lock
+	@echo "setup: installing what requirements.lock names"
+	@$(UV) pip install --python $(BIN)/python --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.locked $(PROJECTS)
+	@echo "setup: installing the workspace: tallyhub $(notdir $(MEMBERS))"
+	@$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --offline -e . $(addprefix -e ./,$(MEMBERS))
+	@touch $@
+
+$(ASSETS): $(VENV)/.locked package-lock.json tools/assets.py tools/icons.txt
+	@echo "setup: fetching the front-end files"
+	@$(BIN)/python tools/assets.py
+	@touch $@
+
+assets: $(VENV)/.locked ## fetch the front-end files again
+	@$(BIN)/python tools/assets.py
+	@touch $(ASSETS)
+
+demo: setup ## sell on two simulated shops and watch the stock follow
+	@$(BIN)/hub demo $(ARGS)
+
+test: setup ## run the tests
+	@$(BIN)/pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal $(ARGS)
+
+lint: setup ## check style, types, layers and what must never be committed
+	@$(BIN)/python tools/lint.py
+
+format: setup ## put the code into the house style
+	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff format .
+
+bench: setup ## measure; writes bench/results.json
+	@$(BIN)/python -m bench $(ARGS)
+
+chaos: setup ## the long tests that kill processes
+	@$(BIN)/pytest -n 0 -m chaos $(ARGS)
+
+screenshots: setup ## draw the pictures of the README from demo data
+	@if test -e tools/screenshots.py; then $(BIN)/python -m tools.screenshots $(ARGS); else echo "tools/screenshots.py is not there yet"; fi
+
+lock: $(VENV)/.uv ## resolve requirements.lock and package-lock.json again (UPGRADE=1 takes newer versions)
+	@$(BIN)/python tools/lock.py $(if $(UPGRADE),--upgrade)
+
+clean: ## remove everything `make` has made, the environment too
+	rm -rf $(VENV) node_modules build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf hub/web/static/vendor tests/vendor
+	find hub connectors tests tools bench -type d -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,299 @@
+"""The values every room of the hub speaks about: money, orders, listings, stock. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from enum import StrEnum
+from types import MappingProxyType
+
+# ISO 4217 currencies whose minor unit is not a hundredth. Everything else has two digits.
+_MINOR_DIGITS: Mapping[str, int] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            [
+                "BIF",
+                "CLP",
+                "DJF",
+                "GNF",
+                "ISK",
+                "JPY",
+                "KMF",
+                "KRW",
+                "PYG",
+                "RWF",
+                "UGX",
+                "UYI",
+                "VND",
+                "VUV",
+                "XAF",
+                "XOF",
+                "XPF",
+            ],
+            0,
+        ),
+        **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
+        **dict.fromkeys(["CLF", "UYW"], 4),
+    }
+)
+
+
+def minor_digits(currency: str) -> int:
+    """Digits after the decimal point of a currency's smallest unit (ISO 4217): 2 for EUR, 0 for JPY."""
+    return _MINOR_DIGITS.get(currency, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in one currency.
+
+    ``amount`` is an exact, finite Decimal in major units; ``currency`` an upper-case ISO 4217 code.
+    Adding two currencies raises ValueError: a total over currencies has no meaning without a rate.
+    """
+
+    amount: Decimal
+    currency: str
+
+    def __post_init__(self) -> None:
+        if not self.amount.is_finite():
+            raise ValueError(f"{self.amount!r} is not a finite decimal amount.")
+        if len(self.currency) != 3 or not (self.currency.isascii() and self.currency.isalpha()):
+            raise ValueError(f"{self.currency!r} is not an ISO 4217 currency code, such as EUR.")
+        object.__setattr__(self, "currency", self.currency.upper())
+
+    @classmethod
+    def of(cls, amount: str | int | Decimal, currency: str) -> Money:
+        """Money from text such as "12.50". Raises ValueError for anything that is not a plain decimal number."""
+        if isinstance(amount, str) and ("_" in amount or not amount.isascii()):
+            raise ValueError(f"{amount!r} is not a plain decimal number.")
+        try:
+            return cls(Decimal(amount), currency)
+        except InvalidOperation as error:
+            raise ValueError(f"{amount!r} is not a decimal number.") from error
+
+    @classmethod
+    def zero(cls, currency: str) -> Money:
+        """Nothing, in ``currency``."""
+        return cls(Decimal(0), currency)
+
+    @classmethod
+    def from_minor(cls, minor: int, currency: str) -> Money:
+        """Money from a whole number of minor units (cents)."""
+        return cls(Decimal(minor).scaleb(-minor_digits(currency.upper())), currency)
+
+    @property
+    def minor(self) -> int:
+        """The amount in whole minor units (cents), halves rounded away from zero."""
+        digits = minor_digits(self.currency)
+        return int(self.amount.scaleb(digits).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+
+    def __add__(self, other: Money) -> Money:
+        self._same_currency(other)
+        return Money(self.amount + other.amount, self.currency)
+
+    def __sub__(self, other: Money) -> Money:
+        self._same_currency(other)
+        return Money(self.amount - other.amount, self.currency)
+
+    def __neg__(self) -> Money:
+        return Money(-self.amount, self.currency)
+
+    def __mul__(self, times: int | Decimal) -> Money:
+        return Money(self.amount * times, self.currency)
+
+    def __str__(self) -> str:
+        digits = minor_digits(self.currency)
+        return f"{self.amount.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP)} {self.currency}"
+
+    def _same_currency(self, other: Money) -> None:
+        if self.currency != other.currency:
+            raise ValueError(f"{self.currency} and {other.currency} cannot be added without an exchange rate.")
+
+
+def utc(moment: datetime) -> datetime:
+    """The same moment in UTC. Raises ValueError for a naive datetime: a time without a zone is a guess."""
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment.isoformat()} has no time zone.")
+    return moment.astimezone(UTC)
+
+
+class OrderStatus(StrEnum):
+    """Where an order stands, in the hub's own words; the channel's word is kept in ``Order.channel_status``."""
+
+    PENDING = "pending"  # placed, not yet paid or approved: the channel does not ask us to ship it
+    OPEN = "open"  # to be shipped
+    FULFILLED = "fulfilled"  # everything that will be shipped has been
+    CANCELLED = "cancelled"
+    REFUNDED = "refunded"
+    REMOVED = "removed"  # deleted or trashed at the channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A postal address as the channel gave it; every part may be empty. ``country`` is ISO 3166 alpha-2 if known."""
+
+    name: str = ""
+    company: str = ""
+    line1: str = ""
+    line2: str = ""
+    city: str = ""
+    region: str = ""
+    postcode: str = ""
+    country: str = ""
+    phone: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderLine:
+    """One line of an order.
+
+    ``listing_external_id`` names the channel's product variant, None for a custom line without one.
+    ``quantity`` is what was ordered, ``fulfilled`` what has been shipped and ``removed`` what was cancelled or
+    refunded before shipment, all in whole units as the channel counts them. ``total`` is the line's share of the
+    order total after discounts and without tax, unless ``Order.taxes_included``.
+    """
+
+    external_id: str
+    listing_external_id: str | None
+    sku: str
+    title: str
+    quantity: int
+    unit_price: Money
+    total: Money
+    tax: Money
+    fulfilled: int = 0
+    removed: int = 0
+    requires_shipping: bool = True
+
+    def __post_init__(self) -> None:
+        if self.quantity < 0 or self.fulfilled < 0 or self.removed < 0:
+            raise ValueError(f"Line {self.external_id}: quantities cannot be negative.")
+
+    @property
+    def open_quantity(self) -> int:
+        """Units still to be shipped."""
+        return max(0, self.quantity - self.fulfilled - self.removed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refund:
+    """Money given back; ``amount`` is positive."""
+
+    external_id: str
+    amount: Money
+    reason: str = ""
+    refunded_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """An order as one channel tells it, at one ``version``.
+
+    ``version`` is the channel's last-modified time (aware, UTC). ``whole`` is False when the record the order was
+    read from leaves something out (a webhook without its refund lines, say): the hub then applies what it got and
+    fetches the record itself. ``holds_stock`` is True while the channel itself holds stock for the order's open
+    lines (Shopify: open and unfulfilled; WooCommerce: on-hold and processing). ``total`` is what the customer
+    pays; ``shipping``, ``tax``, ``discount`` and ``fees`` are its parts (``discount`` counts what is *not* already
+    taken off the lines). All Money is in ``currency``.
+    """
+
+    external_id: str
+    number: str
+    status: OrderStatus
+    channel_status: str
+    version: datetime
+    placed_at: datetime
+    currency: str
+    holds_stock: bool
+    lines: tuple[OrderLine, ...]
+    total: Money
+    shipping: Money
+    tax: Money
+    discount: Money
+    fees: Money
+    whole: bool = True
+    taxes_included: bool = False
+    test: bool = False
+    customer_name: str = ""
+    email: str = ""
+    note: str = ""
+    shipping_address: Address = Address()
+    billing_address: Address = Address()
+    refunds: tuple[Refund, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "version", utc(self.version))
+        object.__setattr__(self, "placed_at", utc(self.placed_at))
+        ids = [line.external_id for line in self.lines]
+        if len(ids) != len(set(ids)):
+            raise ValueError(f"Order {self.external_id}: two lines have the same id.")
+
+    @property
+    def rounding(self) -> Money:
+        """What the total says beyond the sum of its parts: the channel's own rounding, kept and shown."""
+        parts = Money.zero(self.currency)
+        for line in self.lines:
+            parts = parts + line.total
+        parts = parts + self.shipping + self.fees - self.discount
+        return self.total - (parts if self.taxes_included else parts + self.tax)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListingLevel:
+    """What a channel says is available of one listing at one of its locations; None: it does not say."""
+
+    location_external_id: str
+    available: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """One product variant on one connection.
+
+    ``handles`` carries further ids the connector needs to write stock (Shopify's inventory item, WooCommerce's
+    parent product). ``tracked`` is False where the channel keeps no stock for it: it is then never published.
+    """
+
+    external_id: str
+    sku: str
+    title: str
+    tracked: bool = True
+    active: bool = True
+    barcode: str = ""
+    price: Money | None = None
+    handles: Mapping[str, str] = field(default_factory=dict)
+    levels: tuple[ListingLevel, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelLocation:
+    """A place with stock, as the channel names it. Channels with one stock figure have the single location ""."""
+
+    external_id: str
+    name: str
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Whose account a connection reaches, as found by ``Connector.check``: ``external_id`` is unique per vendor."""
+
+    external_id: str
+    name: str
+    currency: str = ""
+    locations: tuple[ChannelLocation, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StockLevel:
+    """The balance of one SKU at one location, in units. 0 <= allocated <= on_hand, always."""
+
+    on_hand: int
+    allocated: int
+
+    @property
+    def available(self) -> int:
+        return self.on_hand - self.allocated

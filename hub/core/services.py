@@ -1,0 +1,347 @@
+"""What happens to the hub's orders when records of them come in: a pure plan over what is known, written in one go."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from uuid import UUID
+
+from hub.core.model import Order, OrderLine, OrderStatus
+from hub.core.stock import StockBook
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One order as read from one inbox record, or (``order`` None) the news that it was deleted.
+
+    ``asked_at`` is set when the record was fetched: the vendor's answer is at least that new. ``gone`` says that the
+    vendor, asked for this very order, does not have it.
+    """
+
+    external_id: str
+    order: Order | None
+    received_at: datetime
+    asked_at: datetime | None = None
+    gone: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class LineRecord:
+    """An order line as the hub keeps it."""
+
+    id: UUID
+    external_id: str
+    position: int = 0
+    listing_external_id: str | None = None
+    sku_id: UUID | None = None
+    quantity: int = 0
+    fulfilled: int = 0
+    removed: int = 0
+    fulfilled_before: int = 0
+    shipped: int = 0
+    present: bool = True
+    value: OrderLine | None = None  # set when this plan wrote it
+    is_new: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class OrderRecord:
+    """An order as the hub keeps it."""
+
+    id: UUID
+    external_id: str
+    number: str
+    status: OrderStatus
+    version: datetime | None
+    content: str
+    received_at: datetime
+    placed_at: datetime | None
+    whole: bool = True
+    holds_stock: bool = False
+    removal_heard_at: datetime | None = None
+    revision: int = 0
+    lines: dict[str, LineRecord] = field(default_factory=dict)
+    value: Order | None = None  # set when this plan wrote it
+    is_new: bool = False
+    changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line for the activity log."""
+
+    kind: str
+    order_id: UUID
+    summary: str
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownListing:
+    """An order line waits because its listing is not matched to a SKU."""
+
+    listing_external_id: str
+    order_id: UUID
+    order_number: str
+    title: str
+    sku: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """More was shipped than the hub had on its shelf: the count is wrong."""
+
+    order_id: UUID
+    order_number: str
+    sku_id: UUID
+    units: int
+
+
+@dataclass(slots=True)
+class Plan:
+    """Everything one batch of received orders changes; stock changes are in the StockBook it was planned with."""
+
+    orders: dict[str, OrderRecord]
+    notes: list[Note] = field(default_factory=list)
+    refetch: set[str] = field(default_factory=set)
+    unknown_listings: dict[str, UnknownListing] = field(default_factory=dict)
+    shortfalls: list[Shortfall] = field(default_factory=list)
+    missing: dict[str, OrderRecord] = field(default_factory=dict)  # the vendor says it has no such order
+    outcomes: list[str] = field(default_factory=list)  # per Received: applied, same, stale
+
+    @property
+    def changed(self) -> list[OrderRecord]:
+        return [record for record in self.orders.values() if record.changed]
+
+
+def content_of(order: Order) -> str:
+    """A hash of what an order says. A webhook's body and a fetched record differ in their bytes, not in this."""
+    said = asdict(replace(order, whole=True))
+    return hashlib.sha256(repr(sorted(said.items())).encode()).hexdigest()
+
+
+def import_orders(
+    received: Sequence[Received],
+    known: Mapping[str, OrderRecord],
+    bound: Mapping[str, UUID | None],
+    counted_since: Mapping[UUID, datetime],
+    book: StockBook,
+    new_id: Callable[[], UUID],
+) -> Plan:
+    """Plan what a batch of records of one connection, in order of receipt, does to its orders and to stock.
+
+    ``known`` are the hub's orders by external id, ``bound`` the SKU of each listing (None: not matched),
+    ``counted_since`` when the opening stock of each SKU was adopted, ``book`` the locked stock of all SKUs that the
+    known lines and the bindings name. ``known`` records are changed in place.
+    """
+    plan = Plan(dict(known))
+    for each in received:
+        plan.outcomes.append(_import_one(each, plan, bound, counted_since, book, new_id))
+    return plan
+
+
+def _import_one(
+    received: Received,
+    plan: Plan,
+    bound: Mapping[str, UUID | None],
+    counted_since: Mapping[UUID, datetime],
+    book: StockBook,
+    new_id: Callable[[], UUID],
+) -> str:
+    record = plan.orders.get(received.external_id)
+    if received.order is None:
+        return _remove(received, record, plan, book, new_id)
+    order = received.order
+    content = content_of(order)
+    verdict = _compare(order, content, record, received)
+    if (
+        record is not None
+        and record.removal_heard_at is not None
+        and received.asked_at is not None
+        and received.asked_at >= record.removal_heard_at
+        and verdict != "stale"
+    ):
+        # The vendor has the order after all, or again.
+        record.removal_heard_at, record.changed = None, True
+    if not order.whole or (record and record.removal_heard_at) or verdict in ("tie", "partial"):
+        plan.refetch.add(order.external_id)
+    if verdict == "same" and record is not None and order.whole and not record.whole:
+        record.whole = record.changed = True
+    if verdict in ("stale", "same", "partial"):
+        return "stale" if verdict == "stale" else "same"
+
+    is_new = record is None
+    if record is None:
+        record = OrderRecord(
+            id=new_id(),
+            external_id=order.external_id,
+            number=order.number,
+            status=order.status,
+            version=None,
+            content="",
+            received_at=received.received_at,
+            placed_at=order.placed_at,
+            is_new=True,
+        )
+        plan.orders[order.external_id] = record
+    before = record.status
+    record.revision += 1
+    record.number = order.number
+    record.status = order.status
+    record.version = order.version
+    record.content = content
+    record.received_at = received.received_at
+    record.placed_at = order.placed_at
+    record.whole = order.whole
+    record.holds_stock = order.holds_stock
+    record.value = order
+    record.changed = True
+    summary = _apply_lines(order, record, plan, bound, counted_since, book, new_id)
+    if is_new:
+        plan.notes.append(
+            Note(
+                "order_imported", record.id, f"Order {order.number} imported: {order.total}, {order.status}. {summary}"
+            )
+        )
+    else:
+        what = f"{before} → {order.status}" if before != order.status else f"still {order.status}"
+        plan.notes.append(
+            Note("order_updated", record.id, f"Order {order.number} updated: {order.total}, {what}. {summary}")
+        )
+    return "applied"
+
+
+def _compare(order: Order, content: str, record: OrderRecord | None, received: Received) -> str:
+    """newer; older (stale); the same; or a tie: one version with another content, where the last received stands."""
+    if record is None or record.version is None or order.version > record.version:
+        return "newer"
+    if order.version < record.version:
+        return "stale"
+    if content == record.content:
+        return "same"
+    if received.asked_at and received.asked_at >= record.received_at:
+        return "newer"  # the vendor was asked after the other body came in: this is how it ended
+    if record.whole and not order.whole:
+        return "partial"  # never put half a record over a whole one of the same version
+    return "tie"
+
+
+def _remove(
+    received: Received, record: OrderRecord | None, plan: Plan, book: StockBook, new_id: Callable[[], UUID]
+) -> str:
+    if record is None:
+        if received.gone:
+            return "same"  # asked for an order that neither side has
+        record = OrderRecord(
+            id=new_id(),
+            external_id=received.external_id,
+            number=received.external_id,
+            status=OrderStatus.REMOVED,
+            version=None,
+            content="",
+            received_at=received.received_at,
+            placed_at=None,
+            removal_heard_at=received.received_at,
+            is_new=True,
+        )
+        plan.orders[received.external_id] = record
+    elif received.gone and record.removal_heard_at is None:
+        # A vendor that cannot find an order it never said it deleted may be wrong: an order is not dropped on that.
+        plan.missing[received.external_id] = record
+        return "same"
+    if not received.gone:
+        record.removal_heard_at = received.received_at
+        plan.refetch.add(received.external_id)
+    record.changed = True
+    if record.status is OrderStatus.REMOVED and not record.is_new:
+        return "same"
+    record.status = OrderStatus.REMOVED
+    record.holds_stock = False
+    record.content = ""
+    record.revision += 1
+    record.received_at = received.received_at
+    reference = f"{record.id}/{record.revision}"
+    for line in record.lines.values():
+        if line.id in book.claims:
+            book.demand(book.claims[line.id], 0, reference)
+    plan.notes.append(Note("order_removed", record.id, f"Order {record.number} was deleted at the channel."))
+    return "applied"
+
+
+def _apply_lines(
+    order: Order,
+    record: OrderRecord,
+    plan: Plan,
+    bound: Mapping[str, UUID | None],
+    counted_since: Mapping[UUID, datetime],
+    book: StockBook,
+    new_id: Callable[[], UUID],
+) -> str:
+    for absent in record.lines.keys() - {line.external_id for line in order.lines}:
+        line = record.lines[absent]
+        line.present = False
+        if line.id in book.claims:
+            book.demand(book.claims[line.id], 0, f"{record.id}/{record.revision}")
+    for position, value in enumerate(order.lines):
+        line = record.lines.get(value.external_id) or LineRecord(
+            id=new_id(), external_id=value.external_id, is_new=True
+        )
+        record.lines[value.external_id] = line
+        line.position = position
+        line.present = True
+        line.value = value
+        line.listing_external_id = value.listing_external_id
+        line.quantity, line.fulfilled, line.removed = value.quantity, value.fulfilled, value.removed
+        if line.sku_id is None and value.listing_external_id is not None:
+            line.sku_id = bound.get(value.listing_external_id)
+            if line.sku_id is None and order.status in (OrderStatus.PENDING, OrderStatus.OPEN):
+                plan.unknown_listings.setdefault(
+                    value.listing_external_id,
+                    UnknownListing(value.listing_external_id, record.id, order.number, value.title, value.sku),
+                )
+        settle_line(line, record, plan, counted_since, book)
+    return _stock_summary(record, book)
+
+
+def settle_line(
+    line: LineRecord,
+    record: OrderRecord,
+    plan: Plan,
+    counted_since: Mapping[UUID, datetime],
+    book: StockBook,
+) -> None:
+    """Bring stock in line with one order line: ship what left, then hold what is still to be shipped.
+
+    Finished business from before the SKU was counted never touches stock; whatever happens afterwards does, in
+    whichever order its records arrive.
+    """
+    if line.sku_id is None or not book.counts(line.sku_id):
+        line.fulfilled_before = line.fulfilled
+        return
+    placed_at = record.placed_at or record.received_at
+    if line.is_new and line.shipped == 0 and placed_at < counted_since[line.sku_id]:
+        line.fulfilled_before = line.fulfilled
+    reference = f"{record.id}/{record.revision}"
+    claim = book.claim(line.id, record.id, line.sku_id, placed_at)
+    to_ship = max(0, line.fulfilled - line.fulfilled_before) - line.shipped
+    if to_ship > 0:
+        shipped = book.ship(claim, to_ship, reference)
+        line.shipped += to_ship
+        if shipped < to_ship:
+            plan.shortfalls.append(Shortfall(record.id, record.number, line.sku_id, to_ship - shipped))
+    elif to_ship < 0 and record.status is OrderStatus.OPEN:
+        # Only an open order can take a fulfilment back; a cancelled or refunded one has not returned its goods.
+        book.unship(claim, -to_ship, reference)
+        line.shipped += to_ship
+    wanted = max(0, line.quantity - line.fulfilled - line.removed) if record.holds_stock and line.present else 0
+    book.demand(claim, wanted, reference)
+
+
+def _stock_summary(record: OrderRecord, book: StockBook) -> str:
+    claims = [book.claims[line.id] for line in record.lines.values() if line.id in book.claims]
+    held, waiting = sum(claim.held for claim in claims), sum(claim.waiting for claim in claims)
+    if waiting:
+        return f"{held} allocated, {waiting} on backorder."
+    return f"{held} allocated." if held else ""

@@ -1,0 +1,111 @@
+"""The rate budget of a connection in Redis, where all workers share it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import redis
+from redis.commands.core import Script
+
+from hub.connector import RateBudget
+from hub.http import LocalLimiter, too_fast
+
+__all__ = ["RedisLimiter"]
+
+FORGET_AFTER = 3_600.0  # seconds without a request, after which a bucket starts anew
+REDIS_PAUSE = 5.0  # seconds before Redis is asked again after it failed
+
+# The hash of a bucket: available units, at (Redis's clock), rate and burst. One step, by one clock, so that workers can
+# neither spend a unit twice nor disagree about the time. Answers "" when the units were taken without waiting for them,
+# "+s" when they were taken and are there in s seconds, "-s" when nothing was taken because s is too long.
+_ACQUIRE = """
+local cost, patience, forget = tonumber(ARGV[1]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local kept = redis.call('HMGET', KEYS[1], 'available', 'at', 'rate', 'burst')
+local rate, burst = tonumber(kept[3] or ARGV[2]), tonumber(kept[4] or ARGV[3])
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local available = burst
+if kept[1] then
+  available = math.min(burst, kept[1] + math.max(0, now - kept[2]) * rate)
+end
+local wait = math.max(0, (math.min(cost, burst) - available) / rate)
+if wait > patience then
+  return string.format('-%.6f', wait)
+end
+available = available - cost
+redis.call('HSET', KEYS[1], 'available', string.format('%.6f', available), 'at', string.format('%.6f', now))
+redis.call('PEXPIRE', KEYS[1], math.ceil(1000 * math.max(forget, (burst - available) / rate)))
+if wait > 0 then
+  return string.format('+%.6f', wait)
+end
+return ''
+"""
+
+_LEARN = """
+local time = redis.call('TIME')
+redis.call('HSET', KEYS[1], 'available', ARGV[1], 'at', string.format('%.6f', time[1] + time[2] / 1000000),
+  'rate', ARGV[2], 'burst', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], math.ceil(1000 * math.max(tonumber(ARGV[4]), (ARGV[3] - ARGV[1]) / ARGV[2])))
+"""
+
+
+class RedisLimiter:
+    """A token bucket shared by all workers of one connection; see ``hub.http.Limiter``.
+
+    ``client`` should have short timeouts. While Redis does not answer, each worker goes by its own share of the budget,
+    one of ``workers``, so that together they keep to it.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        connection_id: str,
+        budget: RateBudget,
+        *,
+        workers: int,
+        prefix: str = "tallyhub:rate:",
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        patience: float = 10.0,
+    ) -> None:
+        self._key = f"{prefix}{connection_id}"
+        self._budget = budget
+        self._acquire = client.register_script(_ACQUIRE)
+        self._learn = client.register_script(_LEARN)
+        self._alone = LocalLimiter(budget, 1 / workers, clock, sleep, patience)
+        self._clock = clock
+        self._sleep = sleep
+        self._patience = patience
+        self._ask_again = -math.inf
+
+    def acquire(self, cost: float) -> None:
+        """Take ``cost`` units, waiting for them. Raises RateLimited when the wait would be too long."""
+        arguments = [cost, self._budget.per_second, self._budget.burst, self._patience, FORGET_AFTER]
+        answer = self._ask(self._acquire, arguments)
+        if answer is None:
+            self._alone.acquire(cost)
+            return
+        if answer.startswith("-"):
+            raise too_fast(float(answer[1:]))
+        if answer:
+            self._sleep(float(answer))
+
+    def learn(self, available: float, restore_rate: float, maximum: float) -> None:
+        """Take over what the vendor itself says about the budget."""
+        if restore_rate <= 0 or maximum <= 0:
+            return
+        self._alone.learn(available, restore_rate, maximum)
+        self._ask(self._learn, [available, restore_rate, maximum, FORGET_AFTER])
+
+    def _ask(self, script: Script, arguments: list[float]) -> str | None:
+        """The script's answer, None while Redis is away."""
+        if self._clock() < self._ask_again:
+            return None
+        try:
+            answer = script(keys=[self._key], args=arguments)
+        except redis.RedisError:
+            self._ask_again = self._clock() + REDIS_PAUSE
+            return None
+        return answer.decode() if isinstance(answer, bytes) else str(answer or "")

@@ -1,0 +1,746 @@
+"""The first tables."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "lease",
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("holder", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("fence", sa.BigInteger(), nullable=False),
+        sa.Column("until", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_lease")),
+    )
+    op.create_table(
+        "merchant",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("demo", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_merchant")),
+    )
+    op.create_table(
+        "setup_token",
+        sa.Column("token_sha256", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("token_sha256", name=op.f("pk_setup_token")),
+    )
+    op.create_table(
+        "user_account",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("email", sa.String(length=320), nullable=False),
+        sa.Column("name", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("password_hash", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("password_changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_user_account")),
+        sa.UniqueConstraint("email", name=op.f("uq_user_account_email")),
+    )
+    op.create_table(
+        "connection",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("connector", sa.String(length=40), nullable=False),
+        sa.Column("label", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("state", sa.String(length=20), server_default=sa.text("''"), nullable=False),
+        sa.Column("settings", sa.JSON(), nullable=False),
+        sa.Column("secrets", sa.LargeBinary(), nullable=True),
+        sa.Column("account_external_id", sa.String(length=300), server_default=sa.text("''"), nullable=False),
+        sa.Column("account_name", sa.String(length=300), server_default=sa.text("''"), nullable=False),
+        sa.Column("currency", sa.String(length=3), server_default=sa.text("''"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("checked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("live_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("error", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("not_before", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("failures", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("last_event_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("state in ('new', 'connected', 'paused', 'removed')", name=op.f("ck_connection_state")),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_connection_merchant_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_connection")),
+    )
+    op.create_index(
+        "uq_connection_account",
+        "connection",
+        ["merchant_id", "connector", "account_external_id"],
+        unique=True,
+        sqlite_where=sa.text("account_external_id <> '' and state <> 'removed'"),
+        postgresql_where=sa.text("account_external_id <> '' and state <> 'removed'"),
+    )
+    op.create_table(
+        "location",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_location_merchant_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_location")),
+        sa.UniqueConstraint("merchant_id", "name", name=op.f("uq_location_merchant_id_name")),
+    )
+    op.create_table(
+        "membership",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("role", sa.String(length=20), server_default=sa.text("''"), nullable=False),
+        sa.CheckConstraint("role in ('owner', 'staff')", name=op.f("ck_membership_role")),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_membership_merchant_id"), ondelete="RESTRICT"
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["user_account.id"], name=op.f("fk_membership_user_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "user_id", name=op.f("pk_membership")),
+    )
+    op.create_table(
+        "sku",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("code", sa.String(length=200), nullable=False),
+        sa.Column("title", sa.String(length=500), server_default=sa.text("''"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["merchant_id"], ["merchant.id"], name=op.f("fk_sku_merchant_id"), ondelete="RESTRICT"),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_sku")),
+        sa.UniqueConstraint("merchant_id", "code", name=op.f("uq_sku_merchant_id_code")),
+    )
+    op.create_table(
+        "channel_location",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("external_id", sa.String(length=200), nullable=False),
+        sa.Column("name", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("active", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_channel_location_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "location_id"],
+            ["location.merchant_id", "location.id"],
+            name=op.f("fk_channel_location_merchant_id_location_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "connection_id", "external_id", name=op.f("pk_channel_location")),
+    )
+    op.create_table(
+        "connection_token",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.String(length=60), nullable=False),
+        sa.Column("value", sa.LargeBinary(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_connection_token_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "connection_id", "name", name=op.f("pk_connection_token")),
+    )
+    op.create_table(
+        "cursor",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("stream", sa.String(length=20), nullable=False),
+        sa.Column("value", sa.Text(), nullable=True),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("polled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("fetched", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("total", sa.Integer(), nullable=True),
+        sa.Column("error", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_cursor_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "connection_id", "stream", name=op.f("pk_cursor")),
+    )
+    op.create_table(
+        "fetch_request",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.String(length=20), nullable=False),
+        sa.Column("external_id", sa.String(length=200), nullable=False),
+        sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("error", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_fetch_request_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "connection_id", "kind", "external_id", name=op.f("pk_fetch_request")),
+    )
+    op.create_index("ix_fetch_request_due_at", "fetch_request", ["due_at"])
+    op.create_table(
+        "inbox",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("source", sa.String(length=10), nullable=False),
+        sa.Column("topic", sa.String(length=100), nullable=False),
+        sa.Column("external_id", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("version", sa.String(length=100), server_default=sa.text("''"), nullable=False),
+        sa.Column("dedupe_key", sa.String(length=300), nullable=False),
+        sa.Column("body_sha256", sa.String(length=64), nullable=False),
+        sa.Column("headers", sa.JSON(), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("asked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("state", sa.String(length=12), server_default=sa.text("''"), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("crash_count", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("error", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("state in ('pending', 'done', 'ignored', 'quarantined')", name=op.f("ck_inbox_state")),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_inbox_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_inbox")),
+        sa.UniqueConstraint(
+            "merchant_id",
+            "connection_id",
+            "source",
+            "dedupe_key",
+            name=op.f("uq_inbox_merchant_id_connection_id_source_dedupe_key"),
+        ),
+    )
+    op.create_index("ix_inbox_external_id", "inbox", ["merchant_id", "connection_id", "external_id"])
+    op.create_index(
+        "ix_inbox_pending",
+        "inbox",
+        ["merchant_id", "connection_id", "received_at", "id"],
+        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("state = 'pending'"),
+    )
+    op.create_table(
+        "listing",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("external_id", sa.String(length=200), nullable=False),
+        sa.Column("sku_id", sa.Uuid(), nullable=True),
+        sa.Column("sku_text", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("title", sa.String(length=500), server_default=sa.text("''"), nullable=False),
+        sa.Column("barcode", sa.String(length=100), server_default=sa.text("''"), nullable=False),
+        sa.Column("tracked", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("active", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("price", sa.String(length=40), nullable=True),
+        sa.Column("currency", sa.String(length=3), server_default=sa.text("''"), nullable=False),
+        sa.Column("handles", sa.JSON(), nullable=False),
+        sa.Column("imported_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("bound_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("bound_by", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_listing_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "sku_id"],
+            ["sku.merchant_id", "sku.id"],
+            name=op.f("fk_listing_merchant_id_sku_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_listing")),
+        sa.UniqueConstraint(
+            "merchant_id", "connection_id", "external_id", name=op.f("uq_listing_merchant_id_connection_id_external_id")
+        ),
+    )
+    op.create_index("ix_listing_sku", "listing", ["merchant_id", "sku_id"])
+    op.create_table(
+        "sales_order",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("external_id", sa.String(length=200), nullable=False),
+        sa.Column("number", sa.String(length=100), server_default=sa.text("''"), nullable=False),
+        sa.Column("status", sa.String(length=20), nullable=False),
+        sa.Column("channel_status", sa.String(length=100), server_default=sa.text("''"), nullable=False),
+        sa.Column("version", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("content_sha256", sa.String(length=64), server_default=sa.text("''"), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("whole", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("removal_heard_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("holds_stock", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("test", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("placed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("currency", sa.String(length=3), server_default=sa.text("''"), nullable=False),
+        sa.Column("total_minor", sa.BigInteger(), nullable=False),
+        sa.Column("lines_minor", sa.BigInteger(), nullable=False),
+        sa.Column("shipping_minor", sa.BigInteger(), nullable=False),
+        sa.Column("tax_minor", sa.BigInteger(), nullable=False),
+        sa.Column("discount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("fees_minor", sa.BigInteger(), nullable=False),
+        sa.Column("rounding_minor", sa.BigInteger(), nullable=False),
+        sa.Column("taxes_included", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("customer_name", sa.String(length=300), server_default=sa.text("''"), nullable=False),
+        sa.Column("email", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.Column("note", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("shipping_address", sa.JSON(), nullable=False),
+        sa.Column("billing_address", sa.JSON(), nullable=False),
+        sa.Column("imported_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "status in ('pending', 'open', 'fulfilled', 'cancelled', 'refunded', 'removed')",
+            name=op.f("ck_sales_order_status"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_sales_order_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_sales_order")),
+        sa.UniqueConstraint(
+            "merchant_id",
+            "connection_id",
+            "external_id",
+            name=op.f("uq_sales_order_merchant_id_connection_id_external_id"),
+        ),
+    )
+    op.create_index("ix_sales_order_placed", "sales_order", ["merchant_id", "placed_at"])
+    op.create_table(
+        "session",
+        sa.Column("token_sha256", sa.String(length=64), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("user_agent", sa.String(length=300), server_default=sa.text("''"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "user_id"],
+            ["membership.merchant_id", "membership.user_id"],
+            name=op.f("fk_session_merchant_id_user_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("token_sha256", name=op.f("pk_session")),
+    )
+    op.create_index("ix_session_user_id", "session", ["user_id"])
+    op.create_table(
+        "stock_level",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("sku_id", sa.Uuid(), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("on_hand", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("allocated", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("allocated <= on_hand", name=op.f("ck_stock_level_never_oversold")),
+        sa.CheckConstraint("allocated >= 0", name=op.f("ck_stock_level_allocated")),
+        sa.CheckConstraint("on_hand >= 0", name=op.f("ck_stock_level_on_hand")),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "location_id"],
+            ["location.merchant_id", "location.id"],
+            name=op.f("fk_stock_level_merchant_id_location_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "sku_id"],
+            ["sku.merchant_id", "sku.id"],
+            name=op.f("fk_stock_level_merchant_id_sku_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "sku_id", "location_id", name=op.f("pk_stock_level")),
+    )
+    op.create_table(
+        "task",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.String(length=20), nullable=False),
+        sa.Column("state", sa.String(length=10), server_default=sa.text("''"), nullable=False),
+        sa.Column("request", sa.LargeBinary(), nullable=True),
+        sa.Column("actor", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.Column("message", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("done", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("total", sa.Integer(), nullable=True),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("state in ('waiting', 'running', 'done', 'failed')", name=op.f("ck_task_state")),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_task_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_task")),
+    )
+    op.create_index(
+        "ix_task_open",
+        "task",
+        ["merchant_id", "connection_id"],
+        sqlite_where=sa.text("state in ('waiting', 'running')"),
+        postgresql_where=sa.text("state in ('waiting', 'running')"),
+    )
+    op.create_table(
+        "activity",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=True),
+        sa.Column("order_id", sa.Uuid(), nullable=True),
+        sa.Column("actor", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.Column("summary", sa.String(length=500), server_default=sa.text("''"), nullable=False),
+        sa.Column("details", sa.JSON(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_activity_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_id"],
+            ["sales_order.merchant_id", "sales_order.id"],
+            name=op.f("fk_activity_merchant_id_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_activity_merchant_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_activity")),
+    )
+    op.create_index("ix_activity_at", "activity", ["merchant_id", "at"])
+    op.create_index("ix_activity_order", "activity", ["merchant_id", "order_id", "at"])
+    op.create_table(
+        "effect",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("ordering_key", sa.String(length=300), nullable=False),
+        sa.Column("effect_key", sa.Uuid(), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("request", sa.JSON(), nullable=False),
+        sa.Column("state", sa.String(length=12), server_default=sa.text("''"), nullable=False),
+        sa.Column("fence", sa.BigInteger(), nullable=False),
+        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("crash_count", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("unclear", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("reference", sa.String(length=300), server_default=sa.text("''"), nullable=False),
+        sa.Column("result", sa.JSON(), nullable=True),
+        sa.Column("error", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("order_id", sa.Uuid(), nullable=True),
+        sa.CheckConstraint(
+            "state in ('planned', 'in_flight', 'succeeded', 'failed', 'unknown', 'cancelled')",
+            name=op.f("ck_effect_state"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_effect_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_id"],
+            ["sales_order.merchant_id", "sales_order.id"],
+            name=op.f("fk_effect_merchant_id_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_effect")),
+        sa.UniqueConstraint("merchant_id", "effect_key", name=op.f("uq_effect_merchant_id_effect_key")),
+    )
+    op.create_index(
+        "ix_effect_due",
+        "effect",
+        ["merchant_id", "connection_id", "due_at"],
+        sqlite_where=sa.text("state in ('planned', 'in_flight')"),
+        postgresql_where=sa.text("state in ('planned', 'in_flight')"),
+    )
+    op.create_index(
+        "uq_effect_one_in_flight",
+        "effect",
+        ["merchant_id", "ordering_key"],
+        unique=True,
+        sqlite_where=sa.text("state = 'in_flight'"),
+        postgresql_where=sa.text("state = 'in_flight'"),
+    )
+    op.create_table(
+        "inbox_body",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("inbox_id", sa.Uuid(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "inbox_id"],
+            ["inbox.merchant_id", "inbox.id"],
+            name=op.f("fk_inbox_body_merchant_id_inbox_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "inbox_id", name=op.f("pk_inbox_body")),
+    )
+    op.create_index("ix_inbox_body_received_at", "inbox_body", ["received_at"])
+    op.create_table(
+        "issue",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("subject", sa.String(length=300), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=True),
+        sa.Column("order_id", sa.Uuid(), nullable=True),
+        sa.Column("title", sa.String(length=500), server_default=sa.text("''"), nullable=False),
+        sa.Column("next_step", sa.String(length=500), server_default=sa.text("''"), nullable=False),
+        sa.Column("link", sa.String(length=300), server_default=sa.text("''"), nullable=False),
+        sa.Column("times", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("resolved_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("resolved_by", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_issue_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_id"],
+            ["sales_order.merchant_id", "sales_order.id"],
+            name=op.f("fk_issue_merchant_id_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_issue_merchant_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_issue")),
+    )
+    op.create_index(
+        "uq_issue_open",
+        "issue",
+        ["merchant_id", "kind", "subject"],
+        unique=True,
+        sqlite_where=sa.text("resolved_at is null"),
+        postgresql_where=sa.text("resolved_at is null"),
+    )
+    op.create_table(
+        "order_line",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("external_id", sa.String(length=200), nullable=False),
+        sa.Column("position", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("listing_external_id", sa.String(length=200), nullable=True),
+        sa.Column("sku_id", sa.Uuid(), nullable=True),
+        sa.Column("sku_text", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("title", sa.String(length=500), server_default=sa.text("''"), nullable=False),
+        sa.Column("quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("fulfilled", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("removed", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("fulfilled_before", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("shipped", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("unit_price", sa.String(length=40), nullable=False),
+        sa.Column("total_minor", sa.BigInteger(), nullable=False),
+        sa.Column("tax_minor", sa.BigInteger(), nullable=False),
+        sa.Column("requires_shipping", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("present", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.CheckConstraint(
+            "quantity >= 0 and fulfilled >= 0 and removed >= 0 and shipped >= 0 and fulfilled_before >= 0",
+            name=op.f("ck_order_line_quantities"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_id"],
+            ["sales_order.merchant_id", "sales_order.id"],
+            name=op.f("fk_order_line_merchant_id_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "sku_id"],
+            ["sku.merchant_id", "sku.id"],
+            name=op.f("fk_order_line_merchant_id_sku_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_order_line")),
+        sa.UniqueConstraint(
+            "merchant_id", "order_id", "external_id", name=op.f("uq_order_line_merchant_id_order_id_external_id")
+        ),
+    )
+    op.create_index("ix_order_line_listing", "order_line", ["merchant_id", "listing_external_id"])
+    op.create_table(
+        "publication",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("listing_id", sa.Uuid(), nullable=False),
+        sa.Column("location_external_id", sa.String(length=200), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("published_version", sa.BigInteger(), nullable=False),
+        sa.Column("quantity", sa.Integer(), nullable=True),
+        sa.Column("dirty_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("cause", sa.JSON(), nullable=True),
+        sa.Column("published_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("verify_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("explain_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("not_before", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("error", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id", "location_external_id"],
+            ["channel_location.merchant_id", "channel_location.connection_id", "channel_location.external_id"],
+            name=op.f("fk_publication_merchant_id_connection_id_location_external_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "listing_id"],
+            ["listing.merchant_id", "listing.id"],
+            name=op.f("fk_publication_merchant_id_listing_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "listing_id", "location_external_id", name=op.f("pk_publication")),
+    )
+    op.create_index(
+        "ix_publication_dirty",
+        "publication",
+        ["merchant_id", "connection_id"],
+        sqlite_where=sa.text("version > published_version"),
+        postgresql_where=sa.text("version > published_version"),
+    )
+    op.create_index(
+        "ix_publication_verify",
+        "publication",
+        ["verify_at"],
+        sqlite_where=sa.text("verify_at is not null"),
+        postgresql_where=sa.text("verify_at is not null"),
+    )
+    op.create_table(
+        "publication_entry",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("listing_id", sa.Uuid(), nullable=False),
+        sa.Column("location_external_id", sa.String(length=200), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("before", sa.Integer(), nullable=True),
+        sa.Column("quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("cause", sa.JSON(), nullable=True),
+        sa.Column("note", sa.String(length=500), server_default=sa.text("''"), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "listing_id"],
+            ["listing.merchant_id", "listing.id"],
+            name=op.f("fk_publication_entry_merchant_id_listing_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_publication_entry")),
+    )
+    op.create_index("ix_publication_entry_listing", "publication_entry", ["merchant_id", "listing_id", "at"])
+    op.create_table(
+        "refund",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("external_id", sa.String(length=200), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("reason", sa.String(length=500), server_default=sa.text("''"), nullable=False),
+        sa.Column("refunded_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_id"],
+            ["sales_order.merchant_id", "sales_order.id"],
+            name=op.f("fk_refund_merchant_id_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "order_id", "external_id", name=op.f("pk_refund")),
+    )
+    op.create_table(
+        "stock_entry",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("sku_id", sa.Uuid(), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("on_hand_delta", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("allocated_delta", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("cause", sa.String(length=40), nullable=False),
+        sa.Column("reference", sa.String(length=200), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=True),
+        sa.Column("actor", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.Column("note", sa.String(length=500), server_default=sa.text("''"), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("on_hand_delta <> 0 or allocated_delta <> 0", name=op.f("ck_stock_entry_says_something")),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "sku_id", "location_id"],
+            ["stock_level.merchant_id", "stock_level.sku_id", "stock_level.location_id"],
+            name=op.f("fk_stock_entry_merchant_id_sku_id_location_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_stock_entry")),
+        sa.UniqueConstraint(
+            "merchant_id",
+            "sku_id",
+            "location_id",
+            "cause",
+            "reference",
+            name=op.f("uq_stock_entry_merchant_id_sku_id_location_id_cause_reference"),
+        ),
+    )
+    op.create_table(
+        "allocation",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("order_line_id", sa.Uuid(), nullable=False),
+        sa.Column("sku_id", sa.Uuid(), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.CheckConstraint("quantity > 0", name=op.f("ck_allocation_quantity")),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_line_id"],
+            ["order_line.merchant_id", "order_line.id"],
+            name=op.f("fk_allocation_merchant_id_order_line_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "sku_id", "location_id"],
+            ["stock_level.merchant_id", "stock_level.sku_id", "stock_level.location_id"],
+            name=op.f("fk_allocation_merchant_id_sku_id_location_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "order_line_id", "location_id", name=op.f("pk_allocation")),
+    )
+    op.create_index("ix_allocation_sku", "allocation", ["merchant_id", "sku_id", "location_id"])
+    op.create_table(
+        "backorder",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("order_line_id", sa.Uuid(), nullable=False),
+        sa.Column("sku_id", sa.Uuid(), nullable=False),
+        sa.Column("quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("quantity > 0", name=op.f("ck_backorder_quantity")),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_line_id"],
+            ["order_line.merchant_id", "order_line.id"],
+            name=op.f("fk_backorder_merchant_id_order_line_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "sku_id"],
+            ["sku.merchant_id", "sku.id"],
+            name=op.f("fk_backorder_merchant_id_sku_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "order_line_id", name=op.f("pk_backorder")),
+    )
+    op.create_index("ix_backorder_sku", "backorder", ["merchant_id", "sku_id", "since"])

@@ -1,0 +1,101 @@
+"""What people look at: the activity log (append-only) and issues, one open issue per kind and subject."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text, update
+
+from hub.store import tables as t
+from hub.store.database import new_id, upsert
+
+
+def note(
+    connection: Connection,
+    merchant_id: UUID,
+    kind: str,
+    summary: str,
+    *,
+    at: datetime,
+    connection_id: UUID | None = None,
+    order_id: UUID | None = None,
+    actor: str = "",
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    """Write one line of the activity log; ``actor`` is a person's e-mail address, "" for the hub itself."""
+    connection.execute(
+        t.activity.insert().values(
+            merchant_id=merchant_id,
+            id=new_id(),
+            at=at,
+            kind=kind,
+            connection_id=connection_id,
+            order_id=order_id,
+            actor=actor,
+            summary=summary[:500],
+            details=dict(details) if details else None,
+        )
+    )
+
+
+def raise_issue(
+    connection: Connection,
+    merchant_id: UUID,
+    kind: str,
+    subject: str,
+    title: str,
+    next_step: str,
+    *,
+    at: datetime,
+    connection_id: UUID | None = None,
+    order_id: UUID | None = None,
+    link: str = "",
+) -> None:
+    """Open an issue, or count one more occurrence of the open one with this kind and subject."""
+    insert = upsert(connection, t.issue).values(
+        merchant_id=merchant_id,
+        id=new_id(),
+        kind=kind,
+        subject=subject[:300],
+        connection_id=connection_id,
+        order_id=order_id,
+        title=title[:500],
+        next_step=next_step[:500],
+        link=link,
+        times=1,
+        opened_at=at,
+        last_seen_at=at,
+        resolved_by="",
+    )
+    connection.execute(
+        insert.on_conflict_do_update(
+            index_elements=["merchant_id", "kind", "subject"],
+            index_where=text("resolved_at is null"),
+            set_={
+                "times": t.issue.c.times + 1,
+                "last_seen_at": at,
+                "title": insert.excluded.title,
+                "next_step": insert.excluded.next_step,
+            },
+        )
+    )
+
+
+def resolve_issue(
+    connection: Connection, merchant_id: UUID, kind: str, subject: str, *, at: datetime, by: str = ""
+) -> bool:
+    """Close the open issue of this kind and subject, if there is one; ``by`` "" means its cause went away."""
+    closed = connection.execute(
+        update(t.issue)
+        .where(
+            t.issue.c.merchant_id == merchant_id,
+            t.issue.c.kind == kind,
+            t.issue.c.subject == subject,
+            t.issue.c.resolved_at.is_(None),
+        )
+        .values(resolved_at=at, resolved_by=by)
+    )
+    return closed.rowcount > 0

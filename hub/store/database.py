@@ -1,0 +1,256 @@
+"""One database, SQLite or PostgreSQL: engines, transactions, the database's own clock, leases."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, Engine, create_engine, event, func, select, update
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import NullPool
+
+from hub.errors import HubError
+from hub.store import tables as t
+
+Result = TypeVar("Result")
+
+
+class DatabaseAway(HubError):
+    """The database cannot be reached, or is too busy to answer: nothing was stored."""
+
+
+class Broken(HubError):
+    """The transaction met a change made at the same moment: nothing was written, and it is worth starting again."""
+
+
+class LeaseLost(HubError):
+    """Somebody else holds the lease by now: whoever gets this stops at once and writes nothing."""
+
+
+def new_id() -> UUID:
+    """A UUIDv7 (RFC 9562): unique, and ordered by the millisecond it was made in."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | random.getrandbits(12) << 64
+    return UUID(int=value | 0b10 << 62 | random.getrandbits(62))
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A name held by one worker until ``until_monotonic`` (this process's monotonic clock, already with a margin)."""
+
+    name: str
+    holder: str
+    fence: int
+    until_monotonic: float
+
+    def remaining(self) -> float:
+        """Seconds that are surely left; never trust a lease for a call that may take longer."""
+        return self.until_monotonic - time.monotonic()
+
+
+class Database:
+    """Opens transactions on the database at ``url`` (an SQLAlchemy address; ``sqlite:///file`` or ``postgresql://``).
+
+    ``write()`` commits at the end of the block or rolls back when it raises; ``read()`` never takes the write lock.
+    A database that is away raises DatabaseAway. No transaction may stay open across a call to the outside.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 10, pooled: bool = True, busy_seconds: float = 30.0) -> None:
+        address = make_url(url)
+        if address.get_backend_name() == "postgresql":
+            address = address.set(drivername="postgresql+psycopg")
+        self.url = address
+        self.is_sqlite = address.get_backend_name() == "sqlite"
+        options: dict[str, Any] = {"pool_pre_ping": pooled and not self.is_sqlite}
+        if not pooled:
+            options = {"poolclass": NullPool}
+        elif not (self.is_sqlite and address.database in (None, "", ":memory:")):
+            options |= {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": 5.0}
+        if self.is_sqlite:
+            options["connect_args"] = {"check_same_thread": False, "timeout": busy_seconds}
+        else:
+            options["connect_args"] = {"connect_timeout": 5, "options": "-c timezone=UTC -c lock_timeout=20s"}
+        self.engine: Engine = create_engine(address, **options)
+        if self.is_sqlite:
+            _take_over_sqlite_transactions(self.engine, busy_seconds)
+        self.reader = self.engine.execution_options(sqlite_write=False)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One read-write transaction."""
+        with _plain_errors(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One read-only look at the data, that waits for no writer."""
+        with _plain_errors(), self.reader.begin() as connection:
+            yield connection
+
+    def transact(self, work: Callable[[Connection], Result], *, tries: int = 8) -> Result:
+        """Run ``work`` in one transaction; again when the database broke it off (deadlock, serialization, busy)."""
+        for attempt in range(1, tries + 1):
+            try:
+                with self.engine.begin() as connection:
+                    return work(connection)
+            except Broken:
+                if attempt == tries:
+                    raise
+            except DBAPIError as error:
+                if not _worth_repeating(error) or attempt == tries:
+                    raise _plain(error) from error
+            time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - spreads the tries, hides nothing
+        raise AssertionError("unreachable")
+
+    def forget_connections(self) -> None:
+        """After a fork: leave the parent's connections alone and open our own."""
+        self.engine.dispose(close=False)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    # ------------------------------------------------------------ clock
+
+    @staticmethod
+    def now(connection: Connection) -> datetime:
+        """The database's clock, the same for every worker on every machine."""
+        if connection.dialect.name == "sqlite":
+            # SQLite runs in this process, on this machine: its clock is ours, and ours has microseconds.
+            return datetime.now(UTC)
+        moment = connection.execute(select(func.clock_timestamp())).scalar_one()
+        return moment.astimezone(UTC)  # type: ignore[no-any-return]
+
+    # ------------------------------------------------------------ leases
+
+    def lease(self, name: str, seconds: float, *, holder: str | None = None) -> Lease | None:
+        """Take the lease ``name`` for ``seconds``, or None while somebody else holds it."""
+        who = holder or uuid4().hex
+        asked = time.monotonic()
+
+        def take(connection: Connection) -> int | None:
+            now = self.now(connection)
+            until = now + timedelta(seconds=seconds)
+            fence: int | None = connection.execute(
+                update(t.lease)
+                .where(t.lease.c.name == name, (t.lease.c.until <= now) | (t.lease.c.holder == who))
+                .values(holder=who, fence=t.lease.c.fence + 1, until=until)
+                .returning(t.lease.c.fence)
+            ).scalar_one_or_none()
+            if fence is not None:
+                return fence
+            insert = upsert(connection, t.lease).values(name=name, holder=who, fence=1, until=until)
+            insert = insert.on_conflict_do_nothing(index_elements=["name"]).returning(t.lease.c.fence)
+            return connection.execute(insert).scalar()  # type: ignore[no-any-return]
+
+        fence = self.transact(take)
+        return None if fence is None else Lease(name, who, fence, asked + seconds)
+
+    def renew(self, lease: Lease, seconds: float) -> Lease:
+        """Hold the lease for ``seconds`` from now. Raises LeaseLost."""
+        asked = time.monotonic()
+
+        def extend(connection: Connection) -> int:
+            now = self.now(connection)
+            return connection.execute(
+                update(t.lease)
+                .where(t.lease.c.name == lease.name, t.lease.c.holder == lease.holder, t.lease.c.fence == lease.fence)
+                .values(until=now + timedelta(seconds=seconds))
+            ).rowcount
+
+        if self.transact(extend) != 1:
+            raise LeaseLost(f"The lease {lease.name} was taken over.")
+        return Lease(lease.name, lease.holder, lease.fence, asked + seconds)
+
+    def release(self, lease: Lease) -> None:
+        """Give the lease back; nothing happens if it was lost already."""
+
+        def give_back(connection: Connection) -> None:
+            connection.execute(
+                update(t.lease)
+                .where(t.lease.c.name == lease.name, t.lease.c.holder == lease.holder, t.lease.c.fence == lease.fence)
+                .values(until=self.now(connection), holder="")
+            )
+
+        self.transact(give_back)
+
+    @staticmethod
+    def hold(connection: Connection, lease: Lease) -> None:
+        """Inside a transaction: make sure the lease is still ours until this commit. Raises LeaseLost."""
+        held = connection.execute(
+            update(t.lease)
+            .where(t.lease.c.name == lease.name, t.lease.c.holder == lease.holder, t.lease.c.fence == lease.fence)
+            .values(fence=lease.fence)
+        )
+        if held.rowcount != 1:
+            raise LeaseLost(f"The lease {lease.name} was taken over.")
+
+
+def upsert(connection: Connection, table: Any) -> Any:
+    """The dialect's INSERT, with its on_conflict_do_nothing and on_conflict_do_update."""
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+        return sqlite_insert(table)
+    from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+
+    return postgresql_insert(table)
+
+
+def for_update(connection: Connection, statement: Any, *, skip_locked: bool = False) -> Any:
+    """Lock the selected rows on PostgreSQL; on SQLite the transaction holds the only write lock already."""
+    return statement if connection.dialect.name == "sqlite" else statement.with_for_update(skip_locked=skip_locked)
+
+
+def _take_over_sqlite_transactions(engine: Engine, busy_seconds: float) -> None:
+    # The driver's own transaction control loses updates under concurrency: it begins a transaction as a reader and
+    # upgrades it later on a stale snapshot. We begin writers IMMEDIATE ourselves.
+    @event.listens_for(engine, "connect")
+    def _connect(dbapi: Any, _record: Any) -> None:
+        dbapi.isolation_level = None
+        cursor = dbapi.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={int(busy_seconds * 1000)}")
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("sqlite_write", True)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _worth_repeating(error: DBAPIError) -> bool:
+    state = getattr(error.orig, "sqlstate", None)
+    if state in ("40001", "40P01", "55P03"):  # serialization failure, deadlock, lock timeout
+        return True
+    return isinstance(error, OperationalError) and "locked" in str(error.orig)
+
+
+def _plain(error: DBAPIError) -> Exception:
+    if "no such table" in str(error.orig):
+        return HubError("The database has no tables yet, or old ones. Run “hub db upgrade”.")
+    if isinstance(error, OperationalError) or error.connection_invalidated:
+        return DatabaseAway("The database cannot be reached or is too busy. Nothing was stored; try again shortly.")
+    return error
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+    try:
+        yield
+    except PoolTimeout as error:
+        raise DatabaseAway("All database connections are busy. Nothing was stored; try again shortly.") from error
+    except DBAPIError as error:
+        plain = _plain(error)
+        if plain is error:
+            raise
+        raise plain from error

@@ -1,0 +1,431 @@
+"""Orders in the database: loading the records a batch touches, under lock, and writing the plan made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from hub.core.model import Address, Order, OrderStatus
+from hub.core.services import LineRecord, OrderRecord, Plan, Received, import_orders, settle_line
+from hub.core.stock import StockBook
+from hub.store import activity, stock
+from hub.store import tables as t
+from hub.store.database import for_update, new_id, upsert
+
+_LINE_COLUMNS = (
+    "id",
+    "external_id",
+    "position",
+    "listing_external_id",
+    "sku_id",
+    "quantity",
+    "fulfilled",
+    "removed",
+    "fulfilled_before",
+    "shipped",
+    "present",
+)
+
+
+def load(connection: Connection, merchant_id: UUID, *conditions: Any) -> dict[UUID, OrderRecord]:
+    """The orders that meet ``conditions``, with their lines, locked in id order until the transaction ends."""
+    order, line = t.sales_order.c, t.order_line.c
+    records: dict[UUID, OrderRecord] = {}
+    for row in connection.execute(
+        for_update(
+            connection,
+            select(t.sales_order).where(order.merchant_id == merchant_id, *conditions).order_by(order.id),
+        )
+    ):
+        records[row.id] = OrderRecord(
+            id=row.id,
+            external_id=row.external_id,
+            number=row.number,
+            status=OrderStatus(row.status),
+            version=row.version,
+            content=row.content_sha256,
+            received_at=row.received_at,
+            placed_at=row.placed_at,
+            whole=row.whole,
+            holds_stock=row.holds_stock,
+            removal_heard_at=row.removal_heard_at,
+            revision=row.revision,
+        )
+    if records:
+        columns = [line[name] for name in _LINE_COLUMNS]
+        for row in connection.execute(
+            select(line.order_id, *columns).where(line.merchant_id == merchant_id, line.order_id.in_(list(records)))
+        ):
+            values = row._asdict()
+            records[values.pop("order_id")].lines[row.external_id] = LineRecord(**values)
+    return records
+
+
+def apply(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, received: Sequence[Received], *, at: datetime
+) -> tuple[Plan, set[UUID]]:
+    """Import a batch of received orders of one connection inside the caller's transaction.
+
+    Orders, lines, refunds, ledger, allocations, backorders, dirty listings, fetch requests, issues and activity are
+    written together. Returns the plan and the connections that have something to publish.
+    """
+    external_ids = {each.external_id for each in received}
+    loaded = load(
+        connection,
+        merchant_id,
+        t.sales_order.c.connection_id == connection_id,
+        t.sales_order.c.external_id.in_(external_ids),
+    )
+    known = {record.external_id: record for record in loaded.values()}
+    named = {line.listing_external_id for each in received if each.order for line in each.order.lines}
+    bound = _bindings(connection, merchant_id, connection_id, {name for name in named if name is not None})
+    skus = {sku for sku in bound.values() if sku is not None}
+    skus |= {line.sku_id for record in known.values() for line in record.lines.values() if line.sku_id is not None}
+    book, counted = stock.open_book(connection, merchant_id, skus, order_ids=list(loaded))
+    held_before = {line_id: claim.held + claim.waiting for line_id, claim in book.claims.items()}
+    plan = import_orders(received, known, bound, counted, book, new_id)
+    _write_orders(connection, merchant_id, connection_id, plan.changed, at)
+    touched = stock.write_book(connection, merchant_id, book, at=at)
+    _expect_own_sales(connection, merchant_id, connection_id, plan, book, held_before)
+    _write_consequences(connection, merchant_id, connection_id, plan, at)
+    return plan, touched
+
+
+def resettle(
+    connection: Connection,
+    merchant_id: UUID,
+    records: Mapping[UUID, OrderRecord],
+    book: StockBook,
+    counted: Mapping[UUID, datetime],
+    *,
+    sku_ids: set[UUID],
+    connection_id_of: Mapping[UUID, UUID],
+    at: datetime,
+) -> None:
+    """Settle the lines of ``sku_ids`` in loaded orders anew, oldest order first: after a match or an adoption."""
+    plan = Plan({})
+    for record in sorted(records.values(), key=lambda each: (each.placed_at or each.received_at, each.id)):
+        lines = [line for line in record.lines.values() if line.sku_id in sku_ids]
+        if not lines:
+            continue
+        record.revision += 1
+        record.changed = True
+        for line in lines:
+            settle_line(line, record, plan, counted, book)
+    for connection_id in set(connection_id_of.values()):
+        changed = [each for each in records.values() if each.changed and connection_id_of[each.id] == connection_id]
+        _write_orders(connection, merchant_id, connection_id, changed, at)
+
+
+def _bindings(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, listing_ids: set[str]
+) -> dict[str, UUID | None]:
+    if not listing_ids:
+        return {}
+    listing = t.listing.c
+    statement = (
+        select(listing.external_id, listing.sku_id)
+        .where(
+            listing.merchant_id == merchant_id,
+            listing.connection_id == connection_id,
+            listing.external_id.in_(listing_ids),
+        )
+        .order_by(listing.id)
+    )
+    if connection.dialect.name != "sqlite":
+        # A match made meanwhile waits for this commit, and then finds the lines that this import leaves waiting.
+        statement = statement.with_for_update(read=True)
+    return {row.external_id: row.sku_id for row in connection.execute(statement)}
+
+
+def _write_orders(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, records: Iterable[OrderRecord], at: datetime
+) -> None:
+    records = list(records)
+    created = [record for record in records if record.is_new]
+    if created:
+        connection.execute(
+            insert(t.sales_order),
+            [
+                _order_row(record, at)
+                | {
+                    "merchant_id": merchant_id,
+                    "connection_id": connection_id,
+                    "id": record.id,
+                    "external_id": record.external_id,
+                    "imported_at": at,
+                }
+                for record in created
+            ],
+        )
+    for record in records:
+        if not record.is_new:
+            connection.execute(
+                update(t.sales_order)
+                .where(t.sales_order.c.merchant_id == merchant_id, t.sales_order.c.id == record.id)
+                .values(**_order_row(record, at))
+            )
+    _write_lines(connection, merchant_id, records)
+    _write_refunds(connection, merchant_id, records)
+
+
+_NO_ORDER: dict[str, Any] = {
+    "currency": "",
+    "test": False,
+    "customer_name": "",
+    "email": "",
+    "note": "",
+    "taxes_included": False,
+    "total_minor": 0,
+    "lines_minor": 0,
+    "shipping_minor": 0,
+    "tax_minor": 0,
+    "discount_minor": 0,
+    "fees_minor": 0,
+    "rounding_minor": 0,
+    "shipping_address": {},
+    "billing_address": {},
+    "channel_status": "",
+}
+
+
+def _order_row(record: OrderRecord, at: datetime) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "number": record.number,
+        "status": record.status.value,
+        "version": record.version,
+        "content_sha256": record.content,
+        "received_at": record.received_at,
+        "whole": record.whole,
+        "removal_heard_at": record.removal_heard_at,
+        "revision": record.revision,
+        "holds_stock": record.holds_stock,
+        "placed_at": record.placed_at,
+        "updated_at": at,
+    }
+    if record.value is not None:
+        row |= _told(record.value)
+    elif record.is_new:
+        row |= _NO_ORDER
+    return row
+
+
+def _told(order: Order) -> dict[str, Any]:
+    """The columns that repeat what the channel said. The parts add up to the total with ``rounding``, to the cent."""
+    lines = sum(line.total.minor for line in order.lines)
+    parts = lines + order.shipping.minor + order.fees.minor - order.discount.minor
+    if not order.taxes_included:
+        parts += order.tax.minor
+    return {
+        "channel_status": order.channel_status,
+        "currency": order.currency,
+        "test": order.test,
+        "customer_name": order.customer_name[:300],
+        "email": order.email[:320],
+        "note": order.note,
+        "taxes_included": order.taxes_included,
+        "total_minor": order.total.minor,
+        "lines_minor": lines,
+        "shipping_minor": order.shipping.minor,
+        "tax_minor": order.tax.minor,
+        "discount_minor": order.discount.minor,
+        "fees_minor": order.fees.minor,
+        "rounding_minor": order.total.minor - parts,
+        "shipping_address": _address(order.shipping_address),
+        "billing_address": _address(order.billing_address),
+    }
+
+
+def _address(address: Address) -> dict[str, str]:
+    return {part: text for part, text in asdict(address).items() if text}
+
+
+def _write_lines(connection: Connection, merchant_id: UUID, records: Sequence[OrderRecord]) -> None:
+    created, told, kept = [], [], []
+    for record in records:
+        for line in record.lines.values():
+            row: dict[str, Any] = {name: getattr(line, name) for name in _LINE_COLUMNS}
+            if line.value is not None:
+                row |= {
+                    "sku_text": line.value.sku[:200],
+                    "title": line.value.title[:500],
+                    "unit_price": str(line.value.unit_price.amount),
+                    "total_minor": line.value.total.minor,
+                    "tax_minor": line.value.tax.minor,
+                    "requires_shipping": line.value.requires_shipping,
+                }
+            if line.is_new:
+                created.append(row | {"merchant_id": merchant_id, "order_id": record.id})
+            elif line.value is not None:
+                told.append(row)
+            else:
+                kept.append(row)
+    if created:
+        connection.execute(insert(t.order_line), created)
+    for rows in (told, kept):
+        if rows:
+            statement = update(t.order_line).where(
+                t.order_line.c.merchant_id == merchant_id, t.order_line.c.id == bindparam("this_line")
+            )
+            renamed = [{("this_line" if key == "id" else key): value for key, value in row.items()} for row in rows]
+            connection.execute(statement, renamed)
+
+
+def _write_refunds(connection: Connection, merchant_id: UUID, records: Sequence[OrderRecord]) -> None:
+    rows = [
+        {
+            "merchant_id": merchant_id,
+            "order_id": record.id,
+            "external_id": each.external_id,
+            "amount_minor": each.amount.minor,
+            "reason": each.reason[:500],
+            "refunded_at": each.refunded_at,
+        }
+        for record in records
+        if record.value is not None
+        for each in record.value.refunds
+    ]
+    if not rows:
+        return
+    statement = upsert(connection, t.refund).values(rows)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["merchant_id", "order_id", "external_id"],
+            set_={
+                "amount_minor": statement.excluded.amount_minor,
+                "reason": statement.excluded.reason,
+                "refunded_at": statement.excluded.refunded_at,
+            },
+        )
+    )
+
+
+def _expect_own_sales(
+    connection: Connection,
+    merchant_id: UUID,
+    connection_id: UUID,
+    plan: Plan,
+    book: StockBook,
+    held_before: Mapping[UUID, int],
+) -> None:
+    """The channel takes its own sales off its own figure: expect that, so that the next compare-and-set fits.
+
+    Only an expectation: where it is wrong the write comes back stale, and the channel is read.
+    """
+    sold: dict[str, int] = {}
+    for record in plan.changed:
+        for line in record.lines.values():
+            if line.id in book.claims and line.listing_external_id is not None:
+                claim = book.claims[line.id]
+                more = claim.held + claim.waiting - held_before.get(line.id, 0)
+                # Shipping lowers the claim too, but the channel counted those units when they were sold.
+                if more > 0:
+                    sold[line.listing_external_id] = sold.get(line.listing_external_id, 0) + more
+    for listing_external_id, units in sorted(sold.items()):
+        connection.execute(
+            update(t.publication)
+            .where(
+                t.publication.c.merchant_id == merchant_id,
+                t.publication.c.connection_id == connection_id,
+                t.publication.c.listing_id.in_(
+                    select(t.listing.c.id).where(
+                        t.listing.c.merchant_id == merchant_id,
+                        t.listing.c.connection_id == connection_id,
+                        t.listing.c.external_id == listing_external_id,
+                    )
+                ),
+            )
+            .values(quantity=t.publication.c.quantity - units)
+        )
+
+
+def _write_consequences(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, plan: Plan, at: datetime
+) -> None:
+    if plan.notes:
+        connection.execute(
+            insert(t.activity),
+            [
+                {
+                    "merchant_id": merchant_id,
+                    "id": new_id(),
+                    "at": at,
+                    "kind": each.kind,
+                    "connection_id": connection_id,
+                    "order_id": each.order_id,
+                    "actor": "",
+                    "summary": each.summary.strip()[:500],
+                    "details": dict(each.details) or None,
+                }
+                for each in plan.notes
+            ],
+        )
+    for external_id in sorted(plan.refetch):
+        request_fetch(connection, merchant_id, connection_id, "order", external_id, at=at)
+    for unknown in plan.unknown_listings.values():
+        activity.raise_issue(
+            connection,
+            merchant_id,
+            "unmatched_listing",
+            f"{connection_id}/{unknown.listing_external_id}",
+            f"“{unknown.title}” (SKU {unknown.sku or 'none'}) was sold in order {unknown.order_number}, "
+            "but is not matched to a SKU",
+            "Match the listing to a SKU. The order is complete; its stock is reserved as soon as you do.",
+            at=at,
+            connection_id=connection_id,
+            order_id=unknown.order_id,
+            link=f"/connections/{connection_id}",
+        )
+    for short in plan.shortfalls:
+        activity.raise_issue(
+            connection,
+            merchant_id,
+            "shipped_more_than_on_hand",
+            f"{short.order_id}/{short.sku_id}",
+            f"Order {short.order_number} shipped {short.units} more than the hub had on hand",
+            "Count this SKU and correct its stock.",
+            at=at,
+            connection_id=connection_id,
+            order_id=short.order_id,
+            link=f"/stock/{short.sku_id}",
+        )
+    for record in plan.missing.values():
+        activity.raise_issue(
+            connection,
+            merchant_id,
+            "order_not_found",
+            f"{connection_id}/{record.external_id}",
+            f"The shop announced order {record.number}, but now says that it does not exist",
+            "Look for the order in the shop. The hub keeps it as last received.",
+            at=at,
+            connection_id=connection_id,
+            order_id=record.id,
+            link=f"/orders/{record.id}",
+        )
+
+
+def request_fetch(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, kind: str, external_id: str, *, at: datetime
+) -> None:
+    """Ask for one record to be fetched from the vendor; asking twice before it happened is asking once."""
+    statement = upsert(connection, t.fetch_request).values(
+        merchant_id=merchant_id,
+        connection_id=connection_id,
+        kind=kind,
+        external_id=external_id,
+        requested_at=at,
+        due_at=at,
+        attempts=0,
+        error="",
+    )
+    # requested_at moves, so that an answer to the earlier request does not count as the answer to this one.
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["merchant_id", "connection_id", "kind", "external_id"], set_={"requested_at": at}
+        )
+    )

@@ -1,0 +1,310 @@
+"""Reading what a vendor sent: a strict JSON loader, and typed marshmallow fields that turn a payload into the model.
+
+Every record is read from its stored bytes, possibly years later, so nothing here depends on a clock, a locale or the
+network. What cannot be read raises Unreadable with a sentence that names the place and never the value: the value may
+be a customer's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn, TypeVar
+
+import marshmallow
+from marshmallow import ValidationError, fields
+
+from hub.errors import Unreadable
+
+__all__ = [
+    "DecimalNumber",
+    "Identifier",
+    "Text",
+    "Translation",
+    "UtcMoment",
+    "WholeNumber",
+    "load_json",
+]
+
+MAX_NESTING = 64  # vendors stay below 20
+MAX_DIGITS = 40  # of one number, its exponent not counted
+MAX_EXPONENT = 308  # what a double can hold
+MAX_TEXT = 65_536
+MAX_IDENTIFIER = 255
+MAX_WHOLE = 2**31
+MAX_DECIMAL = Decimal(10) ** 15
+MAX_DECIMAL_PLACES = 30
+
+_T = TypeVar("_T")
+
+# ---------------------------------------------------------------- JSON
+
+
+def load_json(body: bytes) -> Any:
+    """The value in a JSON text, fractions as Decimal.
+
+    UTF-8 with or without a byte order mark. Stricter than the standard library: no NaN or Infinity, no name twice in
+    one object (which of the two quantities is meant?), no more than 64 levels, no number that a double could not hold.
+    Raises Unreadable.
+    """
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"The body is not UTF-8 text (byte {error.start}).") from error
+    if not text.strip():
+        raise Unreadable("The body is empty.")
+    try:
+        value = json.loads(
+            text,
+            parse_int=_whole,
+            parse_float=_fraction,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_object,
+        )
+    except json.JSONDecodeError as error:
+        raise Unreadable(f"The body is not JSON ({error.msg}, character {error.pos}).") from error
+    except RecursionError as error:
+        raise Unreadable(_TOO_DEEP) from error
+    _check_nesting(value)
+    return value
+
+
+_TOO_DEEP = f"The body is nested more than {MAX_NESTING} levels deep."
+
+
+def _whole(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise Unreadable(f"The body holds a number of {len(text)} digits; {MAX_DIGITS} are the most that is read.")
+    return int(text)
+
+
+def _fraction(text: str) -> Decimal:
+    mantissa, _, exponent = text.lower().partition("e")
+    if len(mantissa) > MAX_DIGITS or len(exponent) > 5 or abs(int(exponent or 0)) > MAX_EXPONENT:
+        raise Unreadable("The body holds a number that is too long or too large to be read exactly.")
+    return Decimal(text)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise Unreadable(f"The body holds {name}, which is not a JSON number.")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise Unreadable("The body says one name twice in the same object, so its meaning is unclear.")
+    return value
+
+
+def _check_nesting(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_NESTING):
+        level = [child for parent in level if isinstance(parent, dict | list) for child in _children(parent)]
+        if not level:
+            return
+    if any(isinstance(value, dict | list) for value in level):
+        raise Unreadable(_TOO_DEEP)
+
+
+def _children(parent: dict[str, Any] | list[Any]) -> Any:
+    return parent.values() if isinstance(parent, dict) else parent
+
+
+# ---------------------------------------------------------------- fields
+
+# What PostgreSQL or UTF-8 cannot hold: NUL and halves of surrogate pairs.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+_WHOLE_TEXT = re.compile(r"-?[0-9]{1,40}(?:\.0{1,30})?")
+_DECIMAL_TEXT = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?")
+_MOMENT_TEXT = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?"
+    r"(Z|z|[+-][0-9]{2}(?::?[0-9]{2})?)?"
+)
+
+
+class _PlainField(fields.Field[_T]):
+    """A field that says in plain words what it misses."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs["error_messages"] = {"required": "Missing.", "null": "Empty.", **kwargs.get("error_messages", {})}
+        super().__init__(**kwargs)
+
+
+class _VendorField(_PlainField[_T]):
+    """A field to which an empty text means the same as null, as it does to most vendors."""
+
+    def deserialize(
+        self, value: Any, attr: str | None = None, data: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> Any:
+        if isinstance(value, str) and value == "":
+            value = None
+        return super().deserialize(value, attr, data, **kwargs)
+
+
+class Text(_PlainField[str]):
+    """Any text. Missing and null read as "", unless the field is required or says otherwise.
+
+    NUL and unpaired surrogates, which no database keeps, are replaced by U+FFFD, so that an odd note does not hold
+    back an order. A text longer than ``limit`` characters is refused rather than cut.
+    """
+
+    def __init__(self, *, limit: int = MAX_TEXT, **kwargs: Any) -> None:
+        if not kwargs.get("required"):
+            kwargs.setdefault("load_default", "")
+        super().__init__(**kwargs)
+        self.limit = limit
+
+    def deserialize(
+        self, value: Any, attr: str | None = None, data: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> Any:
+        if value is None and not self.required and not self.allow_none:
+            value = ""
+        return super().deserialize(value, attr, data, **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        if not isinstance(value, str):
+            raise ValidationError("Not a text.")
+        if len(value) > self.limit:
+            raise ValidationError(f"Longer than {self.limit} characters.")
+        return _UNSTORABLE.sub("\ufffd", value)
+
+
+class Identifier(_VendorField[str]):
+    """An id of the vendor's, text or integer, as text. What could not be stored or sent back whole is refused."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ValidationError("Not an id.")
+        text = str(value)
+        if len(text) > MAX_IDENTIFIER:
+            raise ValidationError(f"Longer than {MAX_IDENTIFIER} characters.")
+        if not text.strip() or _CONTROL.search(text):
+            raise ValidationError("Not an id.")
+        return text
+
+
+class WholeNumber(_VendorField[int]):
+    """A whole number: an integer, or a text or fraction that is one ("3", "3.00"), strictly between ±2³¹."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
+        if isinstance(value, str) and not _WHOLE_TEXT.fullmatch(value):
+            raise ValidationError("Not a whole number.")
+        number = _decimal(value)
+        if number is None:
+            raise ValidationError("Not a whole number.")
+        if abs(number) >= MAX_WHOLE:  # before int(), which would write out 1E+300
+            raise ValidationError("Out of range.")
+        if number != int(number):
+            raise ValidationError("Not a whole number.")
+        return int(number)
+
+
+class DecimalNumber(_VendorField[Decimal]):
+    """An exact decimal number, from a number or from a text such as "12.50", strictly between ±10¹⁵."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Decimal:
+        if isinstance(value, str) and not _DECIMAL_TEXT.fullmatch(value):
+            raise ValidationError("Not a decimal number.")
+        number = _decimal(value)
+        if number is None:
+            raise ValidationError("Not a decimal number.")
+        exponent = number.as_tuple().exponent
+        if abs(number) >= MAX_DECIMAL or (isinstance(exponent, int) and exponent < -MAX_DECIMAL_PLACES):
+            raise ValidationError("Out of range.")
+        return number
+
+
+def _decimal(value: Any) -> Decimal | None:
+    """The finite Decimal that ``value`` is; a float by its shortest text, so that 0.1 stays 0.1."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        return None
+    try:
+        number = Decimal(repr(value) if isinstance(value, float) else value)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+class UtcMoment(_VendorField[datetime]):
+    """A moment in ISO 8601 as aware UTC.
+
+    A text without a zone is refused, because it would have to be guessed; ``assume_utc`` is for fields that the vendor
+    defines as UTC, such as WooCommerce's ``…_gmt``. Years outside 1970 to 2199 are refused: one such version mark
+    would make every later change of the record look old.
+    """
+
+    def __init__(self, *, assume_utc: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.assume_utc = assume_utc
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> datetime:
+        found = _MOMENT_TEXT.fullmatch(value) if isinstance(value, str) else None
+        if found is None:
+            raise ValidationError("Not a date with a time.")
+        date, minute, second, fraction, zone = found.groups()
+        if zone is None and not self.assume_utc:
+            raise ValidationError("A time without a time zone.")
+        leap = second == "60"  # a leap second is the first second of the next minute to us
+        text = f"{date}T{minute}:{'59' if leap else second or '00'}.{(fraction or '0')[:6]:0<6}"
+        try:
+            moment = datetime.fromisoformat(text + _offset(zone))
+            moment = moment.astimezone(UTC) + timedelta(seconds=leap)
+        except (ValueError, OverflowError) as error:
+            raise ValidationError("Not a date with a time.") from error
+        if not 1970 <= moment.year < 2200:
+            raise ValidationError("Not a plausible date.")
+        return moment
+
+
+def _offset(zone: str | None) -> str:
+    if zone is None or zone in "Zz":
+        return "+00:00"
+    digits = zone[1:].replace(":", "")
+    return f"{zone[0]}{digits[:2]}:{digits[2:] or '00'}"
+
+
+# ---------------------------------------------------------------- schemas
+
+
+class Translation(marshmallow.Schema):
+    """A schema that reads one shape of a vendor's payload; build the model value in a ``@post_load`` method.
+
+    Fields that are not named are ignored, because vendors add fields at any time. A ValueError of the model's (two
+    lines with one id, an unknown currency form) makes the record unreadable, like a field that does not fit.
+    """
+
+    class Meta:
+        unknown = marshmallow.EXCLUDE
+
+    error_messages = {"type": "Not an object."}  # noqa: RUF012 (declared so by marshmallow)
+
+    def read(self, payload: Any) -> Any:
+        """What the payload says: bytes are JSON, anything else is already loaded. Raises Unreadable."""
+        value = load_json(payload) if isinstance(payload, bytes) else payload
+        try:
+            return self.load(value)
+        except ValidationError as error:
+            raise Unreadable(_sentences(error)) from error
+        except (ValueError, ArithmeticError) as error:
+            raise Unreadable(str(error)) from error
+
+
+def _sentences(error: ValidationError, most: int = 5) -> str:
+    found = list(_flat(error.messages, ()))
+    text = " ".join(f"{'.'.join(path)}: {message}" if path else message for path, message in found[:most])
+    return f"{text} And {len(found) - most} more." if len(found) > most else text
+
+
+def _flat(messages: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(messages, Mapping):
+        for name, inner in messages.items():
+            yield from _flat(inner, path if name == "_schema" else (*path, str(name)))
+    elif isinstance(messages, list | tuple):
+        for inner in messages:
+            yield from _flat(inner, path)
+    else:
+        yield path, str(messages)
