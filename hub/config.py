@@ -47,8 +47,9 @@ class Settings:
 
     ``redis_url`` is None while workers poll; with ``redis_mode`` "private" `hub up` starts a server of its own and
     hands its address to its children. ``secret_keys`` are lines "id:base64 of 32 bytes": the first encrypts, all
-    decrypt. ``routes`` leads a vendor's origin to another one (simulators). ``origins`` tells where each value came
-    from: "default", "environment", "environment file" or "tallyhub.toml".
+    decrypt. ``routes`` leads a vendor's origin to another one (simulators). ``proxies`` is how many reverse proxies
+    stand in front, whose X-Forwarded headers are believed; ``trusted_hosts`` are further names the pages answer to.
+    ``origins`` tells where each value came from: "default", "environment", "environment file" or "tallyhub.toml".
     """
 
     data_dir: Path
@@ -63,6 +64,8 @@ class Settings:
     raw_days: int = 90
     host: str = "127.0.0.1"
     port: int = 8484
+    proxies: int = 0
+    trusted_hosts: tuple[str, ...] = ()
     workers: int = 2
     web_threads: int = 8
     log_level: str = "info"
@@ -85,6 +88,7 @@ class Settings:
             "routes": ", ".join(f"{origin}={target}" for origin, target in self.routes.items()),
             "plugins": ", ".join(self.plugins),
             "private_networks": ", ".join(self.private_networks),
+            "trusted_hosts": ", ".join(self.trusted_hosts),
         }
         return [
             (name, text.get(name, str(getattr(self, name))), self.origins.get(name, "default")) for name in _SETTINGS
@@ -317,6 +321,14 @@ def _words(raw: Any) -> tuple[str, ...]:
     return tuple(re.split(r"[\s,]+", raw.strip())) if raw.strip() else ()
 
 
+def _hosts(raw: Any) -> tuple[str, ...]:
+    hosts = tuple(word.lower().rstrip(".") for word in _words(raw))
+    for host in hosts:
+        if not re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?", host):
+            raise ValueError(f"has {host!r}, which is not a host name such as hub.example.com.")
+    return hosts
+
+
 def _networks(raw: Any) -> tuple[str, ...]:
     networks = []
     for word in _words(raw):
@@ -393,6 +405,8 @@ _SETTINGS: dict[str, tuple[Callable[[Any], Any], Callable[[_Reader], Any]]] = {
     "raw_days": (_whole(1, 3650), lambda _: 90),
     "host": (_string, lambda _: "127.0.0.1"),
     "port": (_whole(1, 65535), lambda _: 8484),
+    "proxies": (_whole(0, 10), lambda _: 0),
+    "trusted_hosts": (_hosts, lambda _: ()),
     "workers": (_whole(1, 64), lambda _: 2),
     "web_threads": (_whole(1, 256), lambda _: 8),
     "log_level": (_log_level, lambda _: "info"),

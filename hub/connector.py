@@ -83,9 +83,14 @@ class OrderRemoved:
 
 @dataclass(frozen=True, slots=True)
 class ListingRemoved:
-    """The listing was deleted at the channel."""
+    """The listing was deleted at the channel.
+
+    ``handle`` names the ``Listing.handles`` entry that ``external_id`` belongs to, "" for the listing's own id; every
+    listing with that entry has gone (the variants of a deleted product, say).
+    """
 
     external_id: str
+    handle: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import html
 import importlib.metadata
 import ipaddress
 import json
 import logging
+import math
 import re
 import socket
 import ssl
@@ -19,7 +21,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NoReturn, Protocol
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, quote_plus, urlsplit, urlunsplit
 
 import requests
 import requests_hardened
@@ -160,7 +162,7 @@ class LocalLimiter:
 
 def too_fast(wait: float) -> RateLimited:
     """The error for a budget that is spent for the next ``wait`` seconds."""
-    return RateLimited(f"The rate budget of this connection is spent for {wait:.0f} s; work goes on then.", wait)
+    return RateLimited(f"The rate budget of this connection is spent for {math.ceil(wait)} s; work goes on then.", wait)
 
 
 # ---------------------------------------------------------------- where to
@@ -351,11 +353,15 @@ class _Redactor:
     def add(self, value: str) -> None:
         if not value:
             return
-        raw = value.encode()
+        raw = value.encode("utf-8", "surrogatepass")
+        escaped = json.dumps(value)[1:-1]
         self._values |= {
             value,
-            quote(value, safe=""),
-            json.dumps(value)[1:-1],
+            html.escape(value),
+            quote(raw, safe=""),
+            quote_plus(raw),
+            escaped,
+            escaped.replace("/", "\\/"),  # as PHP writes JSON
             base64.b64encode(raw).decode(),
             base64.urlsafe_b64encode(raw).decode(),
         }
@@ -526,10 +532,11 @@ class Client:
     def _lead(self, request: requests.PreparedRequest) -> requests.Session:
         """Lead a built request along its route, if there is one; returns the session to send it with."""
         parts = urlsplit(request.url or "")
-        target = self._routes.get(_origin(request.url or ""))
+        origin = _origin(request.url or "")
+        target = self._routes.get(origin)
         if target is None:
             return self._direct
-        request.headers["Host"] = parts.netloc
+        request.headers["Host"] = origin.partition("://")[2]
         request.url = target + urlunsplit(("", "", parts.path, parts.query, ""))
         return self._routed
 

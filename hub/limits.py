@@ -7,14 +7,17 @@ import time
 from collections.abc import Callable
 
 import redis
+from redis.backoff import NoBackoff
 from redis.commands.core import Script
+from redis.retry import Retry
 
 from hub.connector import RateBudget
 from hub.http import LocalLimiter, too_fast
 
-__all__ = ["RedisLimiter"]
+__all__ = ["RedisLimiter", "quick_client"]
 
 FORGET_AFTER = 3_600.0  # seconds without a request, after which a bucket starts anew
+TIMEOUT = 0.2  # seconds
 REDIS_PAUSE = 5.0  # seconds before Redis is asked again after it failed
 
 # The hash of a bucket: available units, at (Redis's clock), rate and burst. One step, by one clock, so that workers can
@@ -51,10 +54,17 @@ redis.call('PEXPIRE', KEYS[1], math.ceil(1000 * math.max(tonumber(ARGV[4]), (ARG
 """
 
 
+def quick_client(url: str) -> redis.Redis:
+    """A Redis client that gives up after a fraction of a second; left to itself, redis-py tries again for seconds."""
+    return redis.Redis.from_url(
+        url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), retries=0)
+    )
+
+
 class RedisLimiter:
     """A token bucket shared by all workers of one connection; see ``hub.http.Limiter``.
 
-    ``client`` should have short timeouts. While Redis does not answer, each worker goes by its own share of the budget,
+    ``client`` comes from ``quick_client``, since a request waits for it. While Redis does not answer, each worker goes by its own share of the budget,
     one of ``workers``, so that together they keep to it.
     """
 

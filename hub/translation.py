@@ -179,9 +179,10 @@ class Identifier(_VendorField[str]):
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise ValidationError("Not an id.")
-        text = str(value)
-        if len(text) > MAX_IDENTIFIER:
+        long = len(value) > MAX_IDENTIFIER if isinstance(value, str) else abs(value) >= 10**MAX_IDENTIFIER
+        if long:
             raise ValidationError(f"Longer than {MAX_IDENTIFIER} characters.")
+        text = str(value)
         if not text.strip() or _CONTROL.search(text):
             raise ValidationError("Not an id.")
         return text

@@ -142,8 +142,7 @@ def _still(database: Database, folder: Path) -> Iterator[Connection]:
     with tempfile.TemporaryDirectory(prefix=".backup-", dir=folder) as temporary:
         copy = Path(temporary) / "copy.sqlite3"
         with database.read() as connection, sqlite3.connect(copy) as target:
-            driver = connection.connection.dbapi_connection
-            assert isinstance(driver, sqlite3.Connection)
+            driver: Any = connection.connection.dbapi_connection
             driver.backup(target)
         target.close()
         copied = Database(f"sqlite:///{copy}", pooled=False)
@@ -157,10 +156,8 @@ def _tables(connection: Connection) -> list[Table]:
     found = MetaData()
     found.reflect(connection, only=lambda name, _: name != "alembic_version")
     known = [found.tables[each.name] for each in t.metadata.sorted_tables if each.name in found.tables]
-    if len(known) == len(t.metadata.tables):
-        tables = known  # others share this database with the hub, or an older version left them
-    else:
-        tables = found.sorted_tables
+    # When all of ours are there, whatever else is belongs to somebody who shares the database.
+    tables = known if len(known) == len(t.metadata.tables) else found.sorted_tables
     typed = MetaData()
     for table in tables:
         ours = t.metadata.tables.get(table.name)

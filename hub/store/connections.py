@@ -616,9 +616,7 @@ def _match(
     sku_of = dict(
         connection.execute(
             select(t.sku.c.code, t.sku.c.id).where(t.sku.c.merchant_id == merchant_id, t.sku.c.code.in_(list(titles)))
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     bound: dict[tuple[UUID, str], UUID] = {}
     for listing_id, code in sorted(matches):
@@ -706,9 +704,7 @@ def settle_orders(
             select(t.sales_order.c.id, t.sales_order.c.connection_id).where(
                 t.sales_order.c.merchant_id == merchant_id, t.sales_order.c.id.in_(list(records))
             )
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     concerned = set(sku_ids) | set(bound.values())
     named = set(concerned)
@@ -743,7 +739,7 @@ def adopt_stock(database: Database, merchant_id: UUID, connection_id: UUID, acto
         row = _row(connection, merchant_id, connection_id, lock=True)
         if row.state != "connected":
             raise Conflict("Connect this shop first: opening stock is read from it.")
-        open_task = connection.execute(
+        open_task: UUID | None = connection.execute(
             select(t.task.c.id).where(
                 t.task.c.merchant_id == merchant_id,
                 t.task.c.connection_id == connection_id,

@@ -165,12 +165,13 @@ def _add(
 def claim(database: Database, keyring: KeyRing, merchant_id: UUID, connection_id: UUID, *, limit: int) -> list[Stored]:
     """The oldest rows still to be read, in order of receipt; each is counted as one attempt that may crash.
 
-    The count is cleared by ``finish``: a row that is claimed again with a high count has broken its worker before.
+    The count is cleared by ``finish``. A row that may have broken its worker before comes alone, so that it can
+    break nothing but itself, and its count tells which one it was.
     """
 
     def work(connection: Connection) -> list[tuple[Any, bytes | None]]:
         inbox = t.inbox.c
-        rows = connection.execute(
+        rows: Sequence[Any] = connection.execute(
             for_update(
                 connection,
                 select(t.inbox)
@@ -181,15 +182,15 @@ def claim(database: Database, keyring: KeyRing, merchant_id: UUID, connection_id
         ).all()
         if not rows:
             return []
+        suspect = next((index for index, row in enumerate(rows) if row.crash_count), len(rows))
+        rows = rows[: max(1, suspect)]
         ids = [row.id for row in rows]
         bodies = dict(
             connection.execute(
                 select(t.inbox_body.c.inbox_id, t.inbox_body.c.body).where(
                     t.inbox_body.c.merchant_id == merchant_id, t.inbox_body.c.inbox_id.in_(ids)
                 )
-            )
-            .tuples()
-            .all()
+            ).all()
         )
         connection.execute(
             update(t.inbox)
@@ -211,7 +212,7 @@ def claim(database: Database, keyring: KeyRing, merchant_id: UUID, connection_id
             ),
             row.received_at,
             row.asked_at,
-            row.crash_count,
+            row.crash_count + 1,
         )
         for row, body in database.transact(work)
     ]

@@ -103,7 +103,7 @@ def ensure(connection: Connection, merchant_id: UUID, *, at: datetime, connectio
 
 def due(connection: Connection, merchant_id: UUID, connection_id: UUID, *, at: datetime, limit: int) -> list[Due]:
     """What has to be published on a connection now, with the figure of this moment; the longest waiting first."""
-    publication, listing, place, level = t.publication.c, t.listing.c, t.channel_location.c, t.stock_level.c
+    publication, listing, level = t.publication.c, t.listing.c, t.stock_level.c
     dirty = publication.version > publication.published_version
     rows = connection.execute(
         select(
@@ -122,33 +122,18 @@ def due(connection: Connection, merchant_id: UUID, connection_id: UUID, *, at: d
             level.allocated,
         )
         .select_from(
-            t.publication.join(
-                t.listing, (listing.merchant_id == publication.merchant_id) & (listing.id == publication.listing_id)
-            )
-            .join(
-                t.channel_location,
-                (place.merchant_id == publication.merchant_id)
-                & (place.connection_id == publication.connection_id)
-                & (place.external_id == publication.location_external_id),
-            )
-            .join(t.connection, (t.connection.c.merchant_id == merchant_id) & (t.connection.c.id == connection_id))
-            .outerjoin(
+            _publishable().outerjoin(
                 t.stock_level,
                 (level.merchant_id == publication.merchant_id)
                 & (level.sku_id == listing.sku_id)
-                & (level.location_id == place.location_id),
+                & (level.location_id == t.channel_location.c.location_id),
             )
         )
         .where(
             publication.merchant_id == merchant_id,
             publication.connection_id == connection_id,
             or_(dirty, publication.verify_at <= at),
-            or_(publication.not_before.is_(None), publication.not_before <= at),
-            listing.sku_id.is_not(None),
-            listing.tracked,
-            listing.active,
-            place.location_id.is_not(None),
-            t.connection.c.live_at.is_not(None),
+            *_may_be_published(at),
         )
         .order_by(publication.dirty_since, publication.listing_id)
         .limit(limit)
@@ -168,6 +153,53 @@ def due(connection: Connection, merchant_id: UUID, connection_id: UUID, *, at: d
         )
         for row in rows
     ]
+
+
+def connections_due(connection: Connection, at: datetime) -> list[tuple[UUID, UUID]]:
+    """The connections (merchant, connection) for which ``due`` has something."""
+    publication = t.publication.c
+    # Two looks, each along its own partial index: most publications are neither dirty nor to be read back.
+    reasons = (publication.version > publication.published_version, publication.verify_at <= at)
+    found: dict[tuple[UUID, UUID], None] = {}
+    for reason in reasons:
+        rows = connection.execute(
+            select(publication.merchant_id, publication.connection_id)
+            .distinct()
+            .select_from(_publishable())
+            .where(reason, *_may_be_published(at))
+        )
+        found.update(dict.fromkeys((row.merchant_id, row.connection_id) for row in rows))
+    return list(found)
+
+
+def _publishable() -> Any:
+    publication, listing, place, shop = t.publication.c, t.listing.c, t.channel_location.c, t.connection.c
+    return (
+        t.publication.join(
+            t.listing, (listing.merchant_id == publication.merchant_id) & (listing.id == publication.listing_id)
+        )
+        .join(
+            t.channel_location,
+            (place.merchant_id == publication.merchant_id)
+            & (place.connection_id == publication.connection_id)
+            & (place.external_id == publication.location_external_id),
+        )
+        .join(t.connection, (shop.merchant_id == publication.merchant_id) & (shop.id == publication.connection_id))
+    )
+
+
+def _may_be_published(at: datetime) -> tuple[Any, ...]:
+    publication, listing, shop = t.publication.c, t.listing.c, t.connection.c
+    return (
+        or_(publication.not_before.is_(None), publication.not_before <= at),
+        listing.sku_id.is_not(None),
+        listing.tracked,
+        listing.active,
+        t.channel_location.c.location_id.is_not(None),
+        shop.live_at.is_not(None),
+        shop.state == "connected",
+        or_(shop.not_before.is_(None), shop.not_before <= at),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,8 +47,8 @@ def schema(database: Database) -> dict[str, list[str]]:
             rows = connection.exec_driver_sql(
                 """
                 select c.table_name, concat_ws(' ', c.column_name, c.data_type,
-                       c.character_maximum_length,
-                       c.is_nullable, c.column_default) from information_schema.columns c where c.table_schema = 'public'
+                       c.character_maximum_length, c.is_nullable, c.column_default)
+                  from information_schema.columns c where c.table_schema = 'public'
                 union all
                 select conrelid::regclass::text, conname || ' ' || pg_get_constraintdef(oid) from pg_constraint
                  where connamespace = 'public'::regnamespace

@@ -100,11 +100,11 @@ def test_refuses_what_is_not_strict_json(body: bytes, sentence: str | None) -> N
 
 
 @pytest.mark.parametrize(
-    "number", ["-1e999", "1e309", "1e-309", "1e99999999999999999999", "1." + "0" * 60, "0" + ".1" * 2]
+    "number", ["-1e999", "1e309", "1e-309", "1e99999999999999999999", "1." + "0" * 60, "0.0" + "1" * 60 + "e5"]
 )
 def test_refuses_numbers_that_cannot_be_kept_exactly(number: str) -> None:
     refused = refusal(f'{{"total": {number}}}'.encode())
-    assert refused.startswith("The body holds a number that is too long or too large") or "is not JSON" in refused
+    assert refused == "The body holds a number that is too long or too large to be read exactly."
 
 
 def test_refuses_an_order_cut_off_at_any_byte() -> None:

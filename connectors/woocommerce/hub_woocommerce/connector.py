@@ -8,15 +8,14 @@ import hmac
 import html
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, TypeVar
-from urllib.parse import SplitResult, urlsplit
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
-import marshmallow
 import requests
 import requests_oauthlib
-from marshmallow import ValidationError, fields
+from marshmallow import ValidationError
 
 from hub.connector import (
     Capabilities,
@@ -41,13 +40,13 @@ from hub.core.model import Account, ChannelLocation, Listing, Order
 from hub.errors import AuthError, ConnectorError, NotFound, Rejected, Unavailable, Unreadable, Unverified
 from hub.http import Response
 from hub.translation import UtcMoment, load_json
+from hub_woocommerce.settings import WooCommerceSettings, same_site, site_address
 from hub_woocommerce.translation import FetchedListing, FetchedOrder, Removed, WebhookOrder, WebhookProduct, is_variable
 
 PER_PAGE = 100  # more is refused
 SECOND = timedelta(seconds=1)  # the resolution of every time in WooCommerce
-# An order is stamped before it is stored. PHP ends a request after 30 s by default, so what is stamped earlier than
-# that has been stored by now, or never will be.
-OVERLAP = timedelta(seconds=30)
+# An order is stamped a moment before it is stored, in a large shop by one of several servers with clocks of their own.
+OVERLAP = timedelta(seconds=10)
 # The bin is read so that trashed orders are noticed without webhooks; what was trashed long before is not our concern.
 BIN_AT_FIRST = timedelta(days=1)
 
@@ -75,92 +74,6 @@ _NO_API = (
     "No WooCommerce answers at {site}/wp-json/. Check the address (the one of the shop's front page); see that the "
     "WooCommerce plugin is active; and in WordPress, under Settings > Permalinks, choose anything but “Plain”."
 )
-
-_T = TypeVar("_T")
-
-# ---------------------------------------------------------------- what a merchant enters
-
-
-class ShopAddress(fields.String):
-    """The address of a WordPress site, as people paste it: with or without https://, or from any page of its admin."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
-        text = str(super()._deserialize(value, attr, data, **kwargs)).strip()
-        try:
-            return site_address(text)
-        except ValueError as error:
-            raise ValidationError("Not a web address. Enter it like https://shop.example.") from error
-
-
-def site_address(text: str) -> str:
-    """The site's base address without a trailing slash: "Shop.example/wp-admin/" is "https://shop.example".
-
-    A folder in front of WordPress's own pages is kept. Raises ValueError for what is no web address.
-    """
-    parts = urlsplit(text if "://" in text else f"https://{text}")
-    host = _host(parts)
-    if parts.scheme not in ("http", "https") or not re.fullmatch(r"[a-z0-9.:\[\]-]+", host) or parts.username:
-        raise ValueError(f"{text!r} is not the address of a web site.")
-    port = "" if parts.port in (None, {"http": 80, "https": 443}[parts.scheme]) else f":{parts.port}"
-    return f"{parts.scheme}://{host}{port}{_folder(parts)}"
-
-
-def _host(parts: SplitResult) -> str:
-    host = (parts.hostname or "").rstrip(".")
-    if ":" in host:
-        return f"[{host}]"
-    return host.encode("idna").decode().lower() if host else ""
-
-
-def _folder(parts: SplitResult) -> str:
-    path = re.sub(r"/(?:wp-[a-z]+(?:\.php)?|index\.php|xmlrpc\.php)(?:/.*)?$", "", f"{parts.path}/")
-    return re.sub(r"//+", "/", path).rstrip("/")
-
-
-def _same_site(one: str, other: str) -> bool:
-    """Whether two addresses mean one shop. Behind proxies a shop is often wrong about its scheme, its port and "www."."""
-    try:
-        first, second = urlsplit(site_address(one)), urlsplit(site_address(other))
-    except ValueError:
-        return False
-    return (_bare_host(first), first.path.lower()) == (_bare_host(second), second.path.lower())
-
-
-def _bare_host(parts: SplitResult) -> str:
-    return (parts.hostname or "").removeprefix("www.")
-
-
-def _key(prefix: str, name: str) -> Any:
-    return marshmallow.validate.Regexp(
-        rf"\s*{prefix}_[0-9a-zA-Z]+\s*$", error=f"This is not a {name}: WooCommerce's begin with “{prefix}_”."
-    )
-
-
-class WooCommerceSettings(marshmallow.Schema):
-    """What the connect form asks for."""
-
-    site = ShopAddress(
-        required=True,
-        metadata={"label": "Address of the shop", "hint": "The address of its front page, such as https://shop.example."},
-    )
-    consumer_key = fields.String(
-        required=True,
-        validate=_key("ck", "consumer key"),
-        metadata={
-            "label": "Consumer key",
-            "hint": "WooCommerce > Settings > Advanced > REST API > Add key, permission Read/Write.",
-        },
-    )
-    consumer_secret = fields.String(
-        required=True,
-        validate=_key("cs", "consumer secret"),
-        metadata={"label": "Consumer secret", "hint": "Shown beside the consumer key, once.", "secret": True},
-    )
-
-    @marshmallow.post_load
-    def strip(self, settings: dict[str, str], **_: Any) -> dict[str, str]:
-        return {name: value.strip() for name, value in settings.items()}
-
 
 # ---------------------------------------------------------------- the connector
 
@@ -269,11 +182,24 @@ class WooCommerceConnector(SalesChannel):
                 last = fresh[-1]["id"]
                 yield fresh, total
             # Some hosts lower per_page, so a short page alone says nothing.
-            if position + len(rows) >= total if total is not None else len(rows) < PER_PAGE:
+            if (position + len(rows) >= total) if total is not None else (len(rows) < PER_PAGE):
                 return
             if not fresh and not turned_back:
                 raise self._repeats_itself()
             position, turned_back = position + len(rows) - 1, False
+
+    def _all(self, path: str, **parameters: str | int) -> list[dict[str, Any]]:
+        return [row for rows, _ in self._walk(path, **parameters) for row in rows]
+
+    def _still_there(
+        self, record: Callable[[dict[str, Any]], RawRecord], rows: Iterable[dict[str, Any]]
+    ) -> Iterator[RawRecord]:
+        """The rows as records, without those that were deleted while the list was being read."""
+        for row in rows:
+            try:
+                yield record(row)
+            except NotFound:
+                continue
 
     def _repeats_itself(self) -> Unavailable:
         return Unavailable(
@@ -283,27 +209,23 @@ class WooCommerceConnector(SalesChannel):
     # --- who is it
 
     def check(self) -> Account:
-        answer = self._ask(
-            "GET",
-            "system_status",
-            _fields="environment.home_url,environment.version,settings.currency",
-        )
-        status = _object(answer)
-        if answer.status == 404 or status is None and answer.status == 200:
+        answer = self._ask("GET", "system_status", _fields="environment.home_url,settings.currency")
+        if answer.status == 404 or (answer.status == 200 and _object(answer) is None):
             raise Rejected(_NO_API.format(site=self._site))
         if answer.status >= 400:
             raise self._refusal(answer)
         # Changes nothing, but only a key that may write is allowed to ask for it.
         self._call("POST", "products/batch", body={"update": []})
         try:
-            home = site_address(str(status["environment"]["home_url"]))
+            status = answer.json()
+            home = site_address(status["environment"]["home_url"])
             currency = str(status["settings"]["currency"])
         except (KeyError, TypeError, ValueError) as error:
             raise Rejected(
                 "WooCommerce does not say its address and currency. Update WooCommerce, then connect again."
             ) from error
         warnings = []
-        if not _same_site(home, self._site):
+        if not same_site(home, self._site):
             warnings.append(
                 f"The shop calls itself {home}: its webhooks will be refused. Connect it under that address."
             )
@@ -338,7 +260,7 @@ class WooCommerceConnector(SalesChannel):
                 if newest is not None:
                     # A shop whose clock once ran ahead must not keep us from reading what it changes until then.
                     marks[status] = max(filter(None, (marks[status], min(newest, self.context.now()))))
-                records = tuple(self._order_record(row) for row in rows)
+                records = tuple(self._still_there(self._order_record, rows))
                 yield Page(records, f"{_stamp(marks['any'])} {_stamp(marks['trash'])}", total)
 
     def _changed(self, status: str, since: datetime | None) -> Iterator[tuple[list[dict[str, Any]], int | None]]:
@@ -362,7 +284,7 @@ class WooCommerceConnector(SalesChannel):
             expected = total if expected is None else expected
             if rows:
                 yield rows, expected
-            if total is not None and total <= len(rows) or total is None and len(rows) < PER_PAGE:
+            if (total <= len(rows)) if total is not None else (len(rows) < PER_PAGE):
                 return
             last = _modified(rows[-1]) if rows else None
             if last is None or (after is not None and last <= after):
@@ -379,9 +301,7 @@ class WooCommerceConnector(SalesChannel):
 
     def _order_record(self, order: dict[str, Any]) -> RawRecord:
         """The order with its refunds, which it only names: what they took off its lines is told nowhere else."""
-        refunds = [row for rows, _ in self._walk(f"orders/{order['id']}/refunds") for row in rows] if (
-            order.get("refunds")
-        ) else []
+        refunds = self._all(f"orders/{order['id']}/refunds") if order.get("refunds") else []
         version = str(order.get("date_modified_gmt") or "")
         return RawRecord("order", str(order["id"]), _body({"order": order, "refunds": refunds}), version)
 
@@ -395,7 +315,7 @@ class WooCommerceConnector(SalesChannel):
         """Always all of them: a variation that changes leaves no trace on its parent, by which one could ask less."""
         currency = self._currency()
         for rows, total in self._walk("products", _fields=PRODUCT_FIELDS):
-            yield Page(tuple(self._listing_record(row, currency) for row in rows), "", total)
+            yield Page(tuple(self._still_there(lambda row: self._listing_record(row, currency), rows)), "", total)
 
     def fetch_listing(self, external_id: str) -> RawRecord:
         product = _one(self._call("GET", f"products/{_path_id(external_id)}", _fields=PRODUCT_FIELDS))
@@ -405,10 +325,8 @@ class WooCommerceConnector(SalesChannel):
         return str(_one(self._call("GET", "data/currencies/current"), "code")["code"])
 
     def _listing_record(self, product: dict[str, Any], currency: str) -> RawRecord:
-        variations: list[dict[str, Any]] = []
-        if is_variable(product):
-            path = f"products/{product['id']}/variations"
-            variations = [row for rows, _ in self._walk(path, _fields=PRODUCT_FIELDS) for row in rows]
+        path = f"products/{product['id']}/variations"
+        variations = self._all(path, _fields=PRODUCT_FIELDS) if is_variable(product) else []
         body = _body({"product": product, "variations": variations, "currency": currency})
         return RawRecord("listing", str(product["id"]), body, str(product.get("date_modified_gmt") or ""))
 
@@ -430,7 +348,7 @@ class WooCommerceConnector(SalesChannel):
         if not hmac.compare_digest(base64.b64encode(digest), signature.encode("utf-8", "replace")):
             raise Unverified("The signature does not fit the secret of this connection's webhooks.")
         source = headers.get("x-wc-webhook-source", "")
-        if source and not _same_site(source, self._site):
+        if source and not same_site(source, self._site):
             raise Unverified("The webhook comes from another shop than the one connected.")
         if not re.fullmatch(r"[a-z_]{1,40}\.[a-z_]{1,40}", topic):
             raise Unverified("The webhook does not say what happened.")
@@ -460,47 +378,43 @@ class WooCommerceConnector(SalesChannel):
 
     def read_stock(self, refs: Sequence[StockRef]) -> Sequence[int | None]:
         found: dict[str, int | None] = {}
-        for parent, members in _by_parent(refs, lambda ref: ref):
-            path = f"products/{_path_id(parent)}/variations" if parent else "products"
-            ids = ",".join(_path_id(ref.listing_external_id) for ref in members)
+        for parent, ids in _batches(refs):
+            path = f"products/{parent}/variations" if parent else "products"
             try:
-                rows = _rows(self._call("GET", path, include=ids, per_page=PER_PAGE, _fields=STOCK_FIELDS))
+                answer = self._call("GET", path, include=",".join(ids), per_page=PER_PAGE, _fields=STOCK_FIELDS)
             except NotFound:
                 continue
-            found |= {str(row["id"]): _tracked_quantity(row) for row in rows}
+            found |= {str(row["id"]): _tracked_quantity(row) for row in _rows(answer)}
         return [found.get(ref.listing_external_id) for ref in refs]
 
     def push_stock(self, pushes: Sequence[StockPush]) -> Sequence[PushOutcome]:
         """Write products in one call and the variations of each parent in one more: other ways WooCommerce has not.
 
         Batches are answered 200 whatever became of their items. One that fails as a whole is tried again later, and
-        only when all fail so is the shop taken to be unavailable.
+        only when all fail is the shop taken to be unavailable.
         """
+        # WooCommerce would take a quantity below nothing, and sell on.
+        quantities = {push.ref.listing_external_id: max(0, push.quantity) for push in pushes}
         outcomes: dict[str, PushOutcome] = {}
         failures: list[Unavailable] = []
-        batches = list(_by_parent(pushes, lambda push: push.ref))
-        for parent, members in batches:
+        batches = list(_batches([push.ref for push in pushes]))
+        for parent, ids in batches:
+            path = f"products/{parent}/variations/batch" if parent else "products/batch"
+            update = [{"id": int(external_id), "stock_quantity": quantities[external_id]} for external_id in ids]
             try:
-                answered = self._write(parent, members)
+                answer = _one(self._call("POST", path, body={"update": update}), "update")
             except Unavailable as error:
                 failures.append(error)
-                answered = dict.fromkeys(_ids(members), PushOutcome(PushState.RETRY, message=str(error)))
-            except NotFound as error:
-                answered = dict.fromkeys(_ids(members), PushOutcome(PushState.GONE, message=str(error)))
+                outcomes |= dict.fromkeys(ids, PushOutcome(PushState.RETRY, message=str(error)))
             except Rejected as error:
-                answered = dict.fromkeys(_ids(members), PushOutcome(PushState.REJECTED, message=str(error)))
-            outcomes |= answered
+                state = PushState.GONE if isinstance(error, NotFound) else PushState.REJECTED
+                outcomes |= dict.fromkeys(ids, PushOutcome(state, message=str(error)))
+            else:
+                outcomes |= _outcomes(ids, answer["update"])
         if failures and len(failures) == len(batches):
             raise failures[0]
-        return [outcomes[push.ref.listing_external_id] for push in pushes]
-
-    def _write(self, parent: str, pushes: Sequence[StockPush]) -> dict[str, PushOutcome]:
-        path = f"products/{_path_id(parent)}/variations/batch" if parent else "products/batch"
-        # WooCommerce takes a quantity below nothing, and would sell on.
-        update = [{"id": int(_path_id(p.ref.listing_external_id)), "stock_quantity": max(0, p.quantity)} for p in pushes]
-        answer = _one(self._call("POST", path, body={"update": update}), "update")
-        items = {str(item.get("id")): item for item in answer["update"] if isinstance(item, dict)}
-        return {external_id: _outcome(items.get(external_id)) for external_id in _ids(pushes)}
+        unknown = PushOutcome(PushState.GONE, message="WooCommerce has no product of this id.")
+        return [outcomes.get(push.ref.listing_external_id, unknown) for push in pushes]
 
     # --- effects
 
@@ -510,8 +424,9 @@ class WooCommerceConnector(SalesChannel):
         for rows, _ in self._walk("webhooks"):
             for row in rows:
                 # Of two for one topic the working one counts.
-                if row.get("delivery_url") == address and present.get(row["topic"], {}).get("status") != "active":
-                    present[row["topic"]] = row
+                topic = str(row.get("topic"))
+                if row.get("delivery_url") == address and present.get(topic, {}).get("status") != "active":
+                    present[topic] = row
         created, activated = [], []
         for topic in TOPICS:
             secret = {"secret": self.context.webhook_secret, "status": "active"}
@@ -573,9 +488,13 @@ def _body(record: Mapping[str, Any]) -> bytes:
     return json.dumps(record, default=float, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+def _is_number(external_id: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,19}", external_id) is not None
+
+
 def _path_id(external_id: str) -> str:
     """An id fit to stand in an address. Raises NotFound: whatever else it is, WooCommerce has nothing of that name."""
-    if not re.fullmatch(r"[0-9]{1,19}", external_id, re.ASCII):
+    if not _is_number(external_id):
         raise NotFound(f"WooCommerce has no id “{external_id[:40]}”.")
     return external_id
 
@@ -612,18 +531,16 @@ def _between(after: datetime | None, before: datetime | None = None) -> dict[str
 # ---------------------------------------------------------------- stock
 
 
-def _by_parent(items: Sequence[_T], ref_of: Any) -> Iterator[tuple[str, Sequence[_T]]]:
-    """The items in batches that one call can carry, with their parent product ("" for products without one)."""
-    families: dict[str, list[_T]] = {}
-    for item in items:
-        families.setdefault(ref_of(item).handles.get("parent", ""), []).append(item)
+def _batches(refs: Iterable[StockRef]) -> Iterator[tuple[str, Sequence[str]]]:
+    """The listings' ids in batches that one call can carry, with their parent product ("" for those without one)."""
+    families: dict[str, list[str]] = {}
+    for ref in refs:
+        parent = ref.handles.get("parent", "")
+        if _is_number(ref.listing_external_id) and (not parent or _is_number(parent)):
+            families.setdefault(parent, []).append(ref.listing_external_id)
     for parent, members in families.items():
         for start in range(0, len(members), PER_PAGE):
             yield parent, members[start : start + PER_PAGE]
-
-
-def _ids(pushes: Sequence[StockPush]) -> list[str]:
-    return [push.ref.listing_external_id for push in pushes]
 
 
 def _tracked_quantity(row: Mapping[str, Any]) -> int | None:
@@ -631,9 +548,14 @@ def _tracked_quantity(row: Mapping[str, Any]) -> int | None:
     return quantity if row.get("manage_stock") is True and _is_id(quantity) else None
 
 
-def _outcome(item: Mapping[str, Any] | None) -> PushOutcome:
-    if item is None:
-        return PushOutcome(PushState.RETRY, message="WooCommerce's answer left this product out.")
+def _outcomes(ids: Iterable[str], answered: Any) -> dict[str, PushOutcome]:
+    items = answered if isinstance(answered, list) else []
+    told = {str(item.get("id")): _outcome(item) for item in items if isinstance(item, dict)}
+    silence = PushOutcome(PushState.RETRY, message="WooCommerce's answer left this product out.")
+    return {external_id: told.get(external_id, silence) for external_id in ids}
+
+
+def _outcome(item: Mapping[str, Any]) -> PushOutcome:
     error = item.get("error")
     if isinstance(error, dict):
         return _item_refusal(str(error.get("code", "")), html.unescape(str(error.get("message", ""))), error)

@@ -5,6 +5,7 @@ Only the ``…_gmt`` times are read: the others are in the shop's own time zone 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -38,7 +39,7 @@ _OVER = frozenset({OrderStatus.FULFILLED, OrderStatus.CANCELLED, OrderStatus.REF
 UNSOLD_TYPES = frozenset({"grouped", "external"})
 
 
-class Rows(fields.List):
+class Rows(fields.List[Any]):
     """A list. PHP writes one with holes in its numbering, as a plugin leaves them, as an object: its values are it."""
 
     def deserialize(
@@ -139,7 +140,11 @@ class _Order(Translation):
 
 
 class WebhookOrder(_Order):
-    """The body of an order webhook. It names refunds but not their lines: then the order is not whole."""
+    """The body of an order webhook. It names refunds but not their lines: then the order is not whole.
+
+    Until it is fetched, units that a refund put back into stock count as not shipped. To say shipped of one that was
+    not would take it out of stock for good; the other way round is mended by what is fetched.
+    """
 
     @post_load
     def make(self, order: Mapping[str, Any], **_: Any) -> Order:
@@ -147,7 +152,8 @@ class WebhookOrder(_Order):
             Refund(external_id=refund["id"], amount=Money(-refund["total"], order["currency"]), reason=refund["reason"])
             for refund in order["refunds"]
         ]
-        return _order(order, refunds, refunded={}, whole=not refunds)
+        put_back = {line["id"]: _count(line, "_restock_refunded_items") for line in order["line_items"]}
+        return _order(order, refunds, put_back, whole=not refunds)
 
 
 class FetchedOrder(Translation):
@@ -192,6 +198,12 @@ def _units_refunded(refunds: Iterable[Mapping[str, Any]], completed_at: datetime
 
 def _meta(row: Mapping[str, Any], key: str) -> str:
     return next((str(entry["value"]) for entry in row["meta_data"] if entry["key"] == key), "")
+
+
+def _count(row: Mapping[str, Any], key: str) -> int:
+    """A count that WooCommerce keeps in the meta data of a line, 0 if it keeps none."""
+    text = _meta(row, key)
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) else 0
 
 
 def _order(order: Mapping[str, Any], refunds: Sequence[Refund], refunded: Mapping[str, int], *, whole: bool) -> Order:
@@ -334,7 +346,7 @@ class WebhookProduct(_Product):
 
 def is_variable(product: Mapping[str, Any]) -> bool:
     """Whether not the product is sold but its variations are; plugins have types of their own for it."""
-    return bool(product["variations"]) or product["type"].startswith("variable")
+    return bool(product.get("variations")) or str(product.get("type")).startswith("variable")
 
 
 def _of_parent(variation: Mapping[str, Any], parent: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,0 +1,159 @@
+"""Draining what is due, lane by lane, and finding what is due."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select
+
+from hub.errors import Unavailable
+from hub.jobs import fetch_lane, inbox_lane, publish_lane
+from hub.jobs.fetch_lane import anything
+from hub.jobs.shift import Hub, Shift, start_shift
+from hub.store import activity, breaker, effects, inbox, publications
+from hub.store import tables as t
+from hub.store.database import Database, LeaseLost
+
+log = structlog.get_logger()
+
+BUDGET_SECONDS = 15.0  # how long one drain goes on before it lets others have a turn
+
+
+def drain(hub: Hub, merchant_id: UUID, connection_id: UUID, lane: str, budget_seconds: float = BUDGET_SECONDS) -> bool:
+    """Work off what is due in one lane of one connection; False when another worker is at it.
+
+    Safe to run at any time, twice, or late: what is due is read from the database, and a fenced lease lets one worker
+    at a time write. Errors of a vendor or of a connector end the drain, not the worker.
+    """
+    ends = time.monotonic() + budget_seconds
+    while True:
+        with start_shift(hub, merchant_id, connection_id, lane, ends) as shift:
+            if shift is None:
+                return False
+            try:
+                _WORK[lane](shift)
+            except LeaseLost:
+                log.warning("lease lost", lane=lane, connection=str(connection_id))
+                return True
+        # Work may have come in between the last look and the release, while its ring found the lane taken.
+        if time.monotonic() >= ends or (merchant_id, connection_id, lane) not in due(hub, connection_id=connection_id):
+            return True
+
+
+def _send_effects(shift: Shift) -> None:
+    row = shift.row()
+    while shift.time_left() and shift.may_call(row):
+        shift.keep()
+        effect = effects.claim(shift.hub.database, shift.merchant_id, shift.connection_id)
+        if effect is None:
+            return
+        effects.run(shift.hub.database, effect, shift.caller(row))
+        row = shift.row()
+
+
+_WORK: dict[str, Callable[[Shift], None]] = {
+    "inbox": inbox_lane.work,
+    "publish": publish_lane.work,
+    "effects": _send_effects,
+    "fetch": fetch_lane.work,
+}
+LANES = tuple(_WORK)
+
+
+def broke_down(hub: Hub, merchant_id: UUID, connection_id: UUID, lane: str, reason: str) -> None:
+    """A drain's process crashed or was killed at its deadline: count it against the connection and tell a person."""
+    with hub.database.write() as connection:
+        at = Database.now(connection)
+        error = Unavailable(f"The connector broke down while {_DOING[lane]}: {reason}.")
+        breaker.note_outcome(connection, merchant_id, connection_id, error, now=at)
+        activity.raise_issue(
+            connection,
+            merchant_id,
+            "connector_broke_down",
+            f"{connection_id}/{lane}",
+            f"A connector broke down while {_DOING[lane]} ({reason})",
+            "Everything else goes on. If it happens again, tell the author of the connector.",
+            at=at,
+            connection_id=connection_id,
+            link=f"/connections/{connection_id}",
+        )
+
+
+_DOING = {
+    "inbox": "reading what came in",
+    "publish": "publishing stock",
+    "effects": "sending to the vendor",
+    "fetch": "fetching from the vendor",
+}
+
+
+# ---------------------------------------------------------------- finding what is due
+
+
+def due(hub: Hub, *, connection_id: UUID | None = None) -> list[tuple[UUID, UUID, str]]:
+    """Every (merchant, connection, lane) with work to do that no worker is at, the most urgent lanes first.
+
+    Each lane is asked in the very terms in which it picks its work, so that nothing is due that cannot be done.
+    Connections whose plugin is missing are parked: their rows wait for it.
+    """
+    with hub.database.read() as connection:
+        at = Database.now(connection)
+        found = [
+            *((*each, "inbox") for each in _shops(connection, anything(t.inbox, t.inbox.c.state == "pending"), _READS)),
+            *((*each, "publish") for each in publications.connections_due(connection, at)),
+            *((*each, "fetch") for each in _shops(connection, fetch_lane.task_due(at), _EXISTS)),
+            *((*each, "effects") for each in effects.due(connection, at)),
+            *((*each, "fetch") for each in _shops(connection, fetch_lane.fetch_due(at), _callable(at))),
+        ]
+        usable = set(_shops(connection, t.connection.c.connector.in_(list(hub.registry.connectors)), _EXISTS))
+        taken = set(connection.execute(select(t.lease.c.name).where(t.lease.c.until > at)).scalars())
+    return [
+        each
+        for each in dict.fromkeys(found)
+        if each[:2] in usable
+        and f"{each[2]}:{each[1]}" not in taken
+        and (connection_id is None or each[1] == connection_id)
+    ]
+
+
+_EXISTS = t.connection.c.state != "removed"
+_READS = _EXISTS & t.connection.c.secrets.is_not(None)
+
+
+def _callable(at: datetime) -> ColumnElement[bool]:
+    shop = t.connection.c
+    return and_(shop.state == "connected", or_(shop.not_before.is_(None), shop.not_before <= at))
+
+
+def _shops(connection: Connection, *conditions: ColumnElement[bool]) -> list[tuple[UUID, UUID]]:
+    shop = t.connection.c
+    return [
+        (row.merchant_id, row.id) for row in connection.execute(select(shop.merchant_id, shop.id).where(*conditions))
+    ]
+
+
+def sweep(hub: Hub) -> int:
+    """Ring for everything that is due, so that nothing waits longer for a lost ring than until the next sweep.
+
+    Lanes whose worker died are freed first. Returns how many rings there were.
+    """
+    hub.database.release_dead()
+    waiting = due(hub)
+    for merchant_id, connection_id, lane in waiting:
+        hub.doorbell.ring(merchant_id, connection_id, lane)
+    return len(waiting)
+
+
+def tidy(hub: Hub) -> None:
+    """Forget what is kept for a time only: raw bodies, ended sessions, set-up tokens, leases nobody holds."""
+    with hub.database.read() as connection:
+        at = Database.now(connection)
+    inbox.forget_bodies(hub.database, at - timedelta(days=hub.settings.raw_days))
+    with hub.database.write() as connection:
+        connection.execute(delete(t.session).where(t.session.c.expires_at < at))
+        connection.execute(delete(t.setup_token).where(t.setup_token.c.expires_at < at - timedelta(days=1)))
+        connection.execute(delete(t.lease).where(t.lease.c.until < at - timedelta(days=1)))

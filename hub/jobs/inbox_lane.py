@@ -1,0 +1,186 @@
+"""The inbox lane: stored records are read into the model and take effect, a batch in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection
+
+from hub.connector import Fact, ListingRemoved, OrderRemoved, RawRecord, Refetch, SalesChannel, StockSeen
+from hub.core.model import Listing, Order
+from hub.core.services import Received
+from hub.errors import Unreadable
+from hub.jobs.shift import Shift
+from hub.store import activity, connections, inbox, orders, publications
+from hub.store.database import LeaseLost
+
+log = structlog.get_logger()
+
+BATCH = 100
+GONE = "order.gone"  # the topic of a fetched record that says the vendor has no such order
+
+
+@dataclass
+class _Readings:
+    """What a batch of records says, in order of receipt."""
+
+    received: list[tuple[UUID, Received]] = field(default_factory=list)
+    listings: list[Listing] = field(default_factory=list)
+    retired: list[str] = field(default_factory=list)
+    refetch: list[Refetch] = field(default_factory=list)
+    seen: list[StockSeen] = field(default_factory=list)
+    done: dict[UUID, str] = field(default_factory=dict)
+    ignored: list[UUID] = field(default_factory=list)
+    quarantined: list[tuple[UUID, str]] = field(default_factory=list)
+
+
+def work(shift: Shift) -> None:
+    """Read what waits, oldest first, until nothing does or the shift ends."""
+    row = shift.row()
+    if row.state == "removed" or row.secrets is None:
+        return
+    reader = shift.reader(row)
+    while shift.time_left():
+        shift.keep()
+        rows = inbox.claim(shift.hub.database, shift.hub.keyring, shift.merchant_id, shift.connection_id, limit=BATCH)
+        if not rows:
+            break
+        try:
+            touched = _apply_readings(shift, _read(reader, rows))
+        except LeaseLost:
+            raise
+        except Exception as error:
+            if len(rows) == 1:
+                _quarantine(shift, rows[0], error)
+                continue
+            # One record of the batch cannot be written: find it by taking them one at a time.
+            log.warning("batch taken apart", connection=str(shift.connection_id), error=str(error)[:500])
+            touched = set()
+            for each in rows:
+                try:
+                    touched |= _apply_readings(shift, _read(reader, [each]))
+                except LeaseLost:
+                    raise
+                except Exception as alone:
+                    _quarantine(shift, each, alone)
+        for connection_id in touched:
+            shift.ring(connection_id, "publish")
+
+
+def _quarantine(shift: Shift, row: inbox.Stored, error: Exception) -> None:
+    readings = _Readings(quarantined=[(row.id, f"{type(error).__name__}: {error}")])
+    _apply_readings(shift, readings)
+
+
+def _read(reader: SalesChannel, rows: Sequence[inbox.Stored]) -> _Readings:
+    readings = _Readings()
+    for row in rows:
+        if row.crash_count > inbox.MOST_CRASHES:
+            readings.quarantined.append((row.id, "Reading this record broke the worker down again and again."))
+            continue
+        try:
+            facts = _facts(reader, row.record)
+        except Unreadable as error:
+            readings.quarantined.append((row.id, str(error)))
+        except (Exception, SystemExit) as error:  # a plugin may do anything; its record alone is set aside
+            readings.quarantined.append(
+                (row.id, f"The connector failed on this record: {type(error).__name__}: {error}")
+            )
+        else:
+            _sort(row, facts, readings)
+    return readings
+
+
+def _facts(reader: SalesChannel, record: RawRecord) -> list[Fact]:
+    if record.topic == GONE:
+        return [OrderRemoved(record.external_id)]
+    if record.topic == "order":
+        facts: list[Fact] = [reader.read_order(record)]
+    elif record.topic == "listing":
+        facts = list(reader.read_listing(record))
+    else:
+        facts = list(reader.read_webhook(record))
+    for fact in facts:
+        if not isinstance(fact, Fact):
+            raise Unreadable(f"The connector read something that is not a fact of the hub: {type(fact).__name__}.")
+    return facts
+
+
+def _sort(row: inbox.Stored, facts: list[Fact], readings: _Readings) -> None:
+    if not facts:
+        readings.ignored.append(row.id)
+        return
+    readings.done[row.id] = row.record.external_id
+    for fact in facts:
+        if isinstance(fact, Order):
+            received = Received(fact.external_id, fact, row.received_at, row.asked_at)
+        elif isinstance(fact, OrderRemoved):
+            gone = row.record.topic == GONE
+            received = Received(fact.external_id, None, row.received_at, row.asked_at, gone=gone)
+        elif isinstance(fact, Listing):
+            readings.listings.append(fact)
+            continue
+        elif isinstance(fact, ListingRemoved):
+            readings.retired.append(fact.external_id)
+            continue
+        elif isinstance(fact, Refetch):
+            readings.refetch.append(fact)
+            readings.done[row.id] = fact.external_id
+            continue
+        else:
+            readings.seen.append(fact)
+            continue
+        readings.received.append((row.id, received))
+        readings.done[row.id] = fact.external_id
+
+
+def _apply_readings(shift: Shift, readings: _Readings) -> set[UUID]:
+    """Write everything a batch says in one commit; returns the connections with something to publish."""
+
+    def write(connection: Connection, at: datetime) -> tuple[set[UUID], bool]:
+        here = (connection, shift.merchant_id, shift.connection_id)
+        connections.keep_listings(*here, readings.listings, at=at)
+        for external_id in readings.retired:
+            connections.retire_listing(*here, external_id)
+        touched: set[UUID] = set()
+        fetching = bool(readings.refetch)
+        if readings.received:
+            plan, touched = orders.apply(*here, [each for _, each in readings.received], at=at)
+            fetching = fetching or bool(plan.refetch)
+        for each in readings.refetch:
+            orders.request_fetch(*here, each.kind, each.external_id, at=at)
+        for seen in readings.seen:
+            if publications.seen(
+                *here, seen.external_id, seen.location_external_id, seen.available, handle=seen.handle, at=at
+            ):
+                touched.add(shift.connection_id)
+        for _, reason in readings.quarantined:
+            activity.raise_issue(
+                connection,
+                shift.merchant_id,
+                "unreadable_record",
+                str(shift.connection_id),
+                f"A record could not be read and was set aside: {reason}",
+                "Its bytes are kept. Update the connector, then read the quarantined records again.",
+                at=at,
+                connection_id=shift.connection_id,
+                link=f"/connections/{shift.connection_id}",
+            )
+        inbox.finish(
+            connection,
+            shift.merchant_id,
+            readings.done.items(),
+            readings.ignored,
+            readings.quarantined,
+            at=at,
+        )
+        return touched, fetching
+
+    touched, fetching = shift.write(write)
+    if fetching:
+        shift.ring(shift.connection_id, "fetch")
+    return touched

@@ -1,0 +1,239 @@
+"""A running hub as its workers see it, and a shift: one worker at one lane of one connection, under a fenced lease."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from random import SystemRandom
+from typing import Any, Protocol, TypeVar
+from uuid import UUID
+
+import redis
+import structlog
+from sqlalchemy import Connection, Row, select
+
+from hub.config import Settings
+from hub.connector import Connector, Context, RateBudget, SalesChannel, Token, TokenVault
+from hub.errors import Rejected, Unavailable
+from hub.http import Client, Exchange, Limiter, LocalLimiter, RefusingClient
+from hub.limits import RedisLimiter
+from hub.plugins import Registry
+from hub.store import breaker, connections
+from hub.store import tables as t
+from hub.store.connections import Credentials
+from hub.store.database import Database, Lease
+from hub.store.secrets import KeyRing
+from hub.store.vault import Vault
+
+Channel = TypeVar("Channel", bound=Connector)
+Written = TypeVar("Written")
+
+log = structlog.get_logger()
+
+LEASE_SECONDS = 30.0
+
+jitter = SystemRandom()
+
+
+class Doorbell(Protocol):
+    """Wakes a worker; a ring that nobody hears only means that the work is found a little later."""
+
+    def ring(self, merchant_id: UUID, connection_id: UUID, lane: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Hub:
+    """The parts of a running hub, as the pages, the workers and the commands share them."""
+
+    settings: Settings
+    database: Database
+    keyring: KeyRing
+    registry: Registry
+    doorbell: Doorbell
+
+    @classmethod
+    def open(cls, settings: Settings, *, pooled: bool = True) -> Hub:
+        """Build a hub from its settings; nothing is connected before it is used."""
+        from hub import plugins, wakeup
+
+        return cls(
+            settings,
+            Database(settings.database_url, pooled=pooled),
+            KeyRing(settings.secret_keys),
+            plugins.load(settings.plugins),
+            wakeup.RedisDoorbell(settings.redis_url) if settings.redis_url else wakeup.SilentDoorbell(),
+        )
+
+    def reader(self, connector: type[Channel], credentials: Credentials) -> Channel:
+        """A connector that can verify and read, but reaches nobody."""
+        context = Context(credentials.settings, credentials.webhook_secret, RefusingClient(), _utcnow, _NoTokens())
+        return connector(context)
+
+    def caller(
+        self,
+        connector: type[Channel],
+        credentials: Credentials,
+        merchant_id: UUID,
+        connection_id: UUID,
+        *,
+        tokens: TokenVault | None = None,
+    ) -> Channel:
+        """A connector that can talk to its vendor, within the connection's rate budget and with its tokens."""
+        client = Client(
+            hosts=connector.hosts(credentials.settings),
+            routes=self.settings.routes,
+            private_networks=self.settings.private_networks,
+            limiter=self._limiter(connection_id, connector.rate_budget),
+            on_exchange=_log_exchange,
+        )
+        for name in connections.secret_fields(connector):
+            if isinstance(secret := credentials.settings.get(name), str) and secret:
+                client.redact(secret)
+        client.redact(credentials.webhook_secret)
+        vault = tokens or Vault(self.database, self.keyring, merchant_id, connection_id)
+        return connector(Context(credentials.settings, credentials.webhook_secret, client, _utcnow, vault))
+
+    def _limiter(self, connection_id: UUID, budget: RateBudget | None) -> Limiter | None:
+        if budget is None:
+            return None
+        if self.settings.redis_url is None:
+            return LocalLimiter(budget, 1 / self.settings.workers)
+        client = redis.Redis.from_url(self.settings.redis_url, socket_timeout=0.2, socket_connect_timeout=0.2)
+        return RedisLimiter(client, str(connection_id), budget, workers=self.settings.workers)
+
+
+class NewTokens:
+    """Tokens of settings that are only being checked: obtained with these very settings, kept by nobody."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[str, Token] = {}
+
+    def token(self, name: str, obtain: Callable[[], Token], *, refused: str | None = None) -> str:
+        if name not in self._tokens or self._tokens[name].value == refused:
+            self._tokens[name] = obtain()
+        return self._tokens[name].value
+
+
+class _NoTokens:
+    def token(self, name: str, obtain: Callable[[], Token], *, refused: str | None = None) -> str:
+        raise Unavailable("No token can be asked for here.", sent=False)
+
+
+def _utcnow() -> datetime:
+    return datetime.now(UTC)
+
+
+def _log_exchange(exchange: Exchange) -> None:
+    log.debug("exchange", method=exchange.method, url=exchange.url, status=exchange.status, seconds=exchange.seconds)
+
+
+@dataclass
+class Shift:
+    """One worker at one lane of one connection: the lease it holds and the time it has."""
+
+    hub: Hub
+    merchant_id: UUID
+    connection_id: UUID
+    lane: str
+    lease: Lease
+    ends: float  # on the monotonic clock
+    _caller: SalesChannel | None = None
+
+    def time_left(self) -> bool:
+        return time.monotonic() < self.ends
+
+    def keep(self) -> None:
+        """Make sure that the lease lasts for the next step. Raises LeaseLost."""
+        if self.lease.remaining() < LEASE_SECONDS / 2:
+            self.lease = self.hub.database.renew(self.lease, LEASE_SECONDS)
+
+    def write(self, work: Callable[[Connection, datetime], Written]) -> Written:
+        """One transaction that commits only while the lease is still ours; ``work`` gets the database's time."""
+
+        def guarded(connection: Connection) -> Written:
+            Database.hold(connection, self.lease)
+            return work(connection, Database.now(connection))
+
+        return self.hub.database.transact(guarded)
+
+    def now(self) -> datetime:
+        """The database's time."""
+        with self.hub.database.read() as connection:
+            return Database.now(connection)
+
+    def row(self) -> Row[Any]:
+        """The connection's row, as it is now."""
+        this = t.connection.c
+        with self.hub.database.read() as connection:
+            return connection.execute(
+                select(t.connection).where(this.merchant_id == self.merchant_id, this.id == self.connection_id)
+            ).one()
+
+    def connector(self, row: Row[Any]) -> type[SalesChannel]:
+        """The class of the connection's connector. Raises BadInput when it is not installed."""
+        found = self.hub.registry.connector(row.connector)
+        if not issubclass(found, SalesChannel):
+            raise Rejected(f"{found.label} is not a sales channel.")
+        return found
+
+    def credentials(self, row: Row[Any]) -> Credentials:
+        return connections.unseal(
+            self.hub.keyring, self.merchant_id, self.connection_id, self.connector(row), row.secrets
+        )
+
+    def reader(self, row: Row[Any]) -> SalesChannel:
+        return self.hub.reader(self.connector(row), self.credentials(row))
+
+    def caller(self, row: Row[Any]) -> SalesChannel:
+        """The connector as it talks to the vendor; one per shift, so that connections to it are kept open."""
+        if self._caller is None:
+            self._caller = self.hub.caller(
+                self.connector(row), self.credentials(row), self.merchant_id, self.connection_id
+            )
+        return self._caller
+
+    def hang_up(self) -> None:
+        """Close the connections to the vendor."""
+        if self._caller is not None:
+            self._caller.client.close()
+            self._caller = None
+
+    def may_call(self, row: Row[Any]) -> bool:
+        """Whether the vendor may be called now: the connection works, and no limit or pause is on."""
+        return row.state == "connected" and (row.not_before is None or row.not_before <= self.now())
+
+    def note(self, error: BaseException | None, began: datetime) -> None:
+        """Let the connection learn from a call that began at ``began``."""
+        with self.hub.database.write() as connection:
+            breaker.note_outcome(
+                connection,
+                self.merchant_id,
+                self.connection_id,
+                error,
+                now=Database.now(connection),
+                began=began,
+            )
+
+    def ring(self, connection_id: UUID, lane: str) -> None:
+        self.hub.doorbell.ring(self.merchant_id, connection_id, lane)
+
+
+@contextmanager
+def start_shift(hub: Hub, merchant_id: UUID, connection_id: UUID, lane: str, ends: float) -> Iterator[Shift | None]:
+    """Take a lane of a connection until the block ends, or None while another worker is at it.
+
+    A block that raises keeps the lane until its process is gone, so that what went wrong is not repeated at once.
+    """
+    lease = hub.database.lease(f"{lane}:{connection_id}", LEASE_SECONDS)
+    if lease is None:
+        yield None
+        return
+    shift = Shift(hub, merchant_id, connection_id, lane, lease, ends)
+    try:
+        yield shift
+    finally:
+        shift.hang_up()
+    hub.database.release(shift.lease)

@@ -1,0 +1,573 @@
+"""Effects: what the hub makes happen elsewhere, planned as rows before they are sent, and settled when unclear.
+
+A row goes planned -> in_flight -> succeeded, failed, unknown or back to planned. ``claim`` leases it and commits;
+``run`` calls the connector with no transaction open and finishes the row, provided the lease is still its own. Where
+the outcome of a call is unclear, the class the connector declares for the effect says how to settle it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random, SystemRandom
+from typing import Any
+from uuid import UUID, uuid5
+
+import structlog
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, func, or_, select, tuple_, update
+
+from hub.connector import Connector, EffectResult, Settlement
+from hub.core.retry import backoff, rate_limit_wait
+from hub.errors import AuthError, Conflict, ConnectorError, RateLimited, Rejected, Unavailable
+from hub.store import activity
+from hub.store import tables as t
+from hub.store.breaker import note_outcome
+from hub.store.database import Database, LeaseLost, for_update, new_id, upsert
+
+log = structlog.get_logger()
+_random = SystemRandom()
+
+ISSUE = "effect"  # the kind of its issues; the subject is the effect's id
+
+# An effect that ended its worker this often, or broke its connector, is put before a person.
+MOST_CRASHES = 3
+LEASE_SECONDS = 180.0
+# What must be left of the lease before anything is sent: longer than a call with its connection, wait and answer takes.
+CALL_SECONDS = 75.0
+# A vendor may need a moment until its own search finds what it has just done.
+_SETTLE_SECONDS = 10.0
+# Vendors forget idempotency keys; sending one again after this is no longer known to be harmless.
+_KEYS_ARE_KEPT = timedelta(hours=23)
+
+
+def _steady() -> float:
+    """Seconds on a clock nobody sets, and that goes on while the machine sleeps, as the database's does."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A claimed effect: ours to carry out until ``until`` on the steady clock of this machine.
+
+    ``unclear`` says that an earlier attempt may have reached the vendor, the first one not before ``sent_at``.
+    """
+
+    merchant_id: UUID
+    id: UUID
+    connection_id: UUID
+    kind: str
+    request: Mapping[str, Any]
+    effect_key: UUID
+    fence: int
+    attempts: int
+    crash_count: int
+    unclear: bool
+    sent_at: datetime | None
+    claimed_at: datetime
+    order_id: UUID | None
+    until: float
+
+    @property
+    def key(self) -> str:
+        """The idempotency key as it is sent to the vendor."""
+        return str(self.effect_key)
+
+    @property
+    def name(self) -> str:
+        """What it is called before people."""
+        return _name(self.kind)
+
+
+def effect_key(merchant_id: UUID, kind: str, business_id: str, generation: int = 1) -> UUID:
+    """The key of an intent: the same for the same merchant, kind, business id and generation, for ever."""
+    key = uuid5(merchant_id, f"{kind}:{business_id}")
+    for number in range(2, generation + 1):
+        key = _next_key(key, number)
+    return key
+
+
+def plan(
+    connection: Connection,
+    merchant_id: UUID,
+    connection_id: UUID,
+    kind: str,
+    business_id: str,
+    request: Mapping[str, Any],
+    *,
+    now: datetime,
+    ordering_key: str | None = None,
+    order_id: UUID | None = None,
+    generation: int = 1,
+) -> UUID:
+    """Plan an effect in the caller's transaction and return its id; planning the same intent again returns the same.
+
+    ``business_id`` names what it is about, so that one intent is one row: an order's id, say. Effects with the same
+    ``ordering_key`` are carried out one after the other in the order they were planned; by default each stands alone.
+    Raises Conflict when the same intent was planned before with another ``request``.
+    """
+    key = effect_key(merchant_id, kind, business_id, generation)
+    ordering_key = ordering_key or f"{connection_id}:{kind}:{business_id}"
+    this = t.effect.c
+    # Two effects of one transaction have the same `now`: the second must come after the first all the same.
+    latest = connection.execute(
+        select(func.max(this.created_at)).where(this.merchant_id == merchant_id, this.ordering_key == ordering_key)
+    ).scalar()
+    values = {
+        "merchant_id": merchant_id,
+        "id": new_id(),
+        "connection_id": connection_id,
+        "kind": kind,
+        "ordering_key": ordering_key,
+        "effect_key": key,
+        "generation": generation,
+        "request": dict(request),
+        "state": "planned",
+        "due_at": now,
+        "created_at": now if latest is None or latest < now else latest + timedelta(microseconds=1),
+        "order_id": order_id,
+    }
+    insert = upsert(connection, t.effect).values(values)
+    connection.execute(insert.on_conflict_do_nothing(index_elements=["merchant_id", "effect_key"]))
+    row = connection.execute(
+        select(this.id, this.request).where(this.merchant_id == merchant_id, this.effect_key == key)
+    ).one()
+    if row.request != json.loads(json.dumps(values["request"])):
+        raise Conflict(f"“{_name(kind)}” was planned before for the same purpose with different details.")
+    return row.id  # type: ignore[no-any-return]
+
+
+# ---------------------------------------------------------------- claiming
+
+
+def due(connection: Connection, now: datetime) -> list[tuple[UUID, UUID]]:
+    """The connections (merchant, connection) that have an effect to be claimed."""
+    this = t.effect.c
+    found = connection.execute(select(this.merchant_id, this.connection_id).where(_claimable(now)).distinct())
+    return [(row.merchant_id, row.connection_id) for row in found]
+
+
+def claim(database: Database, merchant_id: UUID, connection_id: UUID) -> Effect | None:
+    """Lease the next due effect of a connection and commit; None when there is none.
+
+    Effects that have ended their worker too often are put before a person instead.
+    """
+    while True:
+        asked = _steady()
+        row = database.transact(lambda connection: _claim(connection, merchant_id, connection_id))
+        if row is None:
+            return None
+        if row.state == "unknown":
+            log.error("effect_set_aside", effect=str(row.effect_key), kind=row.kind, crashes=row.crash_count)
+            continue
+        return Effect(
+            merchant_id=row.merchant_id,
+            id=row.id,
+            connection_id=row.connection_id,
+            kind=row.kind,
+            request=row.request,
+            effect_key=row.effect_key,
+            fence=row.fence,
+            attempts=row.attempts,
+            crash_count=row.crash_count,
+            unclear=row.unclear,
+            sent_at=row.sent_at,
+            claimed_at=row.lease_until - timedelta(seconds=LEASE_SECONDS),
+            order_id=row.order_id,
+            until=asked + LEASE_SECONDS,
+        )
+
+
+def _claim(connection: Connection, merchant_id: UUID, connection_id: UUID) -> Row[Any] | None:
+    now = Database.now(connection)
+    this = t.effect.c
+    chosen = connection.execute(
+        for_update(
+            connection,
+            select(this.id, this.state, this.crash_count)
+            .where(this.merchant_id == merchant_id, this.connection_id == connection_id, _claimable(now))
+            .order_by(this.due_at, this.created_at)
+            .limit(1),
+            skip_locked=True,
+        )
+    ).one_or_none()
+    if chosen is None:
+        return None
+    change = update(t.effect).where(this.merchant_id == merchant_id, this.id == chosen.id).returning(t.effect)
+    crashed = chosen.state == "in_flight"  # its lease has run out: whoever had it never came back
+    if crashed and chosen.crash_count >= MOST_CRASHES:
+        why = f"It ended its worker {chosen.crash_count} times, so it was set aside."
+        lost = {"state": "unknown", "unclear": True, "error": why, "lease_until": None, "finished_at": now}
+        row = connection.execute(change.values(fence=this.fence + 1, **lost)).one()
+        _ask_a_person(connection, row, why, now)
+        return row
+    return connection.execute(
+        change.values(
+            state="in_flight",
+            fence=this.fence + 1,
+            lease_until=now + timedelta(seconds=LEASE_SECONDS),
+            # Raised now and taken back by every orderly end: what ends its worker has been counted.
+            crash_count=this.crash_count + 1,
+            attempts=this.attempts + 1,
+            unclear=True if crashed else this.unclear,
+            # Where a restored backup made it unclear, it may have been sent as soon as it was planned.
+            sent_at=func.coalesce(this.sent_at, case((this.unclear, this.created_at), else_=now)),
+        )
+    ).one()
+
+
+def _claimable(now: datetime) -> ColumnElement[bool]:
+    """Due, on a connection that may be called, and the oldest of its ordering key that has not come to an end."""
+    this, older, where = t.effect.c, t.effect.alias("older"), t.connection.c
+    before = exists().where(
+        older.c.merchant_id == this.merchant_id,
+        older.c.ordering_key == this.ordering_key,
+        older.c.state.in_(("planned", "in_flight", "unknown")),
+        tuple_(older.c.created_at, older.c.id) < tuple_(this.created_at, this.id),
+    )
+    may_be_called = exists().where(
+        where.merchant_id == this.merchant_id,
+        where.id == this.connection_id,
+        where.state == "connected",
+        or_(where.not_before.is_(None), where.not_before <= now),
+    )
+    return and_(
+        or_(
+            and_(this.state == "planned", this.due_at <= now),
+            and_(this.state == "in_flight", this.lease_until <= now),
+        ),
+        may_be_called,
+        ~before,
+    )
+
+
+# ---------------------------------------------------------------- carrying out
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """How an attempt ends.
+
+    ``wait`` seconds until the next one where the state is "planned"; ``unclear``: this or an earlier one may have
+    reached the vendor. ``counts``: it is one of the attempts that make the pauses longer. ``crashes``: the count to
+    keep, 0 after an orderly end. ``learned``: the error that tells about the vendor, if ``called`` it was.
+    """
+
+    state: str
+    wait: float = 0.0
+    unclear: bool = False
+    error: str = ""
+    result: EffectResult | None = None
+    counts: bool = True
+    crashes: int = 0
+    called: bool = True
+    learned: BaseException | None = None
+
+
+def run(database: Database, effect: Effect, connector: Connector, *, random: Random = _random) -> str:
+    """Carry out a claimed effect and store how it ended; returns its new state ("planned" means: again, later).
+
+    Raises LeaseLost when somebody else has taken it over, DatabaseAway when the end could not be stored: the lease then
+    runs out, and the next to claim it settles it.
+    """
+    ending = _attempt(effect, connector, random)
+    database.transact(lambda connection: _finish(connection, effect, connector, ending, random))
+    heard = type(ending.learned).__name__ if ending.learned else "an answer"
+    log.info("effect_attempted", effect=effect.key, kind=effect.kind, heard=heard, state=ending.state)
+    return ending.state
+
+
+def _attempt(effect: Effect, connector: Connector, random: Random) -> _Ending:
+    settlement = connector.effects.get(effect.kind, Settlement.NONE)
+    if effect.unclear:
+        if settlement is Settlement.NATIVE_KEY and not _key_is_kept(effect):
+            finds = hasattr(connector, f"find_{effect.kind}")
+            settlement = Settlement.LOOKUP if finds else Settlement.NONE
+        if settlement is Settlement.NONE:
+            return _Ending("unknown", unclear=True, error="An earlier attempt got no clear answer.", called=False)
+        if settlement is Settlement.LOOKUP:
+            found = _look_up(effect, connector, random)
+            if found is not None:
+                return found
+    if effect.until - _steady() < CALL_SECONDS:
+        # This process was stopped for a while. Nothing has been sent, and nothing will be on so short a lease.
+        return _Ending("planned", unclear=effect.unclear, counts=False, called=False)
+    try:
+        result = connector.perform(effect.kind, effect.request, effect.key)
+        if not isinstance(result, EffectResult):
+            raise TypeError(f"{type(connector).__name__}.{effect.kind} returned {result!r}, not an EffectResult.")
+    except RateLimited as error:
+        return _not_sent(effect, wait=rate_limit_wait(error.retry_after, random), error=error)
+    except AuthError as error:
+        return _not_sent(effect, wait=0.0, error=error)
+    except Rejected as error:
+        if effect.unclear and settlement is Settlement.NATURAL_KEY:
+            # "Already cancelled" may be the echo of our own first attempt.
+            return _Ending("unknown", unclear=True, error=str(error), learned=error)
+        return _Ending("failed", error=str(error), learned=error)
+    except Unavailable as error:
+        if not error.sent:
+            return _not_sent(effect, wait=backoff(effect.attempts, random), error=error)
+        return _unclear(effect, settlement, random, error)
+    except (Exception, SystemExit) as error:  # a plugin may raise anything, and may have sent something before
+        return _broken(effect, settlement, random, error)
+    return _Ending("succeeded", result=result)
+
+
+def _look_up(effect: Effect, connector: Connector, random: Random) -> _Ending | None:
+    """What became of the earlier attempt: its end, or None when there surely was no effect and it may be sent."""
+    if effect.until - _steady() < 2 * CALL_SECONDS:  # for the search, and for sending after it
+        return _Ending("planned", unclear=effect.unclear, counts=False, called=False)
+    try:
+        found = connector.find(effect.kind, effect.request, effect.key)
+        if found is not None and not isinstance(found, EffectResult):
+            raise TypeError(f"{type(connector).__name__}.find_{effect.kind} returned {found!r}, not an EffectResult.")
+    except RateLimited as error:
+        return _not_sent(effect, wait=rate_limit_wait(error.retry_after, random), error=error)
+    except AuthError as error:
+        return _not_sent(effect, wait=0.0, error=error)
+    except Unavailable as error:
+        return _not_sent(effect, wait=_SETTLE_SECONDS + backoff(effect.attempts, random), error=error)
+    except Rejected as error:
+        text = f"It is unclear whether it was done, and looking it up was refused: {error}"
+        return _Ending("unknown", unclear=True, error=text, learned=error)
+    except (Exception, SystemExit) as error:
+        return _broken(effect, Settlement.LOOKUP, random, error)
+    return None if found is None else _Ending("succeeded", result=found)
+
+
+def _not_sent(effect: Effect, *, wait: float, error: ConnectorError) -> _Ending:
+    """Nothing was done by this attempt; what an earlier one may have done is as unclear as before."""
+    counts = isinstance(error, Unavailable)
+    return _Ending("planned", wait, effect.unclear, error=str(error), counts=counts, learned=error)
+
+
+def _unclear(effect: Effect, settlement: Settlement, random: Random, error: BaseException) -> _Ending:
+    if settlement is Settlement.NONE:
+        return _Ending("unknown", unclear=True, error=str(error), learned=error)
+    wait = _SETTLE_SECONDS + backoff(effect.attempts, random)
+    return _Ending("planned", wait, unclear=True, error=str(error), learned=error)
+
+
+def _broken(effect: Effect, settlement: Settlement, random: Random, error: BaseException) -> _Ending:
+    log.exception("effect_broke_its_connector", effect=effect.key, kind=effect.kind)
+    text = f"The connector broke off: {type(error).__name__}: {error}"
+    if settlement is Settlement.NONE or effect.crash_count >= MOST_CRASHES:
+        return _Ending("unknown", unclear=True, error=text, learned=error)
+    # Not an orderly end, so it stays counted: it cannot go on like this for ever.
+    wait = _SETTLE_SECONDS + backoff(effect.attempts, random)
+    return _Ending("planned", wait, unclear=True, error=text, crashes=effect.crash_count, learned=error)
+
+
+def _key_is_kept(effect: Effect) -> bool:
+    return effect.sent_at is not None and effect.claimed_at - effect.sent_at < _KEYS_ARE_KEPT
+
+
+def _finish(connection: Connection, effect: Effect, connector: Connector, ending: _Ending, random: Random) -> None:
+    now = Database.now(connection)
+    values: dict[str, Any] = {
+        "state": ending.state,
+        "lease_until": None,
+        "unclear": ending.unclear,
+        "crash_count": ending.crashes,
+        "attempts": effect.attempts if ending.counts else effect.attempts - 1,
+        "error": _storable(ending.error, 2000),
+    }
+    if ending.state != "planned":
+        values["finished_at"] = now
+    elif ending.unclear:
+        values["due_at"] = now + timedelta(seconds=ending.wait)
+    else:
+        values |= {"due_at": now + timedelta(seconds=ending.wait), "sent_at": None}
+    if ending.result is not None:
+        values["reference"] = _storable(ending.result.reference, 300)
+        values["result"] = _json_or_none(ending.result.details)
+    this = t.effect.c
+    finished = connection.execute(
+        update(t.effect)
+        .where(this.merchant_id == effect.merchant_id, this.id == effect.id)
+        .where(this.fence == effect.fence, this.state == "in_flight")
+        .values(values)
+    )
+    if finished.rowcount != 1:
+        raise LeaseLost("The effect was taken over by another worker.")
+    if ending.called:
+        note_outcome(
+            connection,
+            effect.merchant_id,
+            effect.connection_id,
+            ending.learned,
+            now=now,
+            began=effect.claimed_at,
+            random=random,
+        )
+    if ending.state == "succeeded":
+        _note(connection, effect, f"{connector.label}: {effect.name} done", now)
+    elif ending.state == "unknown":
+        _ask_a_person(connection, effect, ending.error, now)
+    elif ending.state == "failed":
+        activity.raise_issue(
+            connection,
+            effect.merchant_id,
+            ISSUE,
+            str(effect.id),
+            f"{connector.label} refused: {effect.name}",
+            _storable(f"{ending.error} Put the cause right, then try again; or cancel it.", 500),
+            at=now,
+            connection_id=effect.connection_id,
+            order_id=effect.order_id,
+            link=f"/connections/{effect.connection_id}",
+        )
+        _note(connection, effect, f"{connector.label}: {effect.name} failed: {ending.error}", now)
+
+
+def _ask_a_person(connection: Connection, effect: Effect | Row[Any], why: str, now: datetime) -> None:
+    activity.raise_issue(
+        connection,
+        effect.merchant_id,
+        ISSUE,
+        str(effect.id),
+        f"It is unclear whether this was done: {_name(effect.kind)}",
+        _storable(f"Look at the other side, then say that it was done, that it was not, or try again. {why}", 500),
+        at=now,
+        connection_id=effect.connection_id,
+        order_id=effect.order_id,
+        link=f"/connections/{effect.connection_id}",
+    )
+    _note(connection, effect, f"{_name(effect.kind)}: unclear whether it was done", now)
+
+
+# ---------------------------------------------------------------- what a person decides
+
+
+def retry(database: Database, merchant_id: UUID, effect_id: UUID, actor: str) -> UUID:
+    """Send a failed or unknown effect once more, as a new generation with a key of its own; returns the new row's id.
+
+    It keeps its place in its order. Asking twice sends once. Raises Conflict for an effect in any other state.
+    """
+
+    def renew(connection: Connection) -> UUID:
+        now = database.now(connection)
+        row = _locked(connection, merchant_id, effect_id)
+        key = _next_key(row.effect_key, row.generation + 1)
+        this = t.effect.c
+        there = connection.execute(
+            select(this.id).where(this.merchant_id == merchant_id, this.effect_key == key)
+        ).scalar_one_or_none()
+        if there is not None:
+            return there  # type: ignore[no-any-return]
+        _require(row, "failed", "unknown")
+        if row.state == "unknown":
+            _set(connection, row, state="cancelled", finished_at=now)
+        fresh = new_id()
+        kept = ("connection_id", "kind", "ordering_key", "request", "order_id", "created_at")
+        connection.execute(
+            t.effect.insert().values(
+                merchant_id=merchant_id,
+                id=fresh,
+                effect_key=key,
+                generation=row.generation + 1,
+                state="planned",
+                due_at=now,
+                **{column: getattr(row, column) for column in kept},
+            )
+        )
+        _decided(connection, row, "try again", actor, now)
+        return fresh
+
+    return database.transact(renew)
+
+
+def mark_succeeded(database: Database, merchant_id: UUID, effect_id: UUID, actor: str, reference: str = "") -> None:
+    """A person has seen that it was done; ``reference`` is the vendor's id of it. Raises Conflict unless it is
+    failed or unknown."""
+
+    def mark(connection: Connection) -> None:
+        now = database.now(connection)
+        row = _locked(connection, merchant_id, effect_id)
+        _require(row, "failed", "unknown")
+        _set(connection, row, state="succeeded", reference=_storable(reference, 300), finished_at=now)
+        _decided(connection, row, "it was done", actor, now)
+
+    database.transact(mark)
+
+
+def cancel(database: Database, merchant_id: UUID, effect_id: UUID, actor: str) -> None:
+    """A person wants it no more, or has seen that it was not done. Raises Conflict while it is being sent, and when it
+    has succeeded."""
+
+    def give_up(connection: Connection) -> None:
+        now = database.now(connection)
+        row = _locked(connection, merchant_id, effect_id)
+        _require(row, "planned", "failed", "unknown")
+        _set(connection, row, state="cancelled", finished_at=now)
+        _decided(connection, row, "cancelled", actor, now)
+
+    database.transact(give_up)
+
+
+def _locked(connection: Connection, merchant_id: UUID, effect_id: UUID) -> Row[Any]:
+    statement = select(t.effect).where(t.effect.c.merchant_id == merchant_id, t.effect.c.id == effect_id)
+    row = connection.execute(for_update(connection, statement)).one_or_none()
+    if row is None:
+        raise Conflict("There is no such task any more. Go back and look at the list again.")
+    return row
+
+
+def _require(row: Row[Any], *states: str) -> None:
+    if row.state not in states:
+        said = {"in_flight": "is being sent right now", "planned": "is waiting to be sent"}
+        raise Conflict(f"“{_name(row.kind)}” {said.get(row.state, f'has {row.state} already')}. Look at it again.")
+
+
+def _set(connection: Connection, row: Row[Any], **values: Any) -> None:
+    connection.execute(
+        update(t.effect)
+        .where(t.effect.c.merchant_id == row.merchant_id, t.effect.c.id == row.id)
+        .values(unclear=False, **values)
+    )
+
+
+def _decided(connection: Connection, row: Row[Any], what: str, actor: str, now: datetime) -> None:
+    activity.resolve_issue(connection, row.merchant_id, ISSUE, str(row.id), at=now, by=actor)
+    _note(connection, row, f"{_name(row.kind)}: {what}", now, actor)
+
+
+# ---------------------------------------------------------------- small things
+
+
+def _next_key(key: UUID, generation: int) -> UUID:
+    return uuid5(key, f"generation {generation}")
+
+
+def _name(kind: str) -> str:
+    return kind.replace("_", " ")
+
+
+def _note(connection: Connection, effect: Effect | Row[Any], summary: str, now: datetime, actor: str = "") -> None:
+    activity.note(
+        connection,
+        effect.merchant_id,
+        "effect",
+        _storable(summary, 500),
+        at=now,
+        connection_id=effect.connection_id,
+        order_id=effect.order_id,
+        actor=actor,
+        details={"effect": str(effect.id), "kind": effect.kind},
+    )
+
+
+def _storable(text: str, length: int) -> str:
+    """A vendor's words as both databases take them: no NUL, no half characters, not too long."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "")[:length]
+
+
+def _json_or_none(details: Mapping[str, Any]) -> Any:
+    """The details as JSON; None where a connector put something else in, for that must not undo what was done."""
+    try:
+        return json.loads(_storable(json.dumps(dict(details)), 100_000)) if details else None
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,1 @@
+"""Read models of the pages: plain values, each drawn by one function that keeps to one merchant."""

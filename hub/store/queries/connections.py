@@ -1,0 +1,438 @@
+"""Connections with their health, places, tasks and listings, and what going live would write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
+
+from hub.store import tables as t
+from hub.store.queries import parts
+
+
+class Health(StrEnum):
+    """How a connection is doing, worst first."""
+
+    PAUSED = "paused"  # by a person, or because the vendor refused the credentials: the error tells
+    PROBLEM = "problem"
+    WAITING = "waiting"  # the vendor asked us to slow down, or is away
+    NEW = "new"  # not checked yet
+    PREPARING = "preparing"  # connected; nothing is written to the shop yet
+    LIVE = "live"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionSummary:
+    """One connection with the figures that tell how it is doing."""
+
+    id: UUID
+    connector: str
+    label: str
+    state: str
+    account_name: str
+    account_external_id: str
+    currency: str
+    created_at: datetime
+    checked_at: datetime | None
+    live_at: datetime | None
+    error: str
+    not_before: datetime | None
+    failures: int
+    last_event_at: datetime | None
+    backlog: int  # received, not yet read
+    backlog_since: datetime | None
+    listings: int
+    matched: int
+    unmatched: int
+    waiting: int  # figures the shop does not show yet
+    waiting_since: datetime | None
+    failing: int  # figures that could not be written
+    issues: int
+
+    def health(self, now: datetime) -> Health:
+        if self.state == "removed":
+            return Health.REMOVED
+        if self.state == "paused":
+            return Health.PAUSED
+        if self.state == "new":
+            return Health.PROBLEM if self.error else Health.NEW
+        if self.not_before is not None and self.not_before > now:
+            return Health.WAITING
+        if self.error:
+            return Health.PROBLEM
+        return Health.LIVE if self.live_at else Health.PREPARING
+
+
+@dataclass(frozen=True, slots=True)
+class StreamView:
+    """How far one stream of a connection (orders, listings) has been read."""
+
+    stream: str
+    polled_at: datetime | None
+    due_at: datetime | None
+    fetched: int
+    total: int | None
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelLocationView:
+    """A place with stock as the channel names it, and the hub's location it stands for."""
+
+    external_id: str
+    name: str
+    active: bool
+    location_id: UUID | None
+    location_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LocationView:
+    """One of the merchant's own places with stock."""
+
+    id: UUID
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """Long work a person asked for, as its page follows it."""
+
+    id: UUID
+    connection_id: UUID
+    kind: str
+    state: str
+    message: str
+    done: int
+    total: int | None
+    actor: str
+    created_at: datetime
+    finished_at: datetime | None
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in ("waiting", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class ListingView:
+    """One listing on the page where listings are matched to SKUs."""
+
+    id: UUID
+    connection_id: UUID
+    external_id: str
+    sku_text: str
+    title: str
+    barcode: str
+    tracked: bool
+    active: bool
+    sku_id: UUID | None
+    sku_code: str
+    bound_at: datetime | None
+    bound_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedWrite:
+    """What going live would write for one listing at one of the channel's locations."""
+
+    listing_id: UUID
+    title: str
+    sku_code: str
+    location_name: str
+    will_show: int
+
+
+@dataclass(frozen=True, slots=True)
+class LivePlan:
+    """Everything going live would write (``writes`` are the first of ``count``) and why the rest is left alone."""
+
+    writes: tuple[PlannedWrite, ...]
+    count: int
+    to_zero: int
+    unmatched: int
+    untracked: int
+    uncounted: int  # matched, but their SKU has no opening balance anywhere
+    unbound_locations: int
+
+
+def connections(
+    connection: Connection, merchant_id: UUID, *, removed: bool = False, only: UUID | None = None
+) -> list[ConnectionSummary]:
+    """The merchant's connections, oldest first; with ``removed`` those that are kept for their history too."""
+    query = select(t.connection).where(t.connection.c.merchant_id == merchant_id)
+    if only is not None:
+        query = query.where(t.connection.c.id == only)
+    elif not removed:
+        query = query.where(t.connection.c.state != "removed")
+    rows = connection.execute(query.order_by(t.connection.c.created_at, t.connection.c.id)).all()
+
+    def tally(table: Any, *columns: Any, where: Iterable[ColumnElement[bool]] = ()) -> dict[UUID, parts.AnyRow]:
+        counting = (
+            select(table.c.connection_id, *columns)
+            .where(table.c.merchant_id == merchant_id, *where)
+            .group_by(table.c.connection_id)
+        )
+        if only is not None:
+            counting = counting.where(table.c.connection_id == only)
+        return {row[0]: row for row in connection.execute(counting)}
+
+    nothing = (None, 0, 0, 0)
+    backlog = tally(t.inbox, func.count(), func.min(t.inbox.c.received_at), where=[t.inbox.c.state == "pending"])
+    listings = tally(
+        t.listing, func.count(), func.count(t.listing.c.sku_id), func.sum(case((parts.is_unmatched(), 1), else_=0))
+    )
+    waiting = tally(t.publication, func.count(), func.min(t.publication.c.dirty_since), where=[parts.is_dirty()])
+    failing = tally(t.publication, func.count(), where=[t.publication.c.error != ""])
+    issues = tally(t.issue, func.count(), where=[parts.is_open()])
+    return [
+        ConnectionSummary(
+            id=row.id,
+            connector=row.connector,
+            label=row.label,
+            state=row.state,
+            account_name=row.account_name,
+            account_external_id=row.account_external_id,
+            currency=row.currency,
+            created_at=row.created_at,
+            checked_at=row.checked_at,
+            live_at=row.live_at,
+            error=row.error,
+            not_before=row.not_before,
+            failures=row.failures,
+            last_event_at=row.last_event_at,
+            backlog=backlog.get(row.id, nothing)[1],
+            backlog_since=backlog[row.id][2] if row.id in backlog else None,
+            listings=listings.get(row.id, nothing)[1],
+            matched=listings.get(row.id, nothing)[2],
+            unmatched=int(listings.get(row.id, nothing)[3] or 0),
+            waiting=waiting.get(row.id, nothing)[1] if row.live_at else 0,
+            waiting_since=waiting[row.id][2] if row.live_at and row.id in waiting else None,
+            failing=failing.get(row.id, nothing)[1],
+            issues=issues.get(row.id, nothing)[1],
+        )
+        for row in rows
+    ]
+
+
+def connection_summary(connection: Connection, merchant_id: UUID, connection_id: UUID) -> ConnectionSummary | None:
+    """One connection, a removed one too; None when the merchant has no such connection."""
+    found = connections(connection, merchant_id, only=connection_id)
+    return found[0] if found else None
+
+
+def connection_settings(connection: Connection, merchant_id: UUID, connection_id: UUID) -> Mapping[str, Any]:
+    """What was typed into the connect form, without the secrets."""
+    kept: Mapping[str, Any] | None = connection.execute(
+        select(t.connection.c.settings).where(
+            t.connection.c.merchant_id == merchant_id, t.connection.c.id == connection_id
+        )
+    ).scalar_one_or_none()
+    return kept or {}
+
+
+def streams(connection: Connection, merchant_id: UUID, connection_id: UUID) -> list[StreamView]:
+    """What the hub reads from the connection, and how far it is."""
+    rows = connection.execute(
+        select(
+            t.cursor.c.stream,
+            t.cursor.c.polled_at,
+            t.cursor.c.due_at,
+            t.cursor.c.fetched,
+            t.cursor.c.total,
+            t.cursor.c.error,
+        )
+        .where(t.cursor.c.merchant_id == merchant_id, t.cursor.c.connection_id == connection_id)
+        .order_by(t.cursor.c.stream.desc())
+    )
+    return [StreamView(*row) for row in rows]
+
+
+def channel_locations(connection: Connection, merchant_id: UUID, connection_id: UUID) -> list[ChannelLocationView]:
+    """The connection's places with stock."""
+    place = t.channel_location.c
+    rows = connection.execute(
+        select(place.external_id, place.name, place.active, place.location_id, func.coalesce(t.location.c.name, ""))
+        .outerjoin(t.location, parts.same(place.location_id, t.location, t.channel_location))
+        .where(place.merchant_id == merchant_id, place.connection_id == connection_id)
+        .order_by(place.active.desc(), place.name, place.external_id)
+    )
+    return [ChannelLocationView(*row) for row in rows]
+
+
+def locations(connection: Connection, merchant_id: UUID) -> list[LocationView]:
+    """The merchant's own places with stock."""
+    rows = connection.execute(
+        select(t.location.c.id, t.location.c.name)
+        .where(t.location.c.merchant_id == merchant_id)
+        .order_by(t.location.c.name)
+    )
+    return [LocationView(*row) for row in rows]
+
+
+def task(connection: Connection, merchant_id: UUID, connection_id: UUID, task_id: UUID) -> TaskView | None:
+    """One task of a connection."""
+    found = _tasks(connection, merchant_id, connection_id, t.task.c.id == task_id)
+    return found[0] if found else None
+
+
+def latest_tasks(connection: Connection, merchant_id: UUID, connection_id: UUID) -> dict[str, TaskView]:
+    """The newest task of each kind."""
+    return {each.kind: each for each in reversed(_tasks(connection, merchant_id, connection_id))}
+
+
+def _tasks(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, *where: ColumnElement[bool]
+) -> list[TaskView]:
+    query: parts.AnySelect = (
+        select(
+            t.task.c.id,
+            t.task.c.connection_id,
+            t.task.c.kind,
+            t.task.c.state,
+            t.task.c.message,
+            t.task.c.done,
+            t.task.c.total,
+            t.task.c.actor,
+            t.task.c.created_at,
+            t.task.c.finished_at,
+        )
+        .where(t.task.c.merchant_id == merchant_id, t.task.c.connection_id == connection_id, *where)
+        .order_by(t.task.c.created_at.desc(), t.task.c.id.desc())
+        .limit(parts.PAGE)
+    )
+    return [TaskView(*row) for row in connection.execute(query)]
+
+
+def listings(
+    connection: Connection,
+    merchant_id: UUID,
+    connection_id: UUID,
+    *,
+    show: str = "all",
+    text: str = "",
+    after: tuple[str, UUID] | None = None,
+    limit: int = parts.PAGE,
+) -> list[ListingView]:
+    """Listings of a connection by title; ``show`` is all, matched, unmatched or untracked. ``after`` is (title, id)."""
+    listing = t.listing.c
+    query = (
+        _listing_columns()
+        .where(listing.merchant_id == merchant_id, listing.connection_id == connection_id)
+        .order_by(listing.title, listing.id)
+        .limit(limit)
+    )
+    if show == "matched":
+        query = query.where(listing.sku_id.is_not(None))
+    elif show == "unmatched":
+        query = query.where(parts.is_unmatched())
+    elif show == "untracked":
+        query = query.where(listing.sku_id.is_(None), or_(listing.tracked.is_(False), listing.active.is_(False)))
+    if text:
+        query = query.where(
+            or_(
+                parts.contains(listing.title, text),
+                parts.contains(listing.sku_text, text),
+                listing.barcode == text,
+                listing.external_id == text,
+                parts.contains(t.sku.c.code, text),
+            )
+        )
+    if after is not None:
+        title, last = after
+        query = query.where(or_(listing.title > title, and_(listing.title == title, listing.id > last)))
+    return [ListingView(*row) for row in connection.execute(query)]
+
+
+def listing(connection: Connection, merchant_id: UUID, listing_id: UUID) -> ListingView | None:
+    """One listing."""
+    row = connection.execute(
+        _listing_columns().where(t.listing.c.merchant_id == merchant_id, t.listing.c.id == listing_id)
+    ).first()
+    return None if row is None else ListingView(*row)
+
+
+def _listing_columns() -> parts.AnySelect:
+    listing = t.listing.c
+    return select(
+        listing.id,
+        listing.connection_id,
+        listing.external_id,
+        listing.sku_text,
+        listing.title,
+        listing.barcode,
+        listing.tracked,
+        listing.active,
+        listing.sku_id,
+        func.coalesce(t.sku.c.code, ""),
+        listing.bound_at,
+        listing.bound_by,
+    ).outerjoin(t.sku, parts.same(listing.sku_id, t.sku, t.listing))
+
+
+def live_plan(connection: Connection, merchant_id: UUID, connection_id: UUID, *, limit: int = parts.PAGE) -> LivePlan:
+    """What the hub would write to this shop: the figures it would show, per listing and location."""
+    listing, place = t.listing.c, t.channel_location.c
+    available = func.coalesce(t.stock_level.c.on_hand - t.stock_level.c.allocated, 0)
+    here = [listing.merchant_id == merchant_id, listing.connection_id == connection_id]
+    source = (
+        t.listing.join(t.sku, parts.same(listing.sku_id, t.sku, t.listing))
+        .join(
+            t.channel_location,
+            and_(place.merchant_id == listing.merchant_id, place.connection_id == listing.connection_id),
+        )
+        .outerjoin(t.stock_level, parts.level_of(listing.sku_id, place.location_id))
+    )
+    written = [
+        *here,
+        listing.tracked.is_(True),
+        listing.active.is_(True),
+        t.sku.c.counted_since.is_not(None),
+        place.active.is_(True),
+        place.location_id.is_not(None),
+    ]
+    rows = connection.execute(
+        select(listing.id, listing.title, t.sku.c.code, place.name, available)
+        .select_from(source)
+        .where(*written)
+        .order_by(t.sku.c.code, listing.id, place.external_id)
+        .limit(limit)
+    )
+    count, to_zero = connection.execute(
+        select(func.count(), func.sum(case((available == 0, 1), else_=0))).select_from(source).where(*written)
+    ).one()
+    unmatched, untracked, uncounted = connection.execute(
+        select(
+            func.sum(case((parts.is_unmatched(), 1), else_=0)),
+            func.sum(case((or_(listing.tracked.is_(False), listing.active.is_(False)), 1), else_=0)),
+            func.sum(case((and_(listing.sku_id.is_not(None), t.sku.c.counted_since.is_(None)), 1), else_=0)),
+        )
+        .select_from(t.listing.outerjoin(t.sku, parts.same(listing.sku_id, t.sku, t.listing)))
+        .where(*here)
+    ).one()
+    unbound = parts.scalar(
+        connection,
+        select(func.count())
+        .select_from(t.channel_location)
+        .where(
+            place.merchant_id == merchant_id,
+            place.connection_id == connection_id,
+            place.active.is_(True),
+            place.location_id.is_(None),
+        ),
+    )
+    return LivePlan(
+        writes=tuple(PlannedWrite(*row) for row in rows),
+        count=count,
+        to_zero=int(to_zero or 0),
+        unmatched=int(unmatched or 0),
+        untracked=int(untracked or 0),
+        uncounted=int(uncounted or 0),
+        unbound_locations=unbound,
+    )

@@ -1,0 +1,391 @@
+"""Orders: the list, and one order in full."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select
+
+from hub.core.model import Money
+from hub.store import tables as t
+from hub.store.queries import parts
+from hub.store.queries.journal import ActivityView, activity
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFilter:
+    """Which orders a list shows; every part may be empty."""
+
+    status: str = ""
+    connection_id: UUID | None = None
+    text: str = ""
+    waiting: bool = False  # only orders with a line on backorder
+
+
+@dataclass(frozen=True, slots=True)
+class OrderSummary:
+    """One line of the order list."""
+
+    id: UUID
+    connection_id: UUID
+    connection_label: str
+    connector: str
+    number: str
+    status: str
+    channel_status: str
+    test: bool
+    placed_at: datetime
+    customer_name: str
+    email: str
+    total: Money | None
+    units: int
+    allocated: int
+    backordered: int
+    unmatched: int
+
+
+@dataclass(frozen=True, slots=True)
+class LineView:
+    """One line of an order, with what holds stock for it."""
+
+    id: UUID
+    sku_id: UUID | None
+    sku_code: str
+    sku_text: str
+    title: str
+    quantity: int
+    fulfilled: int
+    removed: int
+    unit_price: Money | None
+    total: Money | None
+    tax: Money | None
+    requires_shipping: bool
+    present: bool
+    listing_id: UUID | None
+    listing_external_id: str | None
+    allocations: tuple[tuple[str, int], ...]  # location name, units
+    backordered: int
+    counted: bool
+
+    @property
+    def allocated(self) -> int:
+        return sum(quantity for _, quantity in self.allocations)
+
+    @property
+    def open_quantity(self) -> int:
+        return max(0, self.quantity - self.fulfilled - self.removed)
+
+
+@dataclass(frozen=True, slots=True)
+class RefundView:
+    """Money given back on an order."""
+
+    external_id: str
+    amount: Money | None
+    reason: str
+    refunded_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordView:
+    """One record of an order as it came in."""
+
+    id: UUID
+    source: str
+    topic: str
+    received_at: datetime
+    state: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderView:
+    """One order in full."""
+
+    id: UUID
+    connection_id: UUID
+    connection_label: str
+    connector: str
+    external_id: str
+    number: str
+    status: str
+    channel_status: str
+    test: bool
+    whole: bool
+    holds_stock: bool
+    version: datetime | None
+    revision: int
+    placed_at: datetime | None
+    imported_at: datetime
+    updated_at: datetime
+    taxes_included: bool
+    tax: Money | None
+    customer_name: str
+    email: str
+    note: str
+    shipping_address: Mapping[str, Any]
+    billing_address: Mapping[str, Any]
+    total: Money | None
+    parts: tuple[tuple[str, Money], ...]  # what adds up to the total, by name
+    lines: tuple[LineView, ...]
+    refunds: tuple[RefundView, ...]
+    timeline: tuple[ActivityView, ...]
+    records: tuple[RecordView, ...]
+
+
+def orders(
+    connection: Connection,
+    merchant_id: UUID,
+    wanted: OrderFilter,
+    *,
+    before: tuple[datetime, UUID] | None = None,
+    limit: int = parts.PAGE,
+) -> list[OrderSummary]:
+    """Orders, the newest first; ``before`` is (placed_at, id) of the last one shown."""
+    order = t.sales_order.c
+    query = (
+        select(t.sales_order, t.connection.c.label, t.connection.c.connector)
+        .join(t.connection, parts.same(order.connection_id, t.connection, t.sales_order))
+        # An order of which only the removal was ever heard has no date, and says nothing.
+        .where(order.merchant_id == merchant_id, order.placed_at.is_not(None))
+        .order_by(order.placed_at.desc(), order.id.desc())
+        .limit(limit)
+    )
+    if wanted.status:
+        query = query.where(order.status == wanted.status)
+    if wanted.connection_id is not None:
+        query = query.where(order.connection_id == wanted.connection_id)
+    if wanted.waiting:
+        query = query.where(
+            exists(
+                select(t.backorder.c.quantity)
+                .join(t.order_line, parts.same(t.backorder.c.order_line_id, t.order_line, t.backorder))
+                .where(t.backorder.c.merchant_id == order.merchant_id, t.order_line.c.order_id == order.id)
+            )
+        )
+    if wanted.text:
+        query = query.where(_order_matches(wanted.text))
+    if before is not None:
+        placed_at, last = before
+        query = query.where(order.placed_at <= placed_at, or_(order.placed_at < placed_at, order.id < last))
+    rows = connection.execute(query).all()
+    tally = _line_tally(connection, merchant_id, [row.id for row in rows])
+    return [
+        OrderSummary(
+            id=row.id,
+            connection_id=row.connection_id,
+            connection_label=row.label,
+            connector=row.connector,
+            number=row.number,
+            status=row.status,
+            channel_status=row.channel_status,
+            test=row.test,
+            placed_at=row.placed_at,
+            customer_name=row.customer_name,
+            email=row.email,
+            total=parts.money(row.total_minor, row.currency),
+            units=tally[row.id][0],
+            allocated=tally[row.id][1],
+            backordered=tally[row.id][2],
+            unmatched=tally[row.id][3],
+        )
+        for row in rows
+    ]
+
+
+def _order_matches(text: str) -> ColumnElement[bool]:
+    order = t.sales_order.c
+    number = text.removeprefix("#")
+    return or_(
+        order.number == text,
+        order.number == number,
+        order.external_id == number,
+        parts.contains(order.number, text),
+        parts.contains(order.customer_name, text),
+        parts.contains(order.email, text),
+        exists(
+            select(t.order_line.c.id).where(
+                t.order_line.c.merchant_id == order.merchant_id,
+                t.order_line.c.order_id == order.id,
+                t.order_line.c.sku_text == text,
+            )
+        ),
+    )
+
+
+def _line_tally(
+    connection: Connection, merchant_id: UUID, order_ids: Sequence[UUID]
+) -> Mapping[UUID, tuple[int, int, int, int]]:
+    """Per order: units ordered, allocated, on backorder, and lines that are matched to no SKU."""
+    line = t.order_line.c
+    held = _units_of_line(t.allocation)
+    awaited = _units_of_line(t.backorder)
+    rows = connection.execute(
+        select(
+            line.order_id,
+            func.sum(line.quantity - line.removed),
+            func.sum(held),
+            func.sum(awaited),
+            func.sum(case((and_(line.sku_id.is_(None), line.listing_external_id.is_not(None)), 1), else_=0)),
+        )
+        .where(line.merchant_id == merchant_id, line.order_id.in_(order_ids), line.present.is_(True))
+        .group_by(line.order_id)
+    )
+    return defaultdict(
+        lambda: (0, 0, 0, 0),
+        {row[0]: (int(row[1]), int(row[2] or 0), int(row[3] or 0), int(row[4])) for row in rows},
+    )
+
+
+def _units_of_line(table: Any) -> Any:
+    return (
+        select(func.coalesce(func.sum(table.c.quantity), 0))
+        .where(table.c.merchant_id == t.order_line.c.merchant_id, table.c.order_line_id == t.order_line.c.id)
+        .correlate(t.order_line)
+        .scalar_subquery()
+    )
+
+
+def order(connection: Connection, merchant_id: UUID, order_id: UUID) -> OrderView | None:
+    """One order with its lines, money, refunds, timeline and the records it was read from."""
+    row = connection.execute(
+        select(t.sales_order, t.connection.c.label, t.connection.c.connector)
+        .join(t.connection, parts.same(t.sales_order.c.connection_id, t.connection, t.sales_order))
+        .where(t.sales_order.c.merchant_id == merchant_id, t.sales_order.c.id == order_id)
+    ).first()
+    if row is None:
+        return None
+    refunds = connection.execute(
+        select(t.refund)
+        .where(t.refund.c.merchant_id == merchant_id, t.refund.c.order_id == order_id)
+        .order_by(t.refund.c.refunded_at, t.refund.c.external_id)
+    )
+    records = connection.execute(
+        select(
+            t.inbox.c.id,
+            t.inbox.c.source,
+            t.inbox.c.topic,
+            t.inbox.c.received_at,
+            t.inbox.c.state,
+            t.inbox.c.error,
+        )
+        .where(
+            t.inbox.c.merchant_id == merchant_id,
+            t.inbox.c.connection_id == row.connection_id,
+            t.inbox.c.external_id == row.external_id,
+            # Orders and listings may share their numbers.
+            ~t.inbox.c.topic.like("product%"),
+            t.inbox.c.topic != "listing",
+        )
+        .order_by(t.inbox.c.received_at.desc(), t.inbox.c.id.desc())
+        .limit(parts.PAGE)
+    )
+    return OrderView(
+        id=row.id,
+        connection_id=row.connection_id,
+        connection_label=row.label,
+        connector=row.connector,
+        external_id=row.external_id,
+        number=row.number,
+        status=row.status,
+        channel_status=row.channel_status,
+        test=row.test,
+        whole=row.whole,
+        holds_stock=row.holds_stock,
+        version=row.version,
+        revision=row.revision,
+        placed_at=row.placed_at,
+        imported_at=row.imported_at,
+        updated_at=row.updated_at,
+        taxes_included=row.taxes_included,
+        tax=parts.money(row.tax_minor, row.currency),
+        customer_name=row.customer_name,
+        email=row.email,
+        note=row.note,
+        shipping_address=row.shipping_address,
+        billing_address=row.billing_address,
+        total=parts.money(row.total_minor, row.currency),
+        parts=_money_parts(row),
+        lines=_order_lines(connection, merchant_id, row),
+        refunds=tuple(
+            RefundView(each.external_id, parts.money(each.amount_minor, row.currency), each.reason, each.refunded_at)
+            for each in refunds
+        ),
+        timeline=tuple(activity(connection, merchant_id, order_id=order_id, limit=200)),
+        records=tuple(RecordView(*each) for each in records),
+    )
+
+
+def _money_parts(row: parts.AnyRow) -> tuple[tuple[str, Money], ...]:
+    if not row.currency:
+        return ()
+    named = [
+        ("Items", row.lines_minor, True),
+        ("Shipping", row.shipping_minor, True),
+        ("Fees", row.fees_minor, False),
+        ("Discount", -row.discount_minor, False),
+        ("Tax", 0 if row.taxes_included else row.tax_minor, not row.taxes_included),
+        ("Rounding", row.rounding_minor, False),
+    ]
+    return tuple((name, Money.from_minor(minor, row.currency)) for name, minor, always in named if always or minor)
+
+
+def _order_lines(connection: Connection, merchant_id: UUID, order: parts.AnyRow) -> tuple[LineView, ...]:
+    line = t.order_line.c
+    rows = connection.execute(
+        select(
+            t.order_line,
+            func.coalesce(t.sku.c.code, "").label("sku_code"),
+            t.listing.c.id.label("listing_id"),
+            _units_of_line(t.backorder).label("backordered"),
+            t.sku.c.counted_since.is_not(None).label("counted"),
+        )
+        .outerjoin(t.sku, parts.same(line.sku_id, t.sku, t.order_line))
+        .outerjoin(
+            t.listing,
+            and_(
+                t.listing.c.merchant_id == line.merchant_id,
+                t.listing.c.connection_id == order.connection_id,
+                t.listing.c.external_id == line.listing_external_id,
+            ),
+        )
+        .where(line.merchant_id == merchant_id, line.order_id == order.id)
+        .order_by(line.present.desc(), line.position, line.id)
+    ).all()
+    held: dict[UUID, list[tuple[str, int]]] = defaultdict(list)
+    for line_id, name, quantity in connection.execute(
+        select(t.allocation.c.order_line_id, t.location.c.name, t.allocation.c.quantity)
+        .join(t.location, parts.same(t.allocation.c.location_id, t.location, t.allocation))
+        .join(t.order_line, parts.same(t.allocation.c.order_line_id, t.order_line, t.allocation))
+        .where(t.allocation.c.merchant_id == merchant_id, line.order_id == order.id)
+        .order_by(t.location.c.name)
+    ):
+        held[line_id].append((name, quantity))
+    return tuple(
+        LineView(
+            id=row.id,
+            sku_id=row.sku_id,
+            sku_code=row.sku_code,
+            sku_text=row.sku_text,
+            title=row.title,
+            quantity=row.quantity,
+            fulfilled=row.fulfilled,
+            removed=row.removed,
+            unit_price=Money.of(row.unit_price, order.currency) if order.currency else None,
+            total=parts.money(row.total_minor, order.currency),
+            tax=parts.money(row.tax_minor, order.currency),
+            requires_shipping=row.requires_shipping,
+            present=row.present,
+            listing_id=row.listing_id,
+            listing_external_id=row.listing_external_id,
+            allocations=tuple(held[row.id]),
+            backordered=int(row.backordered),
+            counted=bool(row.counted),
+        )
+        for row in rows
+    )

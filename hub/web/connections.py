@@ -1,0 +1,368 @@
+"""Connections: the catalogue of connectors, connecting a shop and following its check, matching, going live."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, flash, render_template, request, url_for
+from werkzeug.exceptions import NotFound
+
+from hub.connector import Connector
+from hub.errors import BadInput
+from hub.store import connections as commands
+from hub.store.queries import connections, journal
+from hub.web import forms, lists
+from hub.web.gate import hub, owners_only, see_other, visitor
+
+pages = Blueprint("connections", __name__)
+
+_SUGGESTED = 50  # suggestions shown at once; all of them can be accepted at once
+
+
+# ---------------------------------------------------------------- the catalogue and the connect form
+
+
+@pages.get("/connectors")
+def catalogue() -> str:
+    """What can be connected, and every plugin that could not be loaded, with its reason."""
+    registry = hub().registry
+    owner = {name: plugin for plugin in registry.plugins for name in plugin.connectors}
+    return render_template(
+        "connectors.html",
+        connectors=[(each, owner.get(name)) for name, each in sorted(registry.connectors.items())],
+        refused=[plugin for plugin in registry.plugins if plugin.error],
+    )
+
+
+@pages.get("/connectors/<name>")
+@owners_only
+def connect_form(name: str) -> str:
+    return _connect_page(_connector(name), {}, {})
+
+
+@pages.post("/connectors/<name>")
+@owners_only
+def connect(name: str) -> Any:
+    connector = _connector(name)
+    label = request.form.get("label", "")
+    try:
+        settings = _typed_settings(connector)
+    except BadInput as error:
+        return _connect_page(connector, request.form, error.fields), 422
+    connection_id, task_id = commands.connect(
+        hub().database, hub().keyring, visitor().merchant_id, connector, label, settings, visitor().email
+    )
+    _wake([connection_id], "fetch")
+    return see_other(url_for(".follow", connection_id=connection_id, task_id=task_id))
+
+
+@pages.get("/connections/<uuid:connection_id>/reconnect")
+@owners_only
+def reconnect_form(connection_id: UUID) -> str:
+    return _reconnect_page(_summary(connection_id), None, {})
+
+
+@pages.post("/connections/<uuid:connection_id>/reconnect")
+@owners_only
+def reconnect(connection_id: UUID) -> Any:
+    shop = _summary(connection_id)
+    connector = hub().registry.connector(shop.connector)
+    try:
+        settings = _typed_settings(connector)
+    except BadInput as error:
+        return _reconnect_page(shop, request.form, error.fields), 422
+    task_id = commands.reconnect(
+        hub().database, hub().keyring, visitor().merchant_id, connection_id, connector, settings, visitor().email
+    )
+    _wake([connection_id], "fetch")
+    return see_other(url_for(".follow", connection_id=connection_id, task_id=task_id))
+
+
+@pages.get("/connections/<uuid:connection_id>/tasks/<uuid:task_id>")
+def follow(connection_id: UUID, task_id: UUID) -> str:
+    """Long work as it goes: the page asks again every second until it is finished."""
+    shop = _summary(connection_id)
+    with hub().database.read() as connection:
+        task = connections.task(connection, visitor().merchant_id, connection_id, task_id)
+    if task is None:
+        raise NotFound("This task does not exist here.")
+    return render_template("task.html", shop=shop, task=task)
+
+
+def _connector(name: str) -> type[Connector]:
+    try:
+        return hub().registry.connector(name)
+    except BadInput as error:
+        raise NotFound(str(error)) from error
+
+
+def _typed_settings(connector: type[Connector]) -> dict[str, Any]:
+    if len(request.form.get("label", "")) > 200:
+        raise BadInput("The name is too long.", {"label": ["Use at most 200 characters."]})
+    return forms.load(connector.settings_schema(), request.form)
+
+
+def _connect_page(connector: type[Connector], form: Any, errors: forms.Messages) -> str:
+    inputs = forms.fields(connector.settings_schema(), errors=errors)
+    if form:
+        inputs = forms.fields(connector.settings_schema(), forms.typed(form, inputs), errors)
+    return render_template(
+        "connect.html",
+        connector=connector,
+        shop=None,
+        inputs=inputs,
+        label=form.get("label", ""),
+        errors=errors,
+        action=url_for(".connect", name=connector.name),
+    )
+
+
+def _reconnect_page(shop: connections.ConnectionSummary, form: Any, errors: forms.Messages) -> str:
+    connector = hub().registry.connector(shop.connector)
+    values: Mapping[str, Any]
+    if form is None:
+        with hub().database.read() as connection:
+            values = connections.connection_settings(connection, visitor().merchant_id, shop.id)
+    else:
+        values = forms.typed(form, forms.fields(connector.settings_schema()))
+    return render_template(
+        "connect.html",
+        connector=connector,
+        shop=shop,
+        inputs=forms.fields(connector.settings_schema(), values, errors),
+        label=shop.label,
+        errors=errors,
+        action=url_for(".reconnect", connection_id=shop.id),
+    )
+
+
+# ---------------------------------------------------------------- the list, and one connection
+
+
+@pages.get("/connections")
+def index() -> str:
+    with hub().database.read() as connection:
+        shops = connections.connections(connection, visitor().merchant_id, removed=True)
+    return render_template("connections.html", shops=shops, labels=_connector_labels())
+
+
+@pages.get("/connections/<uuid:connection_id>")
+def connection(connection_id: UUID) -> str:
+    merchant_id = visitor().merchant_id
+    with hub().database.read() as db:
+        shop = connections.connection_summary(db, merchant_id, connection_id)
+        if shop is None:
+            raise NotFound("This connection does not exist here.")
+        suggested = commands.suggestions(db, merchant_id, connection_id) if shop.unmatched else []
+        return render_template(
+            "connection.html",
+            shop=shop,
+            connector=hub().registry.connectors.get(shop.connector),
+            streams=connections.streams(db, merchant_id, connection_id),
+            places=connections.channel_locations(db, merchant_id, connection_id),
+            locations=connections.locations(db, merchant_id),
+            tasks=connections.latest_tasks(db, merchant_id, connection_id),
+            plan=connections.live_plan(db, merchant_id, connection_id, limit=1),
+            suggested=suggested[:_SUGGESTED],
+            unique=sum(each.unique for each in suggested),
+            issues=journal.issues(db, merchant_id, connection_id=connection_id, limit=5),
+            activity=journal.activity(db, merchant_id, connection_id=connection_id, limit=8),
+        )
+
+
+@pages.get("/connections/<uuid:connection_id>/listings")
+def listings(connection_id: UUID) -> str:
+    return _listings_page(connection_id, None, {}, "")
+
+
+@pages.get("/connections/<uuid:connection_id>/go-live")
+@owners_only
+def go_live_form(connection_id: UUID) -> str:
+    """What will be written to the shop, in plain figures, before anything is."""
+    shop = _summary(connection_id)
+    with hub().database.read() as db:
+        plan = connections.live_plan(db, visitor().merchant_id, connection_id)
+    return render_template("go_live.html", shop=shop, plan=plan)
+
+
+@pages.get("/connections/<uuid:connection_id>/remove")
+@owners_only
+def remove_form(connection_id: UUID) -> str:
+    return render_template("remove.html", shop=_summary(connection_id))
+
+
+# ---------------------------------------------------------------- what a person does with a connection
+
+
+@pages.post("/connections/<uuid:connection_id>/suggestions")
+def accept_suggestions(connection_id: UUID) -> Any:
+    shop = _summary(connection_id)
+    chosen: list[UUID] | None = None
+    if request.form.get("which") != "all":
+        try:
+            chosen = [UUID(text) for text in request.form.getlist("listing")]
+        except ValueError:
+            raise BadInput("This form is damaged. Reload the page.") from None
+    count = commands.accept_suggestions(hub().database, visitor().merchant_id, connection_id, chosen, visitor().email)
+    _wake([connection_id], "publish")
+    flash(f"{count} listing{'' if count == 1 else 's'} of {shop.label} matched.", "success")
+    return see_other(_back(connection_id))
+
+
+@pages.post("/connections/<uuid:connection_id>/listings/<uuid:listing_id>/bind")
+def bind(connection_id: UUID, listing_id: UUID) -> Any:
+    listing = _listing(connection_id, listing_id)
+    code = request.form.get("sku", "")
+    try:
+        commands.bind(hub().database, visitor().merchant_id, listing_id, code, visitor().email)
+    except BadInput as error:
+        return _listings_page(connection_id, listing_id, error.fields, code), 422
+    _wake([connection_id], "publish")
+    flash(f"“{listing.title}” is matched to SKU {code.strip()}.", "success")
+    return see_other(_back(connection_id))
+
+
+@pages.post("/connections/<uuid:connection_id>/listings/<uuid:listing_id>/unbind")
+def unbind(connection_id: UUID, listing_id: UUID) -> Any:
+    listing = _listing(connection_id, listing_id)
+    commands.unbind(hub().database, visitor().merchant_id, listing_id, visitor().email)
+    flash(f"“{listing.title}” is not matched any more.", "success")
+    return see_other(_back(connection_id))
+
+
+@pages.post("/connections/<uuid:connection_id>/locations")
+def bind_location(connection_id: UUID) -> Any:
+    _summary(connection_id)
+    chosen = request.form.get("location_id", "")
+    try:
+        location_id = UUID(chosen) if chosen else None
+    except ValueError:
+        raise BadInput("This form is damaged. Reload the page.") from None
+    touched = commands.bind_location(
+        hub().database,
+        visitor().merchant_id,
+        connection_id,
+        request.form.get("external_id", "")[:200],
+        location_id,
+        visitor().email,
+    )
+    _wake(touched, "publish")
+    flash("The location is set.", "success")
+    return see_other(url_for(".connection", connection_id=connection_id))
+
+
+@pages.post("/connections/<uuid:connection_id>/adopt")
+def adopt(connection_id: UUID) -> Any:
+    _summary(connection_id)
+    task_id = commands.adopt_stock(hub().database, visitor().merchant_id, connection_id, visitor().email)
+    _wake([connection_id], "fetch")
+    return see_other(url_for(".follow", connection_id=connection_id, task_id=task_id))
+
+
+@pages.post("/connections/<uuid:connection_id>/go-live")
+@owners_only
+def go_live(connection_id: UUID) -> Any:
+    shop = _summary(connection_id)
+    touched = commands.go_live(hub().database, visitor().merchant_id, connection_id, visitor().email)
+    _wake(touched | {connection_id}, "publish")
+    flash(f"{shop.label} is live. The hub writes its stock from now on.", "success")
+    return see_other(url_for(".connection", connection_id=connection_id))
+
+
+@pages.post("/connections/<uuid:connection_id>/pause")
+def pause(connection_id: UUID) -> Any:
+    shop = _summary(connection_id)
+    commands.pause(hub().database, visitor().merchant_id, connection_id, visitor().email)
+    flash(f"{shop.label} is paused. What it sends is still kept.", "success")
+    return see_other(url_for(".connection", connection_id=connection_id))
+
+
+@pages.post("/connections/<uuid:connection_id>/resume")
+def resume(connection_id: UUID) -> Any:
+    shop = _summary(connection_id)
+    commands.resume(hub().database, visitor().merchant_id, connection_id, visitor().email)
+    _wake([connection_id], "fetch", "publish")
+    flash(f"{shop.label} goes on where it stopped.", "success")
+    return see_other(url_for(".connection", connection_id=connection_id))
+
+
+@pages.post("/connections/<uuid:connection_id>/sync")
+def sync(connection_id: UUID) -> Any:
+    shop = _summary(connection_id)
+    commands.sync_now(hub().database, visitor().merchant_id, connection_id, visitor().email)
+    _wake([connection_id], "fetch", "publish")
+    flash(f"Synchronizing {shop.label} now.", "success")
+    return see_other(url_for(".connection", connection_id=connection_id))
+
+
+@pages.post("/connections/<uuid:connection_id>/remove")
+@owners_only
+def remove(connection_id: UUID) -> Any:
+    shop = _summary(connection_id)
+    commands.remove(hub().database, visitor().merchant_id, connection_id, visitor().email)
+    flash(f"{shop.label} is removed. Its orders and its history stay.", "success")
+    return see_other(url_for(".index"))
+
+
+# ---------------------------------------------------------------- what is inside
+
+
+def _summary(connection_id: UUID) -> connections.ConnectionSummary:
+    with hub().database.read() as db:
+        shop = connections.connection_summary(db, visitor().merchant_id, connection_id)
+    if shop is None:
+        raise NotFound("This connection does not exist here.")
+    return shop
+
+
+def _listing(connection_id: UUID, listing_id: UUID) -> connections.ListingView:
+    with hub().database.read() as db:
+        listing = connections.listing(db, visitor().merchant_id, listing_id)
+    if listing is None or listing.connection_id != connection_id:
+        raise NotFound("This listing does not exist here.")
+    return listing
+
+
+def _listings_page(connection_id: UUID, wrong: UUID | None, errors: forms.Messages, code: str) -> str:
+    shop = _summary(connection_id)
+    show = lists.choice("show", ("all", "matched", "unmatched", "untracked"), "unmatched" if shop.unmatched else "all")
+    text = lists.search_text()
+    with hub().database.read() as db:
+        rows = connections.listings(
+            db,
+            visitor().merchant_id,
+            connection_id,
+            show=show,
+            text=text,
+            after=lists.read_text_mark(),
+            limit=lists.ONE_MORE,
+        )
+    return render_template(
+        "listings.html",
+        shop=shop,
+        page=lists.listed(rows, lambda row: lists.text_mark(row.title, row.id), parameter="after"),
+        show=show,
+        text=text,
+        wrong=wrong,
+        errors=errors,
+        code=code,
+    )
+
+
+def _connector_labels() -> Mapping[str, str]:
+    return {name: each.label for name, each in hub().registry.connectors.items()}
+
+
+def _back(connection_id: UUID) -> str:
+    """Where the button was pressed: on the list of listings, or on the connection's page."""
+    if request.form.get("from") == "listings":
+        return url_for(".listings", connection_id=connection_id, show=request.form.get("show") or None)
+    return url_for(".connection", connection_id=connection_id)
+
+
+def _wake(connection_ids: Iterable[UUID], *lanes: str) -> None:
+    for connection_id in connection_ids:
+        for lane in lanes:
+            hub().doorbell.ring(visitor().merchant_id, connection_id, lane)

@@ -1,0 +1,156 @@
+"""Forms: one drawn from a connector's marshmallow schema, and the reading of what people type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import marshmallow
+from marshmallow import fields as kinds
+from marshmallow import validate
+from werkzeug.datastructures import MultiDict
+
+from hub.errors import BadInput, HubError
+
+Messages = Mapping[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One input as a template draws it. ``value`` is "" for a secret, whatever is kept: secrets go one way."""
+
+    name: str
+    kind: str  # text, url, email, number, password, checkbox, select, textarea
+    label: str
+    hint: str
+    required: bool
+    secret: bool
+    value: str = ""
+    placeholder: str = ""
+    choices: tuple[tuple[str, str], ...] = ()
+    longest: int | None = None
+    lowest: float | None = None
+    highest: float | None = None
+    errors: tuple[str, ...] = ()
+
+
+class BrokenForm(HubError):
+    """A connector's schema failed by itself: no input of a person can make it work."""
+
+
+def fields(
+    schema: marshmallow.Schema, values: Mapping[str, Any] | None = None, errors: Messages | None = None
+) -> list[Field]:
+    """The inputs of a schema, in its own order, with what was typed and what was wrong with it.
+
+    Metadata of a field: ``label`` and ``hint`` for people, ``secret``, and if wanted ``placeholder`` and ``input``
+    (the kind of input, where the field's type does not tell).
+    """
+    return [
+        _field(name, each, (values or {}).get(name), (errors or {}).get(name, ()))
+        for name, each in schema.fields.items()
+        if not each.dump_only
+    ]
+
+
+def load(schema: marshmallow.Schema, form: MultiDict[str, str]) -> dict[str, Any]:
+    """The settings typed into a form of ``schema``, checked by it. Raises BadInput with messages by field."""
+    typed: dict[str, Any] = {}
+    for each in fields(schema):
+        text = form.get(each.name, "").strip()  # copied keys often carry a line break along
+        if each.kind == "checkbox":
+            typed[each.name] = each.name in form
+        elif text:
+            typed[each.name] = text
+    try:
+        loaded = schema.load(typed, unknown=marshmallow.EXCLUDE)
+    except marshmallow.ValidationError as error:
+        raise BadInput("Some fields need another look.", _messages(error.messages)) from error
+    except Exception as error:
+        raise BrokenForm(
+            f"The connector failed while it checked the form ({type(error).__name__}). Nothing was stored; tell its "
+            "author."
+        ) from error
+    settings: dict[str, Any] = dict(loaded)
+    return settings
+
+
+def typed(form: MultiDict[str, str], inputs: list[Field]) -> dict[str, str]:
+    """What was typed, to be shown again: without secrets."""
+    return {each.name: form.get(each.name, "") for each in inputs if not each.secret}
+
+
+def whole_number(text: str, name: str) -> int:
+    """A number of units. Raises BadInput: "1.5", "1_000" and digits of other scripts are no number of units."""
+    digits = text.strip()
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 12):
+        raise BadInput("This is not a number of units.", {name: ["Enter a whole number, such as 12."]})
+    return int(digits)
+
+
+def _field(name: str, field: kinds.Field[Any], value: Any, errors: Any) -> Field:
+    metadata = field.metadata
+    secret = bool(metadata.get("secret"))
+    default = "" if field.load_default is marshmallow.missing or callable(field.load_default) else field.load_default
+    drawn = Field(
+        name=name,
+        kind=_kind(field, secret),
+        label=str(metadata.get("label") or name.replace("_", " ").capitalize()),
+        hint=str(metadata.get("hint") or ""),
+        required=field.required,
+        secret=secret,
+        value="" if secret else _text(default if value is None else value),
+        placeholder=str(metadata.get("placeholder") or ""),
+        errors=tuple(str(message) for message in errors),
+    )
+    for rule in field.validators:
+        if isinstance(rule, validate.OneOf):
+            labels = list(rule.labels) + [str(choice) for choice in list(rule.choices)[len(list(rule.labels)) :]]
+            drawn = replace(
+                drawn,
+                kind="select",
+                choices=tuple((str(choice), str(label)) for choice, label in zip(rule.choices, labels, strict=False)),
+            )
+        elif isinstance(rule, validate.Length):
+            drawn = replace(drawn, longest=rule.equal or rule.max)
+        elif isinstance(rule, validate.Range):
+            drawn = replace(drawn, lowest=rule.min, highest=rule.max)
+    return drawn
+
+
+def _kind(field: kinds.Field[Any], secret: bool) -> str:
+    wanted = field.metadata.get("input")
+    if secret:
+        return "password"
+    if wanted in ("text", "url", "email", "number", "checkbox", "select", "textarea"):
+        return str(wanted)
+    for kind, name in (
+        (kinds.Boolean, "checkbox"),
+        (kinds.Url, "url"),
+        (kinds.Email, "email"),
+        (kinds.Number, "number"),
+    ):
+        if isinstance(field, kind):
+            return name
+    return "text"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else ""
+    return str(value)
+
+
+def _messages(said: Any) -> dict[str, list[str]]:
+    """One list of sentences per field, whatever shape a schema gave its messages; "_schema" is about all of it."""
+    if not isinstance(said, Mapping):
+        said = {"_schema": said}
+    return {str(name): _sentences(each) for name, each in said.items()}
+
+
+def _sentences(said: Any) -> list[str]:
+    if isinstance(said, str):
+        return [said]
+    parts = said.values() if isinstance(said, Mapping) else said
+    return [sentence for part in parts for sentence in _sentences(part)]

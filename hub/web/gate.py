@@ -1,0 +1,222 @@
+"""Who may pass: the names the hub answers to, sessions, roles, CSRF, and the headers every answer carries."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import ipaddress
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import quote, urlsplit
+from uuid import uuid4
+
+import structlog
+from flask import Flask, Response, current_app, g, jsonify, redirect, request, session, url_for
+from flask.sessions import SecureCookieSessionInterface
+from flask_wtf.csrf import CSRFProtect
+from werkzeug.exceptions import BadRequest, Forbidden
+from werkzeug.wrappers import Response as AnyResponse
+
+from hub.store import accounts
+from hub.store.accounts import Visitor
+from hub.store.database import Database, DatabaseAway
+from hub.store.queries.home import open_issues
+
+if TYPE_CHECKING:
+    from hub.config import Settings
+    from hub.jobs import Hub
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+csrf = CSRFProtect()
+
+_CONTENT_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "img-src 'self' data:",  # the icons inside Tabler's style sheet
+        "script-src 'self'",
+        "style-src 'self'",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+        "form-action 'self'",
+    )
+)
+_STILL_HERE = timedelta(minutes=5)  # how often a session's last use is written down
+
+
+def hub() -> Hub:
+    """The hub this process serves."""
+    return cast("Hub", current_app.extensions["hub"])
+
+
+def visitor() -> Visitor:
+    """Who is asking. Only on pages that need a sign-in."""
+    return cast("Visitor", g.visitor)
+
+
+def public(view: View) -> View:
+    """A page for everybody, signed in or not. Every other page asks for a sign-in."""
+    view.is_public = True  # type: ignore[attr-defined]
+    return view
+
+
+def owners_only(view: View) -> View:
+    """A page for owners: whoever else is signed in is told to ask one."""
+    view.is_for_owners = True  # type: ignore[attr-defined]
+    return view
+
+
+def is_partial() -> bool:
+    """Whether htmx asks, and shows a part of the answer in place."""
+    return request.headers.get("HX-Request") == "true"
+
+
+def see_other(address: str) -> AnyResponse:
+    """Lead the browser to another page, also when htmx asked."""
+    if is_partial():
+        return Response(status=200, headers={"HX-Redirect": address})
+    return redirect(address, code=303)
+
+
+def wants_json() -> bool:
+    """Whether a program asks, rather than a browser."""
+    return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "application/json"
+
+
+def safe_path(target: str) -> str:
+    """``target`` if it is a path on this hub, else the home page."""
+    parts = urlsplit(target)
+    plain = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
+    return target if plain and not parts.scheme and not parts.netloc else "/"
+
+
+def install(app: Flask) -> None:
+    """Put the gate before every page of ``app``."""
+    settings: Settings = app.extensions["hub"].settings
+    app.secret_key, *app.config["SECRET_KEY_FALLBACKS"] = [_cookie_key(key) for key in settings.secret_keys]
+    app.session_interface = _Cookie()
+    app.config.update(
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_HTTPONLY=True,
+        PERMANENT_SESSION_LIFETIME=accounts.SESSION_LIFE,
+        WTF_CSRF_TIME_LIMIT=None,  # a form stays good as long as the session it was drawn in
+    )
+    app.before_request(_name_the_request)
+    app.before_request(_check_host)
+    csrf.init_app(app)
+    app.before_request(_admit)
+    app.after_request(_add_headers)
+
+
+class _Cookie(SecureCookieSessionInterface):
+    """One signed cookie. Over https its name binds it to this host, so that no neighbour can plant one."""
+
+    def get_cookie_name(self, app: Flask) -> str:
+        return "__Host-tallyhub" if request.is_secure else "tallyhub"
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return request.is_secure
+
+
+def _cookie_key(secret_key: str) -> bytes:
+    # The keys encrypt what the database keeps; cookies are signed with keys derived from them for this alone.
+    material = base64.b64decode(secret_key.partition(":")[2])
+    return hashlib.blake2b(b"session cookie", key=material, digest_size=32).digest()
+
+
+def _name_the_request() -> None:
+    g.request_id = uuid4().hex[:16]
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def _check_host() -> None:
+    """Refuse a request for a name that is not ours: a page of somebody else that leads its name to this address."""
+    settings: Settings = hub().settings
+    try:
+        parts = urlsplit(f"//{request.host}")
+        name, _port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        name = ""
+    if not name or not _is_ours(name, settings):
+        raise BadRequest(
+            f"This hub does not answer to the name “{name[:100]}”. Open it by its own address, or let the operator add "
+            "the name to TALLYHUB_TRUSTED_HOSTS."
+        )
+
+
+def _is_ours(name: str, settings: Settings) -> bool:
+    with suppress(ValueError):
+        ipaddress.ip_address(name)
+        return True  # an address is no name that somebody else could lead here
+    own = {"localhost", settings.host, *settings.trusted_hosts}
+    if settings.public_url:
+        own.add(urlsplit(settings.public_url).hostname or "")
+    return name in own
+
+
+def _admit() -> AnyResponse | None:
+    g.visitor = None
+    view = current_app.view_functions.get(request.endpoint or "")
+    if request.endpoint == "static" or view is None or getattr(view, "needs_no_session", False):
+        return None
+    token = session.get("token")
+    if isinstance(token, str):
+        g.visitor = _recognize(token)
+    if getattr(view, "is_public", False):
+        return None
+    if g.visitor is None:
+        return _ask_to_sign_in()
+    if getattr(view, "is_for_owners", False) and not g.visitor.is_owner:
+        raise Forbidden("Only an owner may do this. Ask one of them; the settings page lists everybody.")
+    return None
+
+
+def needs_no_session(view: View) -> View:
+    """A door for machines: no session, no cookie, no CSRF token."""
+    view.needs_no_session = True  # type: ignore[attr-defined]
+    exempt: View = csrf.exempt(view)
+    return exempt
+
+
+def _recognize(token: str) -> Visitor | None:
+    database: Database = hub().database
+    with database.read() as connection:
+        found = accounts.visitor(connection, token)
+        if found is not None:
+            g.open_issues = open_issues(connection, found.merchant_id)
+            now = database.now(connection)
+    # A page left open refreshes itself: that is not somebody using the hub.
+    if found is not None and not is_partial() and now - found.last_seen_at > _STILL_HERE:
+        with suppress(DatabaseAway):
+            accounts.keep_alive(database, token)
+    return found
+
+
+def _ask_to_sign_in() -> AnyResponse:
+    if wants_json() and not is_partial():
+        answer = jsonify(error="Sign in first.", request_id=g.request_id)
+        answer.status_code = 401
+        return answer
+    wanted = request.full_path.rstrip("?") if request.method == "GET" and not is_partial() else ""
+    address = url_for("entrance.sign_in") + (f"?next={quote(wanted)}" if wanted not in ("", "/") else "")
+    return see_other(address)
+
+
+def _add_headers(answer: Response) -> Response:
+    headers = answer.headers
+    headers["Content-Security-Policy"] = _CONTENT_POLICY
+    headers["X-Content-Type-Options"] = "nosniff"
+    # Not stricter: without a referrer the CSRF check of a page served over https fails.
+    headers["Referrer-Policy"] = "strict-origin-when-cross-origin"
+    headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
+    headers["X-Request-Id"] = g.get("request_id", "")
+    if request.is_secure:
+        headers["Strict-Transport-Security"] = "max-age=31536000"
+    if request.endpoint != "static":
+        headers["Cache-Control"] = "no-store"
+    return answer

@@ -1,0 +1,232 @@
+"""How values look on every page: times, money, icons, states. Registered as filters and names for the templates."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, g, request, url_for
+from markupsafe import Markup
+
+from hub.core.model import Money, minor_digits
+from hub.store.queries.connections import Health
+from hub.web.gate import hub
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How a state is told: by icon, by word, and by tone (ok, busy, warn, bad, calm)."""
+
+    icon: str
+    label: str
+    tone: str
+
+
+_ORDER = {
+    "pending": State("hourglass", "Pending", "calm"),
+    "open": State("package", "Open", "busy"),
+    "fulfilled": State("circle-check", "Fulfilled", "ok"),
+    "cancelled": State("ban", "Cancelled", "calm"),
+    "refunded": State("receipt-refund", "Refunded", "calm"),
+    "removed": State("trash", "Removed", "calm"),
+}
+_HEALTH = {
+    Health.PAUSED: State("player-pause", "Paused", "warn"),
+    Health.PROBLEM: State("alert-triangle", "Problem", "bad"),
+    Health.WAITING: State("clock-pause", "Waiting", "warn"),
+    Health.NEW: State("loader", "Checking", "busy"),
+    Health.PREPARING: State("plug-connected", "Connected", "busy"),
+    Health.LIVE: State("circle-check", "Live", "ok"),
+    Health.REMOVED: State("archive", "Removed", "calm"),
+}
+_TASK = {
+    "waiting": State("clock", "Waiting", "busy"),
+    "running": State("loader", "Running", "busy"),
+    "done": State("circle-check", "Done", "ok"),
+    "failed": State("alert-triangle", "Failed", "bad"),
+}
+_RECORD = {
+    "pending": State("clock", "Waiting", "busy"),
+    "done": State("circle-check", "Read", "ok"),
+    "ignored": State("circle-minus", "Not needed", "calm"),
+    "quarantined": State("alert-triangle", "Set aside", "bad"),
+}
+_STATES: Mapping[str, Mapping[Any, State]] = {
+    "order": _ORDER,
+    "connection": _HEALTH,
+    "task": _TASK,
+    "record": _RECORD,
+}
+
+# Why stock moved, in words and as an icon; a cause that is not here is shown as it is.
+_CAUSES = {
+    "adopted": State("cloud-download", "Opening stock", "calm"),
+    "adjusted": State("edit", "Adjusted", "calm"),
+    "allocated": State("lock", "Allocated", "busy"),
+    "released": State("lock-open", "Released", "calm"),
+    "shipped": State("truck-delivery", "Shipped", "ok"),
+    "unshipped": State("truck-return", "Fulfilment undone", "warn"),
+    "went_live": State("bolt", "Went live", "ok"),
+    "drift": State("arrows-exchange", "Changed at the shop", "warn"),
+}
+
+_KIND_ICONS = {
+    "merchant": "building-store",
+    "user": "user",
+    "password": "key",
+    "connection": "plug-connected",
+    "went": "bolt",
+    "sync": "refresh",
+    "listing": "link",
+    "order": "shopping-cart",
+    "stock": "packages",
+    "location": "map-pin",
+    "webhooks": "webhook",
+    "issue": "flag",
+}
+
+
+def install(app: Flask) -> None:
+    """Give the templates of ``app`` their filters and names."""
+    app.jinja_env.trim_blocks = True
+    app.jinja_env.lstrip_blocks = True
+    app.jinja_env.filters.update(
+        moment=moment, ago=ago, money=money, amount=amount, number=number, signed=signed, one=one, cause=cause
+    )
+    versions = _versions(Path(str(app.static_folder)))
+
+    def asset(name: str) -> str:
+        return url_for("static", filename=name, v=versions.get(name))
+
+    sprite = f"{app.static_url_path}/vendor/icons.svg?v={versions.get('vendor/icons.svg', '')}"
+
+    def icon(name: str, classes: str = "") -> Markup:
+        return Markup('<svg class="icon {}" aria-hidden="true"><use href="{}#{}"></use></svg>').format(
+            classes, sprite, name
+        )
+
+    app.jinja_env.globals.update(
+        asset=asset, icon=icon, state_of=state_of, kind_icon=kind_icon, query=query, as_json=as_json
+    )
+    app.context_processor(_surroundings)
+
+
+def _surroundings() -> dict[str, Any]:
+    settings = hub().settings
+    return {
+        "me": g.get("visitor"),
+        "open_issues": g.get("open_issues", 0),
+        "routes": settings.routes,
+        "public_url": settings.public_url,
+        "now": datetime.now(UTC),
+    }
+
+
+def _versions(folder: Path) -> dict[str, str]:
+    """A mark of each file's content: pages name it, so that browsers may keep the file and still see a new one."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()[:10]
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+# ---------------------------------------------------------------- filters
+
+
+def moment(at: datetime | None, *, seconds: bool = False) -> Markup:
+    """A time as a merchant reads it, in UTC, with the exact one beneath."""
+    if at is None:
+        return Markup('<span class="text-secondary">never</span>')
+    at = at.astimezone(UTC)
+    text = f"{at.day} {at:%b %Y, %H:%M:%S}" if seconds else f"{at.day} {at:%b %Y, %H:%M}"
+    return _time(at, f"{text} UTC")
+
+
+def ago(at: datetime | None, if_never: str = "never") -> Markup:
+    """How long something is past, or still ahead, with the exact time beneath."""
+    if at is None:
+        return Markup('<span class="text-secondary">{}</span>').format(if_never)
+    at = at.astimezone(UTC)
+    seconds = (datetime.now(UTC) - at).total_seconds()
+    if -1 < seconds < 5:
+        return _time(at, "just now")
+    span = _span(abs(seconds))
+    return _time(at, f"{span} ago" if seconds > 0 else f"in {span}")
+
+
+def _time(at: datetime, text: str) -> Markup:
+    exact = f"{at.day} {at:%b %Y, %H:%M:%S} UTC"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(timespec="seconds"), exact, text)
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("day", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} day{'' if count == 1 else 's'}" if unit == "day" else f"{count} {unit}"
+    return f"{int(seconds)} s"
+
+
+def money(value: Money | None) -> str:
+    """An amount with its currency, "1,234.50 EUR"."""
+    return "—" if value is None else f"{amount(value)} {value.currency}"
+
+
+def amount(value: Money | None) -> str:
+    """An amount without its currency, where a column or a heading names it."""
+    if value is None:
+        return "—"
+    text = f"{value.amount:,.{minor_digits(value.currency)}f}"
+    return text.replace("-", "−")
+
+
+def number(value: int | None) -> str:
+    """A whole number with thousands marked."""
+    return "—" if value is None else f"{value:,}".replace("-", "−")
+
+
+def signed(value: int) -> str:
+    """A change: "+3", "−2"."""
+    return f"{value:+,}".replace("-", "−")
+
+
+def one(count: int, singular: str, plural: str = "") -> str:
+    """A count with its noun: "1 order", "2 orders"."""
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
+
+
+def cause(value: Mapping[str, Any] | str | None) -> State:
+    """Why stock moved or a figure was written."""
+    name = value.get("cause", "") if isinstance(value, Mapping) else value or ""
+    return _CAUSES.get(name, State("circle-dot", str(name).replace("_", " ").capitalize() or "Unknown", "calm"))
+
+
+# ---------------------------------------------------------------- names
+
+
+def state_of(kind: str, value: Any) -> State:
+    """How a state of an order, connection, task or record is told."""
+    return _STATES[kind].get(value, State("question-mark", str(value), "calm"))
+
+
+def kind_icon(kind: str) -> str:
+    """The icon of an activity."""
+    return _KIND_ICONS.get(kind.partition("_")[0], "circle-dot")
+
+
+def query(**changes: Any) -> str:
+    """The address of this very list with some of its filters changed; an empty one is left out."""
+    kept = {name: text for name, text in request.args.items() if text} | changes
+    arguments = {name: value for name, value in kept.items() if value not in ("", None)}
+    return url_for(request.endpoint or "", **(request.view_args or {}), **arguments)
+
+
+def as_json(value: Any) -> str:
+    """JSON details on one line, for the activity page."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -1,0 +1,132 @@
+"""The door through which shops send webhooks: checked on the raw bytes, stored, and only then acknowledged."""
+
+from __future__ import annotations
+
+import time
+from uuid import UUID
+
+import structlog
+from flask import Blueprint, jsonify, request
+from sqlalchemy import select
+from werkzeug.exceptions import NotFound
+from werkzeug.wrappers import Response
+
+from hub.connector import Connector, Delivery, SalesChannel, Webhook
+from hub.errors import Rejected, Unverified
+from hub.store import activity, connections, inbox
+from hub.store import tables as t
+from hub.store.secrets import SecretsUnreadable
+from hub.web.failures import failure
+from hub.web.gate import hub, needs_no_session
+
+pages = Blueprint("webhooks", __name__)
+log = structlog.get_logger()
+
+LARGEST_BODY = 16 * 1024 * 1024
+
+
+class _CannotCheck(Exception):
+    """The connection is there, but its connector cannot check a signature now. The message says why."""
+
+
+@pages.post("/webhooks/<uuid:merchant_id>/<uuid:connection_id>")
+@needs_no_session
+def receive(merchant_id: UUID, connection_id: UUID) -> Response:
+    """Answer 200 only for what is stored: whatever else a sender hears, it sends again, or the hub polls for it."""
+    request.max_content_length = LARGEST_BODY
+    webhook = Webhook(
+        {name.lower(): value for name, value in request.headers.items()},
+        request.get_data(cache=False),
+    )
+    try:
+        delivery = _verify(_reader(merchant_id, connection_id), webhook)
+    except Unverified as error:
+        log.info("webhook refused", connection_id=str(connection_id), reason=str(error))
+        return failure(401, "The signature does not fit this connection.")
+    except _CannotCheck as error:
+        _tell(merchant_id, connection_id, str(error))
+        return failure(503, "This webhook cannot be checked right now. Send it again later.", {"Retry-After": "60"})
+    if delivery is None:
+        return jsonify(stored=False)
+    stored = inbox.store_webhook(hub().database, hub().keyring, merchant_id, connection_id, delivery, webhook)
+    if connection_id in _told:
+        _take_back(merchant_id, connection_id)
+    hub().doorbell.ring(merchant_id, connection_id, "inbox")
+    return jsonify(stored=stored)
+
+
+def _reader(merchant_id: UUID, connection_id: UUID) -> Connector:
+    # Read anew for every webhook. That costs one row by its key; a copy kept here would go on accepting a secret that
+    # was replaced, or refuse the one that replaced it, and some shops never send a refused webhook again.
+    with hub().database.read() as db:
+        row = db.execute(
+            select(t.connection.c.connector, t.connection.c.state, t.connection.c.secrets).where(
+                t.connection.c.merchant_id == merchant_id, t.connection.c.id == connection_id
+            )
+        ).first()
+    if row is None or row.state == "removed" or row.secrets is None:
+        raise NotFound("There is no such connection.")
+    connector = hub().registry.connectors.get(row.connector)
+    if connector is None:
+        raise _CannotCheck(f"The connector “{row.connector}” is not installed")
+    try:
+        credentials = connections.unseal(hub().keyring, merchant_id, connection_id, connector, row.secrets)
+        return hub().reader(connector, credentials)
+    except SecretsUnreadable as error:
+        raise _CannotCheck(f"The credentials of this connection cannot be read: {error}") from error
+    except BaseException as error:
+        raise _blame(connector, error) from error
+
+
+def _verify(connector: Connector, webhook: Webhook) -> Delivery | None:
+    if not isinstance(connector, SalesChannel):
+        raise NotFound("This connection takes no webhooks.")
+    try:
+        delivery = connector.verify(webhook)
+    except Unverified:
+        raise
+    except Rejected as error:
+        raise NotFound(str(error)) from error
+    except BaseException as error:
+        raise _blame(type(connector), error) from error
+    if delivery is not None and not isinstance(delivery, Delivery):
+        raise _CannotCheck(f"The connector {connector.label} answered with no delivery")
+    return delivery
+
+
+def _blame(connector: type[Connector], error: BaseException) -> Exception:
+    """What a plugin raises is its own trouble, were it an attempt to end this process; what the server does is not."""
+    if isinstance(error, KeyboardInterrupt | GeneratorExit):
+        raise error
+    log.error("webhook check failed", connector=connector.name, exc_info=error)
+    return _CannotCheck(f"The connector {connector.label} failed to check a webhook ({type(error).__name__})")
+
+
+# ---------------------------------------------------------------- telling the merchant
+
+_ISSUE = "webhooks_not_checked"
+_told: dict[UUID, float] = {}  # connections whose merchant was told, and when: not once per webhook
+
+
+def _tell(merchant_id: UUID, connection_id: UUID, title: str) -> None:
+    if time.monotonic() - _told.get(connection_id, float("-inf")) < 60:
+        return
+    with hub().database.write() as db:
+        activity.raise_issue(
+            db,
+            merchant_id,
+            _ISSUE,
+            str(connection_id),
+            title,
+            "Update or install the connector. Until then its webhooks are turned away, and the hub asks the shop.",
+            at=hub().database.now(db),
+            connection_id=connection_id,
+            link=f"/connections/{connection_id}",
+        )
+    _told[connection_id] = time.monotonic()
+
+
+def _take_back(merchant_id: UUID, connection_id: UUID) -> None:
+    with hub().database.write() as db:
+        activity.resolve_issue(db, merchant_id, _ISSUE, str(connection_id), at=hub().database.now(db))
+    _told.pop(connection_id, None)
