@@ -64,8 +64,6 @@ def examine(environ: Mapping[str, str]) -> list[Check]:
 
 def _python() -> Check:
     version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < (3, 11):
-        return Check("python", "failed", f"This is Python {version}.", "Install Python 3.11 or later.")
     if sqlite3.sqlite_version_info < (3, 35):
         library = sqlite3.sqlite_version
         return Check("python", "failed", f"Its SQLite is {library}.", "Use a Python whose SQLite is 3.35 or later.")

@@ -64,8 +64,8 @@ def quick_client(url: str) -> redis.Redis:
 class RedisLimiter:
     """A token bucket shared by all workers of one connection; see ``hub.http.Limiter``.
 
-    ``client`` comes from ``quick_client``, since a request waits for it. While Redis does not answer, each worker goes by its own share of the budget,
-    one of ``workers``, so that together they keep to it.
+    ``client`` comes from ``quick_client``, since a request waits for it. While Redis does not answer, each worker goes
+    by its own share of the budget, one of ``workers``, so that together they keep to it.
     """
 
     def __init__(

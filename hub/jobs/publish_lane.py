@@ -12,9 +12,9 @@ from sqlalchemy import Connection, select
 from hub.connector import PushOutcome, PushState, SalesChannel, StockPush
 from hub.core import retry
 from hub.errors import ConnectorError, HubError, Unavailable
-from hub.jobs.fetch_lane import import_newest_orders
+from hub.jobs.fetch_lane import import_newest_orders, orders_known_at
 from hub.jobs.shift import Shift, jitter
-from hub.store import activity, inbox, publications
+from hub.store import activity, publications
 from hub.store import tables as t
 from hub.store.database import Database, LeaseLost
 from hub.store.publications import Drifted, Due, Postponed, Written
@@ -68,7 +68,7 @@ def _explain(shift: Shift) -> bool:
 
 def _publish(shift: Shift, caller: SalesChannel, batch: Sequence[Due]) -> bool:
     """Make the channel say what is available; True when figures were found that orders have to explain first."""
-    explained_at = _orders_known_at(shift)
+    explained_at = orders_known_at(shift)
     outcomes: list[Written | Postponed | Drifted] = []
     stopped: list[tuple[Due, str]] = []
     unread = [
@@ -164,21 +164,6 @@ def _push(shift: Shift, caller: SalesChannel, writes: Sequence[tuple[Due, int | 
 
 def _figures(caller: SalesChannel, batch: Sequence[Due]) -> Sequence[int | None]:
     return caller.read_stock([each.ref for each in batch]) if batch else []
-
-
-def _orders_known_at(shift: Shift) -> datetime | None:
-    """The moment up to which the channel's orders are surely imported: its last full poll, if nothing waits unread."""
-    cursor = t.cursor.c
-    with shift.hub.database.read() as connection:
-        if inbox.pending(connection, shift.merchant_id, shift.connection_id):
-            return None
-        return connection.execute(
-            select(cursor.polled_at).where(
-                cursor.merchant_id == shift.merchant_id,
-                cursor.connection_id == shift.connection_id,
-                cursor.stream == "orders",
-            )
-        ).scalar_one_or_none()
 
 
 def _window(caller: SalesChannel, each: Due, before: int | None, took: float) -> str:

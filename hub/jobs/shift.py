@@ -207,6 +207,8 @@ class Shift:
 
     def note(self, error: BaseException | None, began: datetime) -> None:
         """Let the connection learn from a call that began at ``began``."""
+        if error is None and not self.row().failures:
+            return  # nothing to take back: a write less on every call that went well
         with self.hub.database.write() as connection:
             breaker.note_outcome(
                 connection,

@@ -203,7 +203,7 @@ def _plain(value: Any) -> Any:
 
 def verify(path: Path, progress: Progress = _ignore) -> Manifest:
     """Read the whole file and compare it with what it says about itself. Raises BackupDamaged."""
-    with _opened(path) as (archive, manifest):
+    with _opened(path) as (archive, said):
         for contents in manifest.tables:
             with archive.open(_member(contents.table)) as member:
                 for _ in _lines(member, contents, progress):
@@ -211,9 +211,15 @@ def verify(path: Path, progress: Progress = _ignore) -> Manifest:
     return manifest
 
 
+def manifest(path: Path) -> Manifest:
+    """What the file says about itself, unchecked. Raises BackupDamaged."""
+    with _opened(path) as (_, said):
+        return said
+
+
 def keys_in(path: Path) -> tuple[str, ...]:
     """The secret keys in the backup, none if it was made without them."""
-    with _opened(path) as (archive, manifest):
+    with _opened(path) as (archive, said):
         return tuple(archive.read(_KEYS).decode("ascii").split()) if manifest.with_keys else ()
 
 
@@ -221,14 +227,14 @@ def keys_in(path: Path) -> tuple[str, ...]:
 def _opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, Manifest]]:
     try:
         with zipfile.ZipFile(path) as archive:
-            yield archive, _manifest(archive)
+            yield archive, _read_manifest(archive)
     except FileNotFoundError as error:
         raise BadInput(f"There is no file {path}.") from error
     except (zipfile.BadZipFile, KeyError, UnicodeDecodeError, EOFError) as error:
         raise BackupDamaged(f"{path} is not a whole backup of Tallyhub ({error}). Take another copy of it.") from error
 
 
-def _manifest(archive: zipfile.ZipFile) -> Manifest:
+def _read_manifest(archive: zipfile.ZipFile) -> Manifest:
     try:
         said = json.loads(archive.read(_MANIFEST))
         if said["format"] != FORMAT:
@@ -283,7 +289,7 @@ def restore(database: Database, path: Path, *, replace: bool = False, progress: 
     every channel is asked for its newest orders before anything is written to it, and effects that were on their way
     are settled before they are sent again. Raises BackupDamaged, and BadInput for a backup of another schema.
     """
-    with _opened(path) as (archive, manifest):
+    with _opened(path) as (archive, said):
         schema = migrate.current(database)
         if manifest.schema != schema:
             raise BadInput(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from hub.connector import Delivery, RawRecord, Webhook
 from hub.store import tables as t
@@ -18,6 +18,7 @@ from hub.store.secrets import KeyRing
 
 # A record that broke its worker this often is set aside, so that the ones behind it go on.
 MOST_CRASHES = 3
+_EVENT_RESOLUTION = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,12 @@ def store_webhook(
         )
         connection.execute(
             update(t.connection)
-            .where(t.connection.c.merchant_id == merchant_id, t.connection.c.id == connection_id)
+            .where(
+                t.connection.c.merchant_id == merchant_id,
+                t.connection.c.id == connection_id,
+                # Shown to people only. Written at most every few seconds, or all webhooks would queue up for this row.
+                or_(t.connection.c.last_event_at.is_(None), t.connection.c.last_event_at < at - _EVENT_RESOLUTION),
+            )
             .values(last_event_at=at)
         )
     return added == 1
@@ -272,17 +278,22 @@ def release_quarantined(database: Database, merchant_id: UUID, connection_id: UU
         ).rowcount
 
 
-def pending(connection: Connection, merchant_id: UUID, connection_id: UUID) -> int:
-    """How many records of a connection wait to be read."""
-    return connection.execute(
-        select(func.count())
-        .select_from(t.inbox)
-        .where(
-            t.inbox.c.merchant_id == merchant_id,
-            t.inbox.c.connection_id == connection_id,
-            t.inbox.c.state == "pending",
-        )
-    ).scalar_one()
+def unread(connection: Connection, merchant_id: UUID, connection_id: UUID, *, since: datetime) -> bool:
+    """Whether something that was there before ``since`` is still to be read: any fetched record, any older webhook."""
+    inbox = t.inbox.c
+    return (
+        connection.execute(
+            select(inbox.id)
+            .where(
+                inbox.merchant_id == merchant_id,
+                inbox.connection_id == connection_id,
+                inbox.state == "pending",
+                or_(inbox.source != "webhook", inbox.received_at <= since),
+            )
+            .limit(1)
+        ).first()
+        is not None
+    )
 
 
 def forget_bodies(database: Database, before: datetime) -> int:

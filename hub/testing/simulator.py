@@ -275,6 +275,7 @@ class _Server:
 
     def __init__(self, simulator: Simulator, port: int) -> None:
         open_sockets: set[socket.socket] = set()
+        to_reset: set[socket.socket] = set()
         connections = threading.Condition()
 
         class Handler(BaseHTTPRequestHandler):
@@ -318,7 +319,7 @@ class _Server:
             def _send(self, response: SimResponse) -> None:
                 if response.broken == "reset":
                     self.close_connection = True
-                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    to_reset.add(self.connection)
                     return
                 self.send_response(response.status)
                 for name, value in response.headers.items():
@@ -339,6 +340,14 @@ class _Server:
             daemon_threads = True
             block_on_close = False
             request_queue_size = 128
+
+            def shutdown_request(self, request: Any) -> None:
+                if request not in to_reset:
+                    super().shutdown_request(request)
+                    return
+                to_reset.discard(request)
+                request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.close_request(request)  # closing at once, with nothing to linger for, is a reset
 
             def handle_error(self, request: Any, client_address: Any) -> None:
                 """Say nothing: the other side has gone, or the answer was to be broken."""

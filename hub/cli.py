@@ -1,0 +1,495 @@
+"""The command `hub`: running the hub, looking after its database, asking it whether it is well."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hub.config import Settings, SettingsError, load_settings, read_settings
+from hub.errors import HubError
+
+if TYPE_CHECKING:
+    from hub.store.backup import Progress
+    from hub.store.database import Database
+
+FAILED, USAGE = 1, 2
+
+
+class Hub(click.Group):
+    """Turns what the hub can explain into one sentence and an exit code: 1 it failed, 2 the settings are wrong."""
+
+    def invoke(self, context: click.Context) -> Any:
+        if os.environ.get("NO_COLOR"):
+            context.color = False
+        try:
+            return super().invoke(context)
+        except HubError as error:
+            problem = click.ClickException(str(error))
+            problem.exit_code = USAGE if isinstance(error, SettingsError) else FAILED
+            raise problem from error
+
+
+@click.group(cls=Hub, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(None, "-V", "--version", package_name="tallyhub", prog_name="hub")
+def main() -> None:
+    """Tallyhub: one order and stock model for every shop.
+
+    Settings come from TALLYHUB_... variables and from tallyhub.toml in the data folder; see: hub config show.
+    """
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+on_host = click.option("--host", help="Listen on this address instead of TALLYHUB_HOST.")
+on_port = click.option("--port", type=click.IntRange(1, 65535), help="Listen on this port instead of TALLYHUB_PORT.")
+
+
+# ---------------------------------------------------------------- running
+
+
+@main.command()
+@on_host
+@on_port
+@click.option("--workers", type=click.IntRange(1, 64), help="Run this many workers instead of TALLYHUB_WORKERS.")
+def up(host: str | None, port: int | None, workers: int | None) -> None:
+    """Run everything in one process tree until Ctrl-C."""
+    from hub import processes
+
+    environ = _environ(host=host, port=port, workers=workers)
+    settings = load_settings(environ)
+    with processes.only_one(settings.data_dir):
+        redis_server = processes.private_redis(settings)
+        with _progress() as progress:
+            processes.upgrade_database(settings, _say, progress)
+        processes.wait_for_port(settings.host, settings.port)
+        for line in _about(settings, redis_server):
+            click.echo(line)
+        tree = processes.programs(settings, environ, redis_server=redis_server)
+        supervisor = processes.Supervisor(tree, _say)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: supervisor.stop())
+        threading.Thread(target=_announce, args=(settings,), daemon=True).start()
+        supervisor.run()
+    click.echo("Tallyhub has stopped.")
+
+
+@main.command()
+@on_host
+@on_port
+def web(host: str | None, port: int | None) -> None:
+    """Run the web server alone."""
+    from hub import processes
+
+    environ = _environ(host=host, port=port)
+    os.environ.update(environ)  # the server makes the application in a process of its own
+    settings = load_settings(environ)
+    processes.write_logs(settings)
+    processes.serve_web(settings)
+
+
+@main.command()
+@click.option("--poll", is_flag=True, help="Look for work every moment, even where there is a Redis.")
+def worker(poll: bool) -> None:
+    """Run one worker."""
+    from hub import processes
+    from hub.jobs import Hub as Composition
+    from hub.wakeup import Worker
+
+    settings = load_settings()
+    processes.write_logs(settings)
+    Worker(Composition.open(settings), poll=poll or settings.redis_url is None).run()
+
+
+@main.command()
+@click.option("--seconds", type=click.FloatRange(min=1), help="Sell for this long, then stop.")
+@click.option("--headless", is_flag=True, help="Run without a person: sell, wait for quiet, count, end.")
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write what was counted to this file.")
+@click.option("--rate", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Orders per second.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Makes the customers buy the same things again.")
+@on_port
+@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep everything in this folder.")
+def demo(
+    seconds: float | None,
+    headless: bool,
+    report: Path | None,
+    rate: float,
+    seed: int,
+    port: int | None,
+    data_dir: Path | None,
+) -> None:
+    """Sell on two simulated shops and watch the stock follow.
+
+    It needs a database of its own: without TALLYHUB_DATABASE_URL, a file in its own folder.
+    """
+    from hub import demo as show
+
+    plan = show.Plan(seconds=seconds, headless=headless, report=report, rate=rate, seed=seed, port=port)
+    sys.exit(show.run(plan, data_dir, os.environ))
+
+
+# ---------------------------------------------------------------- the database
+
+
+@main.group()
+def db() -> None:
+    """Look after the database's schema."""
+
+
+@db.command()
+@click.option("--no-backup", is_flag=True, help="Do not make a backup first.")
+def upgrade(no_backup: bool) -> None:
+    """Bring the database to the schema of this version, after a backup."""
+    from hub import processes
+    from hub.store import migrate
+
+    settings = load_settings()
+    if no_backup:
+        with _database(settings) as database:
+            migrate.upgrade(database)
+    with _progress() as progress:
+        processes.upgrade_database(settings, _say, progress)
+    click.echo("The database has the newest schema.")
+
+
+@db.command()
+def current() -> None:
+    """Show the database's schema; exit code 1 when it is not the newest."""
+    from hub.store import migrate
+
+    with _database(load_settings()) as database:
+        revision = migrate.current(database)
+        newest = migrate.is_current(database)
+    click.echo(f"{revision or 'no tables yet'}{' (newest)' if newest else ''}")
+    if not newest:
+        click.echo("Run: hub db upgrade", err=True)
+        sys.exit(FAILED)
+
+
+@main.group()
+def backup() -> None:
+    """Make, check and restore backups."""
+
+
+@backup.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
+@click.option("--with-keys", is_flag=True, help="Put the secret keys into the file, which then opens everything.")
+def create(file: Path | None, with_keys: bool) -> None:
+    """Write the whole database to FILE (by default, a new file in the data folder); the hub may be running."""
+    from hub.store import backup as backups
+
+    settings = load_settings()
+    path = file or settings.data_dir / "backups" / f"tallyhub-{_stamp()}.zip"
+    with _database(settings) as database, _progress() as progress:
+        made = backups.create(
+            database,
+            path,
+            version=version("tallyhub"),
+            key_ids=_key_ids(settings),
+            keys=settings.secret_keys if with_keys else (),
+            progress=progress,
+        )
+    click.echo(f"{path}: {made.rows:,} rows in {len(made.tables)} tables, {path.stat().st_size / 1024**2:.1f} MiB.")
+    if with_keys:
+        click.echo("It holds the secret keys: whoever has this file can read everything in it.")
+    else:
+        click.echo("The secret keys are not in it. Keep a copy of them elsewhere: without them its secrets are lost.")
+
+
+@backup.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@as_json
+def verify(file: Path, as_json: bool) -> None:
+    """Read FILE to its end and compare it with what it says about itself."""
+    from hub.store import backup as backups
+
+    with _progress() as progress:
+        seen = backups.verify(file, progress)
+    if as_json:
+        click.echo(json.dumps(asdict(seen) | {"rows": seen.rows}, default=str, indent=2))
+        return
+    click.echo(
+        f"{file} is whole: {seen.rows:,} rows in {len(seen.tables)} tables, made {seen.made_at:%Y-%m-%d %H:%M} UTC by "
+        f"Tallyhub {seen.tallyhub} from {seen.database}, schema {seen.schema}."
+    )
+    where = "in the file" if seen.with_keys else "not in the file"
+    click.echo(f"It needs the secret keys {', '.join(seen.key_ids)}, which are {where}.")
+
+
+@backup.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--force-empty", is_flag=True, help="Delete everything in the database first.")
+@click.option("--without-keys", is_flag=True, help="Go on although the keys of the backup are lost.")
+def restore(file: Path, force_empty: bool, without_keys: bool) -> None:
+    """Fill the database from FILE. The hub must not be running."""
+    from hub import processes
+    from hub.store import backup as backups
+    from hub.store import migrate
+
+    settings = read_settings()
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with processes.only_one(settings.data_dir), _database(settings) as database:
+        _bring_keys(settings, backups.manifest(file), backups.keys_in(file), without_keys)
+        migrate.upgrade(database)
+        with _progress() as progress:
+            made = backups.restore(database, file, replace=force_empty, progress=progress)
+    load_settings()  # makes a key where the old ones are lost
+    click.echo(f"Restored {made.rows:,} rows as they were at {made.made_at:%Y-%m-%d %H:%M} UTC.")
+    click.echo("Everybody is signed out. On the next start every shop is asked for what happened since.")
+
+
+def _bring_keys(settings: Settings, manifest: Any, keys: tuple[str, ...], without_keys: bool) -> None:
+    missing = set(manifest.key_ids) - set(_key_ids(settings))
+    if not missing:
+        return
+    if keys and not settings.secret_keys:
+        draft = os.open(settings.key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(draft, "w", encoding="ascii") as file:
+            file.write("".join(f"{key}\n" for key in keys))
+        click.echo(f"The secret keys of the backup are now in {settings.key_file}.")
+        return
+    if not without_keys:
+        raise HubError(
+            f"This backup needs the secret keys {', '.join(sorted(missing))}. Put them back into {settings.key_file} "
+            "first. If they are lost, add --without-keys: orders and stock come back, shops have to be reconnected."
+        )
+
+
+# ---------------------------------------------------------------- people
+
+
+@main.group()
+def users() -> None:
+    """Let people in."""
+
+
+email = click.option("--email", required=True, prompt="E-mail address", help="The address they sign in with.")
+
+
+@users.command("create")
+@email
+@click.option("--name", default="", help="Their name.")
+@click.option("--role", type=click.Choice(["owner", "staff"]), default="owner", show_default=True)
+@click.option("--merchant", help="The business they work for; needed when there is more or less than one.")
+def create_user(email: str, name: str, role: str, merchant: str | None) -> None:
+    """Let somebody sign in; the first one also makes the business. The password is asked for."""
+    from sqlalchemy import select
+
+    from hub.store import accounts
+    from hub.store import tables as t
+
+    with _database(load_settings(), migrated=True) as database:
+        with database.read() as connection:
+            known = connection.execute(select(t.merchant.c.id, t.merchant.c.name).order_by(t.merchant.c.name)).all()
+        if not known and merchant is None:
+            raise HubError("There is no business yet. Name it with --merchant; this person will own it.")
+        chosen = [row.id for row in known if merchant is None or row.name == merchant]
+        if known and len(chosen) != 1:
+            names = ", ".join(f"“{row.name}”" for row in known)
+            raise HubError(f"Name the business they work for with --merchant, one of {names}.")
+        password = _new_password()
+        if chosen:
+            accounts.create_user(database, chosen[0], email=email, name=name, password=password, role=role)
+        else:
+            token = accounts.issue_setup_token(database) or ""
+            whose = name or email.partition("@")[0]
+            accounts.set_up(
+                database, token, merchant_name=merchant or "", email=email, name=whose, password=password
+            )
+    click.echo(f"{email} can sign in.")
+
+
+@users.command("reset-password")
+@email
+def reset_password(email: str) -> None:
+    """Give somebody a new password, which is asked for; they are signed out everywhere."""
+    from hub.store import accounts
+
+    with _database(load_settings(), migrated=True) as database:
+        accounts.reset_password(database, email, _new_password())
+    click.echo(f"{email} has a new password and was signed out everywhere.")
+
+
+def _new_password() -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return password
+
+
+# ---------------------------------------------------------------- asking
+
+
+@main.command()
+@as_json
+def connectors(as_json: bool) -> None:
+    """List the connectors and the plugins they come from."""
+    from hub import plugins
+
+    registry = plugins.load(read_settings().plugins)
+    rows: list[dict[str, Any]] = []
+    for plugin in registry.plugins:
+        origin = {"plugin": plugin.distribution, "version": plugin.version, "error": plugin.error}
+        for name in plugin.connectors:
+            found = registry.connectors[name]
+            rows.append({"name": name, "label": found.label, "api_version": found.api_version} | origin)
+        if plugin.error:
+            rows.append({"name": plugin.name, "label": "", "api_version": ""} | origin)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        about = row["error"] or f"{row['label']}, API version {row['api_version'] or 'not stated'}"
+        click.echo(f"{row['name']:<16} {about} ({row['plugin']} {row['version']})")
+
+
+@main.command()
+@as_json
+@click.option("--quiet", is_flag=True, help="The hub is at rest: what came in a moment ago must be done as well.")
+def audit(as_json: bool, quiet: bool) -> None:
+    """Check every invariant of the stored data; exit code 1 when one is broken."""
+    from hub.store import audit as audits
+    from hub.store.secrets import KeyRing
+
+    settings = load_settings()
+    settle = timedelta(0) if quiet else audits.MINUTES_TO_SETTLE
+    with _database(settings, migrated=True) as database:
+        findings = audits.audit(database, KeyRing(settings.secret_keys), settle=settle)
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in findings], indent=2))
+    else:
+        for each in findings:
+            sign = click.style("ok", fg="green") if not each.count else click.style(str(each.count), fg="red")
+            click.echo(f"{each.invariant:<4} {each.title}: {sign}")
+            for example in each.examples:
+                click.echo(f"       {example}")
+    if any(each.count for each in findings):
+        click.echo("Some rows break an invariant. Please report this with the output of: hub audit --json", err=True)
+        sys.exit(FAILED)
+
+
+@main.command()
+@as_json
+def doctor(as_json: bool) -> None:
+    """Say what is missing and what to do; exit code 1 when the hub could not work."""
+    from hub.doctor import examine
+
+    checks = examine(os.environ)
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in checks], indent=2))
+    else:
+        colors = {"ok": "green", "warning": "yellow", "failed": "red"}
+        for each in checks:
+            click.echo(f"{click.style(each.state, fg=colors[each.state])}  {each.name}: {each.message}")
+            if each.next_step:
+                click.echo(f"      {each.next_step}")
+    if any(each.state == "failed" for each in checks):
+        sys.exit(FAILED)
+
+
+@main.group()
+def config() -> None:
+    """Look at the settings."""
+
+
+@config.command()
+@as_json
+def show(as_json: bool) -> None:
+    """Print every setting, where it comes from, and no secret."""
+    rows = [{"name": name, "value": value, "origin": origin} for name, value, origin in read_settings().shown()]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        click.echo(f"{row['name']:<17} {row['value'] or '(none)'}  [{row['origin']}]")
+
+
+# ---------------------------------------------------------------- what the commands share
+
+
+def _environ(**given: object) -> dict[str, str]:
+    """The environment, with what was given on the command line in it: children read their settings from there."""
+    return dict(os.environ) | {f"TALLYHUB_{name.upper()}": str(value) for name, value in given.items() if value is not None}
+
+
+@contextmanager
+def _database(settings: Settings, *, migrated: bool = False) -> Iterator[Database]:
+    from hub.store import migrate
+    from hub.store.database import Database
+
+    database = Database(settings.database_url, pooled=False)
+    try:
+        if migrated and not migrate.is_current(database):
+            raise HubError("The database has no tables yet, or an older schema. Run: hub db upgrade")
+        yield database
+    finally:
+        database.close()
+
+
+def _key_ids(settings: Settings) -> list[str]:
+    return [key.partition(":")[0] for key in settings.secret_keys]
+
+
+def _stamp() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Tell how far a long piece of work is: in place on a terminal, otherwise one line per table with rows."""
+    terminal = sys.stderr.isatty()
+
+    def show(table: str, done: int, total: int) -> None:
+        if terminal:
+            click.echo(f"\r\033[K{table}: {done:,} of {total:,}", nl=False, err=True)
+        elif total and done == total:
+            click.echo(f"{table}: {total:,} rows", err=True)
+
+    yield show
+    if terminal:
+        click.echo("\r\033[K", nl=False, err=True)
+
+
+def _about(settings: Settings, redis_server: object | None) -> Iterator[str]:
+    yield f"Data folder: {settings.data_dir}"
+    if settings.redis_mode == "private" and redis_server is None:
+        yield "There is no Redis here: workers look for work every moment. Set TALLYHUB_REDIS_URL to have them woken."
+    if settings.public_url is None:
+        yield "TALLYHUB_PUBLIC_URL is not set: shops cannot send webhooks, so the hub asks them once a minute."
+    if settings.routes:
+        yield "TALLYHUB_ROUTES is set: calls to vendors are led elsewhere. Never do this with real shops."
+
+
+def _announce(settings: Settings) -> None:
+    """Wait until the pages answer, then say where; on a first run also how to begin."""
+    from hub import processes
+    from hub.store import accounts
+
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104
+    address = f"http://{host}:{settings.port}"
+    if not processes.wait_until_ready(address):
+        _say("The pages do not answer yet; the log above says why.")
+        return
+    _say(f"Tallyhub is ready at {settings.public_url or address}")
+    with _database(settings) as database:
+        token = accounts.issue_setup_token(database)
+    if token:
+        _say(f"Set it up within the next hour, once: {address}/setup?token={token}")
+
+
+def _say(sentence: str) -> None:
+    click.echo(sentence)
+
+
+if __name__ == "__main__":
+    main()
