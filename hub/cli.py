@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -36,9 +36,12 @@ class Hub(click.Group):
         try:
             return super().invoke(context)
         except HubError as error:
-            problem = click.ClickException(str(error))
-            problem.exit_code = USAGE if isinstance(error, SettingsError) else FAILED
-            raise problem from error
+            told = _WrongSettings if isinstance(error, SettingsError) else click.ClickException
+            raise told(str(error)) from error
+
+
+class _WrongSettings(click.ClickException):
+    exit_code = USAGE
 
 
 @click.group(cls=Hub, context_settings={"help_option_names": ["-h", "--help"]})
@@ -75,8 +78,8 @@ def up(host: str | None, port: int | None, workers: int | None) -> None:
         processes.wait_for_port(settings.host, settings.port)
         for line in _about(settings, redis_server):
             click.echo(line)
-        tree = processes.programs(settings, environ, redis_server=redis_server)
-        supervisor = processes.Supervisor(tree, _say)
+        told = processes.environ_of_children(settings, environ, redis_server)
+        supervisor = processes.Supervisor(processes.programs(settings, told, redis_server), _say)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: supervisor.stop())
         threading.Thread(target=_announce, args=(settings,), daemon=True).start()
@@ -303,9 +306,7 @@ def create_user(email: str, name: str, role: str, merchant: str | None) -> None:
         else:
             token = accounts.issue_setup_token(database) or ""
             whose = name or email.partition("@")[0]
-            accounts.set_up(
-                database, token, merchant_name=merchant or "", email=email, name=whose, password=password
-            )
+            accounts.set_up(database, token, merchant_name=merchant or "", email=email, name=whose, password=password)
     click.echo(f"{email} can sign in.")
 
 
@@ -419,7 +420,9 @@ def show(as_json: bool) -> None:
 
 def _environ(**given: object) -> dict[str, str]:
     """The environment, with what was given on the command line in it: children read their settings from there."""
-    return dict(os.environ) | {f"TALLYHUB_{name.upper()}": str(value) for name, value in given.items() if value is not None}
+    return dict(os.environ) | {
+        f"TALLYHUB_{name.upper()}": str(value) for name, value in given.items() if value is not None
+    }
 
 
 @contextmanager

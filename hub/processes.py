@@ -227,20 +227,27 @@ def _end_session(leader: int) -> None:
 # ---------------------------------------------------------------- the tree of a hub
 
 
-def programs(settings: Settings, environ: Mapping[str, str], *, redis_server: PrivateRedis | None) -> list[Program]:
-    """The web server and the workers of an installation, and the private Redis if there is one."""
+def environ_of_children(
+    settings: Settings, environ: Mapping[str, str], redis_server: PrivateRedis | None
+) -> dict[str, str]:
+    """The environment from which every child reads the same settings, the private Redis among them."""
     told = dict(environ) | {"TALLYHUB_DATA_DIR": str(settings.data_dir), "PYTHONUNBUFFERED": "1"}
-    tree = []
-    if redis_server is not None:
-        told["TALLYHUB_REDIS_URL"] = redis_server.url
-        tree.append(redis_server.program(environ))
-    elif settings.redis_mode == "private":
-        told["TALLYHUB_REDIS_URL"] = "none"
+    if settings.redis_mode == "private":
+        told["TALLYHUB_REDIS_URL"] = redis_server.url if redis_server else "none"
+    return told
+
+
+def programs(settings: Settings, told: Mapping[str, str], redis_server: PrivateRedis | None) -> list[Program]:
+    """The web server and the workers of an installation, and the private Redis if there is one."""
     hub = [sys.executable, "-P", "-m", "hub.cli"]
-    tree.append(Program(name="web", command=[*hub, "web"], environ=told))
-    for number in range(1, settings.workers + 1):
-        tree.append(Program(name=f"worker {number}", command=[*hub, "worker"], environ=told))
-    return tree
+    return [
+        *([redis_server.program(told)] if redis_server else []),
+        Program(name="web", command=[*hub, "web"], environ=told),
+        *(
+            Program(name=f"worker {number}", command=[*hub, "worker"], environ=told)
+            for number in range(1, settings.workers + 1)
+        ),
+    ]
 
 
 @contextlib.contextmanager
@@ -435,7 +442,7 @@ def serve_web(settings: Settings) -> None:
         blocking_threads=settings.web_threads,
         http=HTTPModes.http1,
         websockets=False,
-        log_level=LogLevels.warning,
+        log_level=LogLevels.error,
         # One process of its own that this one watches: when it dies, both end and the supervisor starts both again.
         respawn_failed_workers=False,
         workers_kill_timeout=int(STOP_SECONDS) - 5,

@@ -20,7 +20,7 @@ from hub.plugins import Registry
 from hub.store import connections
 from hub.store import tables as t
 from hub.store.database import Database
-from hub.store.secrets import KeyRing
+from hub.store.secrets import KeyRing, new_key
 from hub.testing.simulator import ShopSimulator
 
 OWNER = "owner@example.test"
@@ -131,7 +131,7 @@ def town(
     database: Database, keyring: KeyRing, merchant: UUID, registry: Registry, data_dir: Path
 ) -> Iterator[Town]:
     """A town whose shops are closed at the end."""
-    settings = Settings(data_dir=data_dir, database_url="", secret_keys=())
+    settings = Settings(data_dir=data_dir, database_url="", secret_keys=(new_key(),))
     built = Town(Hub(settings, database, keyring, registry, Rings()), merchant)
     try:
         yield built

@@ -226,6 +226,11 @@ class Order:
     def __post_init__(self) -> None:
         object.__setattr__(self, "version", utc(self.version))
         object.__setattr__(self, "placed_at", utc(self.placed_at))
+        object.__setattr__(self, "currency", self.currency.upper())
+        amounts = [self.total, self.shipping, self.tax, self.discount, self.fees]
+        amounts += [amount for line in self.lines for amount in (line.unit_price, line.total, line.tax)]
+        if strange := {amount.currency for amount in amounts} - {self.currency}:
+            raise ValueError(f"Order {self.external_id} is in {self.currency}, but has amounts in {min(strange)}.")
         ids = [line.external_id for line in self.lines]
         if len(ids) != len(set(ids)):
             raise ValueError(f"Order {self.external_id}: two lines have the same id.")

@@ -113,7 +113,7 @@ def create(
                 contents = [_write_table(archive, connection, each, progress) for each in _tables(connection)]
                 if keys:
                     archive.writestr(_KEYS, "".join(f"{key}\n" for key in keys))
-                manifest = Manifest(
+                made = Manifest(
                     made_at=datetime.now(UTC),
                     tallyhub=version,
                     schema=schema,
@@ -122,13 +122,13 @@ def create(
                     with_keys=bool(keys),
                     tables=tuple(contents),
                 )
-                archive.writestr(_MANIFEST, json.dumps(_as_json(manifest), indent=1))
+                archive.writestr(_MANIFEST, json.dumps(_as_json(made), indent=1))
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    return manifest
+    return made
 
 
 @contextmanager
@@ -204,11 +204,11 @@ def _plain(value: Any) -> Any:
 def verify(path: Path, progress: Progress = _ignore) -> Manifest:
     """Read the whole file and compare it with what it says about itself. Raises BackupDamaged."""
     with _opened(path) as (archive, said):
-        for contents in manifest.tables:
+        for contents in said.tables:
             with archive.open(_member(contents.table)) as member:
                 for _ in _lines(member, contents, progress):
                     pass
-    return manifest
+    return said
 
 
 def manifest(path: Path) -> Manifest:
@@ -220,7 +220,7 @@ def manifest(path: Path) -> Manifest:
 def keys_in(path: Path) -> tuple[str, ...]:
     """The secret keys in the backup, none if it was made without them."""
     with _opened(path) as (archive, said):
-        return tuple(archive.read(_KEYS).decode("ascii").split()) if manifest.with_keys else ()
+        return tuple(archive.read(_KEYS).decode("ascii").split()) if said.with_keys else ()
 
 
 @contextmanager
@@ -291,10 +291,10 @@ def restore(database: Database, path: Path, *, replace: bool = False, progress: 
     """
     with _opened(path) as (archive, said):
         schema = migrate.current(database)
-        if manifest.schema != schema:
+        if said.schema != schema:
             raise BadInput(
-                f"This backup was made by Tallyhub {manifest.tallyhub} with schema {manifest.schema}; this version has "
-                f"schema {schema}. Install version {manifest.tallyhub}, restore there, then upgrade."
+                f"This backup was made by Tallyhub {said.tallyhub} with schema {said.schema}; this version has "
+                f"schema {schema}. Install version {said.tallyhub}, restore there, then upgrade."
             )
         with database.write() as connection:
             if occupied := _occupied(connection):
@@ -305,13 +305,13 @@ def restore(database: Database, path: Path, *, replace: bool = False, progress: 
                     )
                 for table in reversed(t.metadata.sorted_tables):
                     connection.execute(delete(table))
-            written = {each.table: each for each in manifest.tables}
+            written = {each.table: each for each in said.tables}
             for table in t.metadata.sorted_tables:
                 contents = written[table.name]
                 with archive.open(_member(table.name)) as member:
                     _fill(connection, table, contents, _lines(member, contents, progress))
             _catch_up(connection)
-    return manifest
+    return said
 
 
 def _occupied(connection: Connection) -> str | None:

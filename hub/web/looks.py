@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from hub.core.model import Money, minor_digits
 from hub.store.queries.connections import Health
-from hub.web.gate import hub
+from hub.web.gate import hub, safe_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def install(app: Flask) -> None:
         )
 
     app.jinja_env.globals.update(
-        asset=asset, icon=icon, state_of=state_of, kind_icon=kind_icon, query=query, as_json=as_json
+        asset=asset, icon=icon, state_of=state_of, kind_icon=kind_icon, query=query, as_json=as_json, own_path=safe_path
     )
     app.context_processor(_surroundings)
 

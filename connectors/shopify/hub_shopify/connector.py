@@ -39,7 +39,8 @@ from hub.errors import AuthError, NotFound, RateLimited, Rejected, Unavailable, 
 from hub.http import Response
 from hub_shopify import documents
 from hub_shopify.documents import Document
-from hub_shopify.translation import FETCHED_ORDER, FETCHED_VARIANT, INVENTORY_ITEM, WEBHOOKS, available
+from hub_shopify.translation import FETCHED_ORDER, FETCHED_VARIANT, INVENTORY_ITEM, available
+from hub_shopify.webhooks import READERS
 
 SCOPES = ("read_orders", "read_products", "read_inventory", "write_inventory")
 # Without it Shopify shows only the orders of the last 60 days.
@@ -382,7 +383,7 @@ class ShopifyConnector(SalesChannel):
         return Delivery(topic, f"{topic}:{mark}")
 
     def read_webhook(self, record: RawRecord) -> Iterable[Fact]:
-        read = WEBHOOKS.get(record.topic)
+        read = READERS.get(record.topic)
         return read(record.body) if read else ()
 
     def subscribe_webhooks(self, request: Mapping[str, Any], key: str) -> EffectResult:

@@ -18,203 +18,34 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal
-from functools import lru_cache
-from importlib import resources
-from typing import Any, TypeVar
+from decimal import Decimal
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
-
-from graphql import (
-    DocumentNode,
-    FieldNode,
-    FragmentDefinitionNode,
-    FragmentSpreadNode,
-    GraphQLError,
-    GraphQLInterfaceType,
-    GraphQLNamedType,
-    GraphQLObjectType,
-    GraphQLResolveInfo,
-    InlineFragmentNode,
-    IntValueNode,
-    OperationDefinitionNode,
-    SelectionSetNode,
-    VariableNode,
-    build_schema,
-    execute_sync,
-    get_directive_values,
-    get_named_type,
-    is_leaf_type,
-    parse,
-    validate,
-)
 
 from hub.errors import Unreadable
 from hub.testing.simulator import Attempt, Sale, ShopSimulator, SimRequest, SimResponse
+from hub_shopify.simulator_graphql import Api, Budget, execute, legacy, user_errors
+from hub_shopify.simulator_model import (
+    Fulfillment,
+    Level,
+    Line,
+    Order,
+    Refund,
+    Subscription,
+    Variant,
+    allocate,
+    cents,
+    gid,
+)
+from hub_shopify.simulator_webhooks import fulfillment_body, level_body, order_body, product_body, refund_body
 
 API_VERSION = "2026-10"
 SCOPES = ("read_orders", "read_all_orders", "read_products", "write_inventory")
 TOKEN_SECONDS = 86_399
-MOST_COST = 1000
-MOST_AT_ONCE = 250
 KEY_KEPT = timedelta(hours=24)
 # Eight further attempts within four hours, further and further apart.
 RETRIES = (60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 3840.0, 6780.0)
-
-SHIPPING = Decimal("4.90")
-TAX_RATE = Decimal("0.10")
-CENT = Decimal("0.01")
-ADDRESS = {
-    "first_name": "Ada",
-    "last_name": "Byron",
-    "company": "",
-    "address1": "12 St James's Square",
-    "address2": "",
-    "city": "London",
-    "province": "England",
-    "province_code": "ENG",
-    "zip": "SW1Y 4JH",
-    "country_code": "GB",
-    "phone": "+442079460000",
-}
-
-SCHEMA = build_schema((resources.files(__package__) / "simulator.graphql").read_text())
-
-_T = TypeVar("_T")
-
-# ---------------------------------------------------------------- what the shop keeps
-
-
-@dataclass
-class Level:
-    """The stock of one variant at one location: what can be sold, and what orders hold."""
-
-    available: int
-    committed: int = 0
-
-
-@dataclass
-class Variant:
-    """A product with its only variant, and where it is in stock. ``mutable`` is False for a bundle."""
-
-    id: int
-    product_id: int
-    item_id: int
-    sku: str
-    title: str
-    price: Decimal
-    updated_at: datetime
-    levels: dict[int, Level]
-    tracked: bool = True
-    mutable: bool = True
-    status: str = "ACTIVE"
-    barcode: str = ""
-
-
-@dataclass
-class Line:
-    """A line of an order; its units are open, fulfilled, or removed before that, and some were refunded since."""
-
-    id: int
-    variant: Variant | None
-    location: int
-    name: str
-    price: Decimal
-    quantity: int
-    discount: Decimal = Decimal(0)
-    fulfilled: int = 0
-    removed: int = 0
-    returned: int = 0
-
-    @property
-    def open(self) -> int:
-        return self.quantity - self.fulfilled - self.removed
-
-    @property
-    def current(self) -> int:
-        return self.quantity - self.removed - self.returned
-
-    @property
-    def total(self) -> Decimal:
-        return self.price * self.quantity - self.discount
-
-    @property
-    def tax(self) -> Decimal:
-        return _cents(self.total * TAX_RATE)
-
-
-@dataclass
-class Refund:
-    """Money given back, for (line, quantity, how it was restocked)."""
-
-    id: int
-    at: datetime
-    amount: Decimal
-    note: str
-    items: list[tuple[Line, int, str]]
-
-
-@dataclass
-class Fulfillment:
-    """A shipment of (line, quantity)."""
-
-    id: int
-    at: datetime
-    items: list[tuple[Line, int]]
-    cancelled: bool = False
-
-
-@dataclass
-class Order:
-    """An order; ``marks`` are (when the search index shows it, updated_at), oldest first."""
-
-    id: int
-    number: int
-    created_at: datetime
-    updated_at: datetime
-    lines: list[Line]
-    financial: str = "PAID"
-    test: bool = False
-    note: str = ""
-    cancelled_at: datetime | None = None
-    closed_at: datetime | None = None
-    refunds: list[Refund] = field(default_factory=list)
-    fulfillments: list[Fulfillment] = field(default_factory=list)
-    marks: list[tuple[datetime, datetime]] = field(default_factory=list)
-
-    @property
-    def discount(self) -> Decimal:
-        return sum((line.discount for line in self.lines), Decimal(0))
-
-    @property
-    def tax(self) -> Decimal:
-        return sum((line.tax for line in self.lines), Decimal(0))
-
-    @property
-    def total(self) -> Decimal:
-        return sum((line.total for line in self.lines), Decimal(0)) + self.tax + SHIPPING
-
-    @property
-    def refunded(self) -> Decimal:
-        return sum((refund.amount for refund in self.refunds), Decimal(0))
-
-    @property
-    def fulfillment(self) -> str:
-        if not any(line.fulfilled for line in self.lines):
-            return "UNFULFILLED"
-        return "PARTIALLY_FULFILLED" if any(line.open for line in self.lines) else "FULFILLED"
-
-
-@dataclass(frozen=True)
-class Subscription:
-    """A webhook subscription."""
-
-    id: int
-    topic: str
-    uri: str
-    name: str
-
 
 # ---------------------------------------------------------------- the shop
 
@@ -266,9 +97,8 @@ class ShopifySimulator(ShopSimulator):
         self._tokens: dict[str, datetime] = {}
         self._keys: dict[str, tuple[str, dict[str, Any], datetime]] = {}
         self._refusals: deque[str] = deque()
-        self._bucket = (bucket, bucket, restore_rate)  # available, at most, restored per second
-        self._restored_at = now()
-        self._api = _Api(self)
+        self._budget = Budget(restore_rate, bucket, now)
+        self._api = Api(self)
         self.shop_id = next(self._ids)
         self.add_location("Main warehouse")
 
@@ -297,7 +127,7 @@ class ShopifySimulator(ShopSimulator):
                 levels={self._home: Level(stock)},
             )
             self.variants[variant.id] = self._by_sku[sku] = self._by_item[variant.item_id] = variant
-            self._emit(self._event(), [("products/create", self._rest_product(variant))])
+            self._emit(self._event(), [("products/create", product_body(variant))])
             return str(variant.id)
 
     def delete_product(self, external_id: str) -> None:
@@ -317,7 +147,7 @@ class ShopifySimulator(ShopSimulator):
             variant = self.variants[int(external_id)]
             variant.title = title
             variant.updated_at = self._second()
-            self._emit(self._event(), [("products/update", self._rest_product(variant))])
+            self._emit(self._event(), [("products/update", product_body(variant))])
 
     def stock_at(self, location: str, sku: str, quantity: int) -> None:
         """Stock a product at a further location."""
@@ -356,14 +186,14 @@ class ShopifySimulator(ShopSimulator):
                 lines.append(Line(next(self._ids), variant, from_where[sku], variant.title, variant.price, quantity))
             for title, price, quantity in extras:
                 lines.append(Line(next(self._ids), None, self._home, title, Decimal(price), quantity))
-            _allocate(Decimal(discount), lines)
+            allocate(Decimal(discount), lines)
             for sku, quantity in wanted.items():
                 self._move(self._by_sku[sku], from_where[sku], available=-quantity, committed=quantity)
             now = self._second()
             order = Order(next(self._ids), next(self._numbers), now, now, lines, financial, test, note)
             self.sold[order.id] = order
             self._touch(order)
-            body = self._rest_order(order)
+            body = order_body(order, self.currency)
             self._emit(
                 self._event(),
                 [
@@ -412,7 +242,7 @@ class ShopifySimulator(ShopSimulator):
             line.removed += quantity - back
             items = [(line, back, "return"), (line, quantity - back, "cancel")]
             items = [(line, units, how if restock else "no_restock") for line, units, how in items if units]
-            share = _cents((line.total + line.tax) * quantity / line.quantity)
+            share = cents((line.total + line.tax) * quantity / line.quantity)
             found.financial = "PARTIALLY_REFUNDED" if found.refunded + share < found.total else "REFUNDED"
             self._refund(found, items, share, note, "orders/updated")
 
@@ -428,11 +258,11 @@ class ShopifySimulator(ShopSimulator):
             found.fulfillments.append(Fulfillment(next(self._ids), self._second(), items))
             self._touch(found)
             topic = "orders/fulfilled" if found.fulfillment == "FULFILLED" else "orders/partially_fulfilled"
-            body = self._rest_order(found)
+            body = order_body(found, self.currency)
             self._emit(
                 self._event(),
                 [
-                    ("fulfillments/create", self._rest_fulfillment(found, found.fulfillments[-1])),
+                    ("fulfillments/create", fulfillment_body(found, found.fulfillments[-1], self.currency)),
                     (topic, body),
                     ("orders/updated", body),
                 ],
@@ -449,7 +279,7 @@ class ShopifySimulator(ShopSimulator):
                 if line.variant:
                     self._move(line.variant, line.location, committed=quantity)
             self._touch(found)
-            self._emit(self._event(), [("orders/updated", self._rest_order(found))])
+            self._emit(self._event(), [("orders/updated", order_body(found, self.currency))])
 
     def close_order(self, order: str) -> None:
         """Somebody archives an order."""
@@ -457,7 +287,7 @@ class ShopifySimulator(ShopSimulator):
             found = self.sold[int(order)]
             found.closed_at = self._second()
             self._touch(found)
-            self._emit(self._event(), [("orders/updated", self._rest_order(found))])
+            self._emit(self._event(), [("orders/updated", order_body(found, self.currency))])
 
     def delete(self, order: str) -> None:
         """Somebody deletes an order for good."""
@@ -511,8 +341,8 @@ class ShopifySimulator(ShopSimulator):
         order.refunds.append(refund)
         self._touch(order)
         topics = dict.fromkeys((topic, "orders/updated"))
-        news = [(name, self._rest_order(order)) for name in topics]
-        news.append(("refunds/create", self._rest_refund(order, refund)))
+        news = [(name, order_body(order, self.currency)) for name in topics]
+        news.append(("refunds/create", refund_body(order, refund, self.currency)))
         self._emit(self._event(), news + [self._level_news(*place) for place in moved])
 
     # --- webhooks
@@ -549,139 +379,7 @@ class ShopifySimulator(ShopSimulator):
             }
 
     def _level_news(self, variant: Variant, location: int) -> tuple[str, dict[str, Any]]:
-        return (
-            "inventory_levels/update",
-            {
-                "inventory_item_id": variant.item_id,
-                "location_id": location,
-                "available": variant.levels[location].available,
-                "updated_at": _iso(self._second()),
-                "admin_graphql_api_id": f"{_gid('InventoryLevel', location)}?inventory_item_id={variant.item_id}",
-            },
-        )
-
-    def _set(self, amount: Decimal) -> dict[str, Any]:
-        money = {"amount": _plain(amount), "currency_code": self.currency}
-        return {"shop_money": money, "presentment_money": money}
-
-    def _rest_order(self, order: Order) -> dict[str, Any]:
-        fulfillment = {"UNFULFILLED": None, "PARTIALLY_FULFILLED": "partial", "FULFILLED": "fulfilled"}
-        subtotal = order.total - order.tax - SHIPPING
-        return {
-            "id": order.id,
-            "admin_graphql_api_id": _gid("Order", order.id),
-            "name": f"#{order.number}",
-            "order_number": order.number,
-            "created_at": _iso(order.created_at),
-            "processed_at": _iso(order.created_at),
-            "updated_at": _iso(order.updated_at),
-            "cancelled_at": order.cancelled_at and _iso(order.cancelled_at),
-            "closed_at": order.closed_at and _iso(order.closed_at),
-            "confirmed": True,
-            "test": order.test,
-            "currency": self.currency,
-            "presentment_currency": self.currency,
-            "taxes_included": False,
-            "financial_status": order.financial.lower(),
-            "fulfillment_status": fulfillment[order.fulfillment],
-            "email": "ada@example.com",
-            "note": order.note or None,
-            "subtotal_price": _plain(subtotal),
-            "subtotal_price_set": self._set(subtotal),
-            "total_discounts": _plain(order.discount),
-            "total_discounts_set": self._set(order.discount),
-            "total_shipping_price_set": self._set(SHIPPING),
-            "total_tax": _plain(order.tax),
-            "total_tax_set": self._set(order.tax),
-            "total_tip_received": "0.00",
-            "total_price": _plain(order.total),
-            "total_price_set": self._set(order.total),
-            "original_total_duties_set": None,
-            "original_total_additional_fees_set": None,
-            "shipping_address": {**ADDRESS, "name": f"{ADDRESS['first_name']} {ADDRESS['last_name']}"},
-            "billing_address": {**ADDRESS, "name": f"{ADDRESS['first_name']} {ADDRESS['last_name']}"},
-            "shipping_lines": [{"title": "Standard", "price": _plain(SHIPPING), "price_set": self._set(SHIPPING)}],
-            "line_items": [self._rest_line(line) for line in order.lines],
-            "fulfillments": [self._rest_fulfillment(order, each) for each in order.fulfillments],
-            "refunds": [self._rest_refund(order, each) for each in order.refunds],
-        }
-
-    def _rest_line(self, line: Line) -> dict[str, Any]:
-        discounts = [{"amount": _plain(line.discount), "amount_set": self._set(line.discount)}] if line.discount else []
-        return {
-            "id": line.id,
-            "admin_graphql_api_id": _gid("LineItem", line.id),
-            "variant_id": line.variant and line.variant.id,
-            "product_id": line.variant and line.variant.product_id,
-            "name": line.name,
-            "title": line.name,
-            "sku": line.variant.sku if line.variant else "",
-            "quantity": line.quantity,
-            "current_quantity": line.current,
-            "fulfillable_quantity": line.open,
-            "fulfillment_status": "fulfilled" if line.fulfilled and not line.open else None,
-            "requires_shipping": True,
-            "price": _plain(line.price),
-            "price_set": self._set(line.price),
-            "total_discount": "0.00",
-            "total_discount_set": self._set(Decimal(0)),
-            "discount_allocations": discounts,
-            "tax_lines": [{"title": "VAT", "rate": 0.1, "price": _plain(line.tax), "price_set": self._set(line.tax)}],
-        }
-
-    def _rest_fulfillment(self, order: Order, fulfillment: Fulfillment) -> dict[str, Any]:
-        return {
-            "id": fulfillment.id,
-            "admin_graphql_api_id": _gid("Fulfillment", fulfillment.id),
-            "order_id": order.id,
-            "status": "cancelled" if fulfillment.cancelled else "success",
-            "created_at": _iso(fulfillment.at),
-            "line_items": [{**self._rest_line(line), "quantity": quantity} for line, quantity in fulfillment.items],
-        }
-
-    def _rest_refund(self, order: Order, refund: Refund) -> dict[str, Any]:
-        transaction = {
-            "id": refund.id + 1,
-            "kind": "refund",
-            "status": "success",
-            "amount": _plain(refund.amount),
-            "currency": self.currency,
-        }
-        return {
-            "id": refund.id,
-            "admin_graphql_api_id": _gid("Refund", refund.id),
-            "order_id": order.id,
-            "created_at": _iso(refund.at),
-            "note": refund.note or None,
-            "refund_line_items": [
-                {"line_item_id": line.id, "quantity": quantity, "restock_type": how}
-                for line, quantity, how in refund.items
-            ],
-            "transactions": [transaction] if refund.amount else [],
-        }
-
-    def _rest_product(self, variant: Variant) -> dict[str, Any]:
-        return {
-            "id": variant.product_id,
-            "admin_graphql_api_id": _gid("Product", variant.product_id),
-            "title": variant.title,
-            "status": variant.status.lower(),
-            "updated_at": _iso(variant.updated_at),
-            "variants": [
-                {
-                    "id": variant.id,
-                    "admin_graphql_api_id": _gid("ProductVariant", variant.id),
-                    "product_id": variant.product_id,
-                    "inventory_item_id": variant.item_id,
-                    "title": "Default Title",
-                    "sku": variant.sku,
-                    "barcode": variant.barcode or None,
-                    "price": _plain(variant.price),
-                    "inventory_management": "shopify" if variant.tracked else None,
-                    "inventory_quantity": sum(level.available for level in variant.levels.values()),
-                }
-            ],
-        }
+        return "inventory_levels/update", level_body(variant, location, self._second())
 
     # --- the API's door
 
@@ -701,7 +399,8 @@ class ShopifySimulator(ShopSimulator):
         except (Unreadable, KeyError, TypeError, AttributeError):
             return SimResponse.of_json({"errors": "Bad Request"}, 400)
         return SimResponse.of_json(
-            self._execute(str(document), variables), headers={"X-Shopify-API-Version": self.served_version}
+            execute(self._api, self._budget, str(document), variables),
+            headers={"X-Shopify-API-Version": self.served_version},
         )
 
     def _grant(self, form: Mapping[str, str]) -> SimResponse:
@@ -726,40 +425,6 @@ class ShopifySimulator(ShopSimulator):
     def _admits(self, token: str) -> bool:
         return token == self.legacy_token or self._tokens.get(token, self.now()) > self.now()
 
-    def _execute(self, text: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-        document, wrong = _document(text)
-        if document is None or wrong:
-            return {"errors": [error.formatted for error in wrong]}
-        requested = _requested_cost(document, variables)
-        if requested > MOST_COST:
-            words = f"Query cost is {requested}, which exceeds the single query max cost limit ({MOST_COST})."
-            extensions = {"code": "MAX_COST_EXCEEDED", "cost": requested, "maxCost": MOST_COST}
-            return {"errors": [{"message": words, "extensions": extensions}]}
-        available, most, rate = self._restored()
-        if requested > available:
-            throttled = {"message": "Throttled", "extensions": {"code": "THROTTLED"}}
-            return {"errors": [throttled], "extensions": {"cost": self._cost(requested, None)}}
-        result = execute_sync(SCHEMA, document, root_value=self._api, variable_values=dict(variables))
-        actual = min(requested, _actual_cost(document, result.data))
-        self._bucket = (available - actual, most, rate)
-        answer: dict[str, Any] = {"data": result.data}
-        if result.errors:
-            answer["errors"] = [error.formatted for error in result.errors]
-        return {**answer, "extensions": {"cost": self._cost(requested, actual)}}
-
-    def _restored(self) -> tuple[float, float, float]:
-        available, most, rate = self._bucket
-        now = self.now()
-        available = min(most, available + rate * max(0.0, (now - self._restored_at).total_seconds()))
-        self._restored_at = now
-        self._bucket = (available, most, rate)
-        return self._bucket
-
-    def _cost(self, requested: int, actual: int | None) -> dict[str, Any]:
-        available, most, rate = self._bucket
-        status = {"maximumAvailable": most, "currentlyAvailable": int(available), "restoreRate": rate}
-        return {"requestedQueryCost": requested, "actualQueryCost": actual, "throttleStatus": status}
-
     # --- writing stock
 
     def set_quantities(self, call: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -771,11 +436,11 @@ class ShopifySimulator(ShopSimulator):
             before, payload, _ = self._keys[key]
             if before == said:
                 return payload
-            return _user_errors([("IDEMPOTENCY_KEY_PARAMETER_MISMATCH", None, "The key belongs to other parameters.")])
+            return user_errors([("IDEMPOTENCY_KEY_PARAMETER_MISMATCH", None, "The key belongs to other parameters.")])
         if self._refusals:
-            return _user_errors([(self._refusals.popleft(), None, "Refused by the simulation.")])
+            return user_errors([(self._refusals.popleft(), None, "Refused by the simulation.")])
         errors = list(self._mistakes(call))
-        payload = _user_errors(errors) if errors else self._write(call)
+        payload = user_errors(errors) if errors else self._write(call)
         self._keys[key] = (said, payload, now)
         return payload
 
@@ -799,8 +464,8 @@ class ShopifySimulator(ShopSimulator):
                 yield code, path, f"Simulated: {code.replace('_', ' ').lower()}."
 
     def _mistake(self, name: str, asked: Mapping[str, Any]) -> tuple[str, str]:
-        variant = self._by_item.get(_legacy(asked["inventoryItemId"], "InventoryItem"))
-        location = _legacy(asked["locationId"], "Location")
+        variant = self._by_item.get(legacy(asked["inventoryItemId"], "InventoryItem"))
+        location = legacy(asked["locationId"], "Location")
         if variant is None:
             return "INVALID_INVENTORY_ITEM", "inventoryItemId"
         if location not in self.locations:
@@ -820,8 +485,8 @@ class ShopifySimulator(ShopSimulator):
     def _write(self, call: Mapping[str, Any]) -> dict[str, Any]:
         news = []
         for asked in call["quantities"]:
-            variant = self._by_item[_legacy(asked["inventoryItemId"], "InventoryItem")]
-            location = _legacy(asked["locationId"], "Location")
+            variant = self._by_item[legacy(asked["inventoryItemId"], "InventoryItem")]
+            location = legacy(asked["locationId"], "Location")
             level = variant.levels.setdefault(location, Level(0))
             held = level.committed if call["name"] == "on_hand" else 0
             level.available = asked["quantity"] - held
@@ -829,497 +494,8 @@ class ShopifySimulator(ShopSimulator):
             news.append(self._level_news(variant, location))
         self._emit(self._event(), news)
         group = {
-            "id": _gid("InventoryAdjustmentGroup", next(self._ids)),
+            "id": gid("InventoryAdjustmentGroup", next(self._ids)),
             "reason": call["reason"],
             "referenceDocumentUri": call.get("referenceDocumentUri"),
         }
         return {"inventoryAdjustmentGroup": group, "userErrors": []}
-
-
-# ---------------------------------------------------------------- the API's fields
-
-
-class _Api:
-    """The root of every query and mutation: one method per field, in the vendor's spelling.
-
-    Objects are dicts of their fields; what takes arguments or costs work is a function that is called when asked for.
-    """
-
-    def __init__(self, shop: ShopifySimulator) -> None:
-        self._shop = shop
-
-    def _need(self, *scopes: str) -> None:
-        granted = {*self._shop.scopes, *(scope.replace("write_", "read_", 1) for scope in self._shop.scopes)}
-        if granted.isdisjoint(scopes):
-            needed = " or ".join(f"`{scope}` access scope" for scope in scopes)
-            raise GraphQLError(
-                "Access denied. Required access: " + needed,
-                extensions={"code": "ACCESS_DENIED", "requiredAccess": f"{needed}."},
-            )
-
-    # --- the account
-
-    def shop(self, info: GraphQLResolveInfo) -> dict[str, Any]:
-        shop = self._shop
-        return {
-            "id": _gid("Shop", shop.shop_id),
-            "name": "Demo shop",
-            "currencyCode": shop.currency,
-            "myshopifyDomain": shop.domain,
-        }
-
-    def currentAppInstallation(self, info: GraphQLResolveInfo) -> dict[str, Any]:
-        scopes = [{"handle": scope, "description": scope.replace("_", " ")} for scope in self._shop.scopes]
-        return {"id": _gid("AppInstallation", 1), "accessScopes": scopes}
-
-    def locations(self, info: GraphQLResolveInfo, **paging: Any) -> dict[str, Any]:
-        self._need("read_locations", "read_inventory")
-        return _connection(sorted(self._shop.locations), lambda id: [id], self._location, paging)
-
-    def _location(self, id: int) -> dict[str, Any]:
-        return {**_ids("Location", id), "name": self._shop.locations[id], "isActive": True}
-
-    # --- nodes
-
-    def node(self, info: GraphQLResolveInfo, id: str) -> dict[str, Any] | None:
-        kind, _, number = id.removeprefix("gid://shopify/").partition("/")
-        if not number.isdigit():
-            raise GraphQLError(f"Invalid global id '{id}'")
-        shop, key = self._shop, int(number)
-        if kind == "Order":
-            return self.order(info, id)
-        if kind == "ProductVariant":
-            return self.productVariant(info, id)
-        if kind == "InventoryItem":
-            return self.inventoryItem(info, id)
-        if kind == "Location":
-            return self._location(key) if key in shop.locations else None
-        if kind == "Fulfillment":
-            self._need("read_orders")
-            every = (each for order in shop.sold.values() for each in order.fulfillments)
-            return next((self._fulfillment(each) for each in every if each.id == key), None)
-        return None
-
-    def nodes(self, info: GraphQLResolveInfo, ids: Sequence[str]) -> list[dict[str, Any] | None]:
-        if len(ids) > MOST_AT_ONCE:
-            raise _too_many("ids", len(ids))
-        return [self.node(info, id) for id in ids]
-
-    # --- orders
-
-    def order(self, info: GraphQLResolveInfo, id: str) -> dict[str, Any] | None:
-        self._need("read_orders")
-        order = self._shop.sold.get(_legacy(id, "Order"))
-        return self._order(order) if order else None
-
-    def orders(
-        self, info: GraphQLResolveInfo, query: str | None = None, sortKey: str = "PROCESSED_AT", **paging: Any
-    ) -> dict[str, Any]:
-        self._need("read_orders")
-        found = self._search(query)
-        if sortKey == "UPDATED_AT":
-            return _connection(
-                found, lambda each: [_iso(each[0]), each[1].id], lambda each: self._order(each[1]), paging
-            )
-        return _connection(
-            sorted(found, key=lambda each: each[1].id),
-            lambda each: [each[1].id],
-            lambda each: self._order(each[1]),
-            paging,
-        )
-
-    def ordersCount(
-        self, info: GraphQLResolveInfo, query: str | None = None, limit: int | None = None
-    ) -> dict[str, Any]:
-        self._need("read_orders")
-        return _count(len(self._search(query)), limit)
-
-    def _search(self, query: str | None) -> list[tuple[datetime, Order]]:
-        """The orders that the search index knows by now, with the mark it knows, oldest mark first."""
-        since = datetime.min.replace(tzinfo=UTC)
-        if query:
-            term = re.fullmatch(r"updated_at:>='([^']+)'", query)
-            if term is None:
-                raise GraphQLError(f"The simulation does not know the search “{query}”.")
-            since = datetime.fromisoformat(term[1].replace("Z", "+00:00"))
-        now = self._shop.now()
-        known = []
-        for order in self._shop.sold.values():
-            mark = next((mark for visible, mark in reversed(order.marks) if visible <= now), None)
-            if mark is not None and mark >= since:
-                known.append((mark, order))
-        return sorted(known, key=lambda each: (each[0], each[1].id))
-
-    def _order(self, order: Order) -> dict[str, Any]:
-        money = self._money
-        address = _graph_address()
-        return {
-            "__typename": "Order",
-            **_ids("Order", order.id),
-            "name": f"#{order.number}",
-            "createdAt": _iso(order.created_at),
-            "processedAt": _iso(order.created_at),
-            "updatedAt": _iso(order.updated_at),
-            "cancelledAt": order.cancelled_at and _iso(order.cancelled_at),
-            "closed": order.closed_at is not None,
-            "test": order.test,
-            "displayFinancialStatus": order.financial,
-            "displayFulfillmentStatus": order.fulfillment,
-            "currencyCode": self._shop.currency,
-            "taxesIncluded": False,
-            "email": "ada@example.com",
-            "note": order.note or None,
-            "totalPriceSet": lambda info: money(order.total),
-            "totalShippingPriceSet": lambda info: money(SHIPPING),
-            "totalTaxSet": lambda info: money(order.tax),
-            "totalDiscountsSet": lambda info: money(order.discount),
-            "totalTipReceivedSet": lambda info: money(Decimal(0)),
-            "originalTotalDutiesSet": None,
-            "originalTotalAdditionalFeesSet": None,
-            "totalRefundedSet": lambda info: money(order.refunded),
-            "shippingAddress": address,
-            "billingAddress": address,
-            "lineItems": lambda info, **paging: _connection(order.lines, lambda line: [line.id], self._line, paging),
-            "refunds": lambda info, first=None: [self._refund(each) for each in order.refunds[:first]],
-            "fulfillments": lambda info, first=None: [self._fulfillment(each) for each in order.fulfillments[:first]],
-        }
-
-    def _line(self, line: Line) -> dict[str, Any]:
-        discounts = [{"allocatedAmountSet": self._money(line.discount)}] if line.discount else []
-        variant = line.variant
-        return {
-            "__typename": "LineItem",
-            "id": _gid("LineItem", line.id),
-            "name": line.name,
-            "title": line.name,
-            "sku": variant.sku if variant else None,
-            "quantity": line.quantity,
-            "currentQuantity": line.current,
-            "unfulfilledQuantity": line.open,
-            "requiresShipping": True,
-            "variant": self._variant(variant) if variant and variant.id in self._shop.variants else None,
-            "originalUnitPriceSet": self._money(line.price),
-            "discountAllocations": discounts,
-            "taxLines": lambda info, first=None: [{"title": "VAT", "priceSet": self._money(line.tax)}],
-        }
-
-    def _refund(self, refund: Refund) -> dict[str, Any]:
-        return {
-            **_ids("Refund", refund.id),
-            "createdAt": _iso(refund.at),
-            "note": refund.note or None,
-            "totalRefundedSet": self._money(refund.amount),
-        }
-
-    def _fulfillment(self, fulfillment: Fulfillment) -> dict[str, Any]:
-        def part(numbered: tuple[int, tuple[Line, int]]) -> dict[str, Any]:
-            number, (line, quantity) = numbered
-            id = _gid("FulfillmentLineItem", fulfillment.id + number)
-            return {"id": id, "quantity": quantity, "lineItem": self._line(line)}
-
-        items = list(enumerate(fulfillment.items))
-        return {
-            "__typename": "Fulfillment",
-            **_ids("Fulfillment", fulfillment.id),
-            "createdAt": _iso(fulfillment.at),
-            "status": "CANCELLED" if fulfillment.cancelled else "SUCCESS",
-            "fulfillmentLineItems": lambda info, **paging: _connection(items, lambda each: [each[0]], part, paging),
-        }
-
-    def _money(self, amount: Decimal) -> dict[str, Any]:
-        money = {"amount": _plain(amount), "currencyCode": self._shop.currency}
-        return {"shopMoney": money, "presentmentMoney": money}
-
-    # --- listings and stock
-
-    def productVariant(self, info: GraphQLResolveInfo, id: str) -> dict[str, Any] | None:
-        self._need("read_products")
-        variant = self._shop.variants.get(_legacy(id, "ProductVariant"))
-        return self._variant(variant) if variant else None
-
-    def productVariants(
-        self, info: GraphQLResolveInfo, query: str | None = None, sortKey: str = "ID", **paging: Any
-    ) -> dict[str, Any]:
-        self._need("read_products")
-        return _connection(self._chosen(query), lambda variant: [variant.id], self._variant, paging)
-
-    def productVariantsCount(
-        self, info: GraphQLResolveInfo, query: str | None = None, limit: int | None = None
-    ) -> dict[str, Any]:
-        self._need("read_products")
-        return _count(len(self._chosen(query)), limit)
-
-    def _chosen(self, query: str | None) -> list[Variant]:
-        after = 0
-        if query:
-            term = re.fullmatch(r"id:>(\d+)", query)
-            if term is None:
-                raise GraphQLError(f"The simulation does not know the search “{query}”.")
-            after = int(term[1])
-        return [variant for id, variant in sorted(self._shop.variants.items()) if id > after]
-
-    def inventoryItem(self, info: GraphQLResolveInfo, id: str) -> dict[str, Any] | None:
-        self._need("read_inventory", "read_products")
-        variant = self._shop._by_item.get(_legacy(id, "InventoryItem"))
-        return self._item(variant) if variant else None
-
-    def _variant(self, variant: Variant) -> dict[str, Any]:
-        return {
-            "__typename": "ProductVariant",
-            **_ids("ProductVariant", variant.id),
-            "title": "Default Title",
-            "sku": variant.sku,
-            "barcode": variant.barcode or None,
-            "price": _plain(variant.price),
-            "updatedAt": _iso(variant.updated_at),
-            "product": {**_ids("Product", variant.product_id), "title": variant.title, "status": variant.status},
-            "inventoryItem": lambda info: self._item(variant),
-        }
-
-    def _item(self, variant: Variant) -> dict[str, Any]:
-        def levels(info: GraphQLResolveInfo, **paging: Any) -> dict[str, Any]:
-            self._need("read_inventory")
-            return _connection(sorted(variant.levels), lambda id: [id], lambda id: self._level(variant, id), paging)
-
-        def level(info: GraphQLResolveInfo, locationId: str) -> dict[str, Any] | None:
-            self._need("read_inventory")
-            location = _legacy(locationId, "Location")
-            return self._level(variant, location) if location in variant.levels else None
-
-        return {
-            "__typename": "InventoryItem",
-            **_ids("InventoryItem", variant.item_id),
-            "sku": variant.sku,
-            "tracked": variant.tracked,
-            "inventoryLevels": levels,
-            "inventoryLevel": level,
-        }
-
-    def _level(self, variant: Variant, location: int) -> dict[str, Any]:
-        kept = variant.levels[location]
-        amounts = {"available": kept.available, "committed": kept.committed, "on_hand": kept.available + kept.committed}
-        return {
-            "__typename": "InventoryLevel",
-            "id": f"{_gid('InventoryLevel', location)}?inventory_item_id={variant.item_id}",
-            "item": lambda info: self._item(variant),
-            "location": self._location(location),
-            "quantities": lambda info, names: [
-                {"id": f"{_gid('InventoryQuantity', location)}?name={name}", "name": name, "quantity": amounts[name]}
-                for name in names
-                if name in amounts
-            ],
-        }
-
-    def inventorySetQuantities(self, info: GraphQLResolveInfo, input: dict[str, Any]) -> dict[str, Any]:
-        self._need("write_inventory")
-        directive = SCHEMA.get_directive("idempotent")
-        given = directive and get_directive_values(directive, info.field_nodes[0], info.variable_values)
-        if not given or not given["key"].strip():
-            raise GraphQLError("This mutation requires the @idempotent directive with a key.")
-        if len(input["quantities"]) > MOST_AT_ONCE:
-            raise _too_many("quantities", len(input["quantities"]))
-        if any("changeFromQuantity" not in asked for asked in input["quantities"]):
-            raise GraphQLError("changeFromQuantity is required: pass null to write without a comparison.")
-        return self._shop.set_quantities(input, given["key"])
-
-    # --- webhooks
-
-    def webhookSubscriptions(self, info: GraphQLResolveInfo, **paging: Any) -> dict[str, Any]:
-        subscriptions = list(self._shop.subscriptions.values())
-        return _connection(subscriptions, lambda each: [each.id], _subscription, paging)
-
-    def webhookSubscriptionCreate(
-        self, info: GraphQLResolveInfo, topic: str, webhookSubscription: dict[str, Any]
-    ) -> dict[str, Any]:
-        shop, uri = self._shop, webhookSubscription.get("uri") or ""
-        parts = urlsplit(uri)
-        # Shopify wants HTTPS; a hub on this machine has none.
-        if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost"):
-            return {"userErrors": [{"field": ["webhookSubscription", "uri"], "message": "Address is invalid"}]}
-        if any((each.topic, each.uri) == (topic, uri) for each in shop.subscriptions.values()):
-            taken = "Address for this topic has already been taken"
-            return {"userErrors": [{"field": ["webhookSubscription", "uri"], "message": taken}]}
-        made = Subscription(next(shop._ids), topic, uri, webhookSubscription.get("name") or "")
-        shop.subscriptions[made.id] = made
-        return {"webhookSubscription": _subscription(made), "userErrors": []}
-
-    def webhookSubscriptionDelete(self, info: GraphQLResolveInfo, id: str) -> dict[str, Any]:
-        if self._shop.subscriptions.pop(_legacy(id, "WebhookSubscription"), None) is None:
-            return {"userErrors": [{"field": ["id"], "message": "Webhook subscription does not exist"}]}
-        return {"deletedWebhookSubscriptionId": id, "userErrors": []}
-
-
-# ---------------------------------------------------------------- small things
-
-
-def _cents(amount: Decimal) -> Decimal:
-    return amount.quantize(CENT, ROUND_HALF_UP)
-
-
-def _plain(amount: Decimal) -> str:
-    return f"{_cents(amount):f}"
-
-
-def _iso(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _gid(kind: str, id: int) -> str:
-    return f"gid://shopify/{kind}/{id}"
-
-
-def _ids(kind: str, id: int) -> dict[str, Any]:
-    return {"id": _gid(kind, id), "legacyResourceId": str(id)}
-
-
-def _legacy(gid: str, kind: str) -> int:
-    """The number of an id; -1 where it is an id of something else."""
-    found = re.fullmatch(rf"gid://shopify/{kind}/(\d+)", gid)
-    return int(found[1]) if found else -1
-
-
-def _allocate(discount: Decimal, lines: Iterable[Line]) -> None:
-    """Take a discount off the lines, from the first one on."""
-    for line in lines:
-        line.discount = min(discount, line.price * line.quantity)
-        discount -= line.discount
-
-
-def _graph_address() -> dict[str, Any]:
-    return {
-        "firstName": ADDRESS["first_name"],
-        "lastName": ADDRESS["last_name"],
-        "name": f"{ADDRESS['first_name']} {ADDRESS['last_name']}",
-        "company": ADDRESS["company"],
-        "address1": ADDRESS["address1"],
-        "address2": ADDRESS["address2"],
-        "city": ADDRESS["city"],
-        "province": ADDRESS["province"],
-        "provinceCode": ADDRESS["province_code"],
-        "zip": ADDRESS["zip"],
-        "countryCodeV2": ADDRESS["country_code"],
-        "phone": ADDRESS["phone"],
-    }
-
-
-def _subscription(each: Subscription) -> dict[str, Any]:
-    return {**_ids("WebhookSubscription", each.id), "topic": each.topic, "uri": each.uri, "format": "JSON"}
-
-
-def _user_errors(errors: Iterable[tuple[str, list[str] | None, str]]) -> dict[str, Any]:
-    return {"userErrors": [{"code": code, "field": path, "message": words} for code, path, words in errors]}
-
-
-def _too_many(name: str, count: int) -> GraphQLError:
-    return GraphQLError(
-        f"The input array size of {count} for {name} is greater than the maximum allowed of {MOST_AT_ONCE}.",
-        extensions={"code": "MAX_INPUT_SIZE_EXCEEDED"},
-    )
-
-
-def _count(count: int, limit: int | None) -> dict[str, Any]:
-    most = count if limit is None else min(count, limit)
-    return {"count": most, "precision": "EXACT" if most == count else "AT_LEAST"}
-
-
-def _connection(
-    things: Sequence[_T],
-    key: Callable[[_T], list[Any]],
-    view: Callable[[_T], dict[str, Any]],
-    paging: Mapping[str, Any],
-) -> dict[str, Any]:
-    """A page of ``things``, which are in the order of ``key``; a cursor is the key of the thing it comes after."""
-    first, after = paging.get("first"), paging.get("after")
-    if first is None:
-        raise GraphQLError("You must provide one of first or last.", extensions={"code": "BAD_REQUEST"})
-    if not 0 < first <= MOST_AT_ONCE:
-        raise GraphQLError(f"first must be between 1 and {MOST_AT_ONCE}.", extensions={"code": "BAD_REQUEST"})
-    rest = list(things)
-    if after:
-        at = json.loads(base64.urlsafe_b64decode(after))
-        rest = [thing for thing in things if key(thing) > at]
-    page = rest[:first]
-    cursors = [base64.urlsafe_b64encode(json.dumps(key(thing)).encode()).decode() for thing in (*page[:1], *page[-1:])]
-    return {
-        "nodes": [view(thing) for thing in page],
-        "pageInfo": {
-            "hasNextPage": len(rest) > len(page),
-            "hasPreviousPage": bool(after),
-            "startCursor": cursors[0] if cursors else None,
-            "endCursor": cursors[-1] if cursors else None,
-        },
-    }
-
-
-# ---------------------------------------------------------------- documents and what they cost
-
-
-@lru_cache(maxsize=256)
-def _document(text: str) -> tuple[DocumentNode | None, list[GraphQLError]]:
-    try:
-        document = parse(text, max_tokens=20_000)
-    except GraphQLError as error:
-        return None, [error]
-    return document, validate(SCHEMA, document)
-
-
-def _requested_cost(document: DocumentNode, variables: Mapping[str, Any]) -> int:
-    """What a query costs at most: objects 1, connections 2 and their nodes as often as asked for, mutations 10."""
-    fragments = {each.name.value: each for each in document.definitions if isinstance(each, FragmentDefinitionNode)}
-    operation = next(each for each in document.definitions if isinstance(each, OperationDefinitionNode))
-    root = SCHEMA.get_root_type(operation.operation)
-
-    def argument(node: FieldNode, name: str) -> Any:
-        for given in node.arguments:
-            if given.name.value == name:
-                if isinstance(given.value, VariableNode):
-                    return variables.get(given.value.name.value)
-                return int(given.value.value) if isinstance(given.value, IntValueNode) else None
-        return None
-
-    def inside(selections: SelectionSetNode | None, parent: GraphQLNamedType | None) -> int:
-        cost = 0
-        for node in selections.selections if selections else ():
-            if isinstance(node, FieldNode):
-                cost += of_field(node, parent)
-            elif isinstance(node, FragmentSpreadNode):
-                fragment = fragments[node.name.value]
-                cost += inside(fragment.selection_set, SCHEMA.get_type(fragment.type_condition.name.value))
-            elif isinstance(node, InlineFragmentNode):
-                kind = SCHEMA.get_type(node.type_condition.name.value) if node.type_condition else parent
-                cost += inside(node.selection_set, kind)
-        return cost
-
-    def of_field(node: FieldNode, parent: GraphQLNamedType | None) -> int:
-        name = node.name.value
-        if not isinstance(parent, GraphQLObjectType | GraphQLInterfaceType) or name.startswith("__"):
-            return 0
-        kind = get_named_type(parent.fields[name].type)
-        if is_leaf_type(kind) or name == "pageInfo":
-            return 0
-        if parent is SCHEMA.mutation_type:
-            return 10
-        if kind.name.endswith("Connection"):
-            return 2 + (argument(node, "first") or 0) * inside(node.selection_set, kind)
-        ids = argument(node, "ids")
-        times = len(ids) if isinstance(ids, list) else argument(node, "first") or 1
-        return int(times * (1 + inside(node.selection_set, kind)))
-
-    return inside(operation.selection_set, root)
-
-
-def _actual_cost(document: DocumentNode, data: Any) -> int:
-    """What a query did cost: the objects it found."""
-    operation = next(each for each in document.definitions if isinstance(each, OperationDefinitionNode))
-    if operation.operation.value == "mutation":
-        return 10
-    return _objects(data) - 1
-
-
-def _objects(found: Any) -> int:
-    if isinstance(found, list):
-        return sum(map(_objects, found))
-    if not isinstance(found, dict):
-        return 0
-    own = 2 if "pageInfo" in found else 1
-    return own + sum(_objects(value) for name, value in found.items() if name != "pageInfo")

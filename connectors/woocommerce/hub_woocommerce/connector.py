@@ -174,6 +174,8 @@ class WooCommerceConnector(SalesChannel):
                 "GET", path, orderby="id", order="asc", per_page=PER_PAGE, offset=position, **parameters
             )
             rows, total = _rows(response), _total(response)
+            if total is not None and position + len(rows) > total:
+                raise self._repeats_itself()
             if position and (not rows or rows[0]["id"] > last):
                 position, turned_back = max(0, position - PER_PAGE), True
                 continue

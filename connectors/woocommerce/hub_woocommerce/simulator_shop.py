@@ -135,7 +135,7 @@ class Product:
 
 @dataclass
 class Line:
-    """A line of an order: ``reduced`` is what it took out of stock, None before; ``restocked`` what refunds put back."""
+    """A line of an order. ``reduced`` is what it took out of stock, None before; ``restocked`` what refunds returned."""
 
     id: int
     product: Product

@@ -34,7 +34,15 @@ def test_understands_the_address_as_people_paste_it(pasted: str, site: str) -> N
 
 @pytest.mark.parametrize(
     "pasted",
-    ["", "https://", "my shop", "ftp://shop.example", "https://shop.example:port", "https://me:pw@shop.example", "a@b.c"],
+    [
+        "",
+        "https://",
+        "my shop",
+        "ftp://shop.example",
+        "https://shop.example:port",
+        "https://me:pw@shop.example",
+        "a@b.c",
+    ],
 )
 def test_refuses_what_is_not_the_address_of_a_site(pasted: str) -> None:
     with pytest.raises(ValidationError) as refused:

@@ -1,0 +1,189 @@
+"""Children: however a drain ends, its parent lives on and hears why."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hub import children
+from hub.children import Child, Exit
+from hub.store.database import DatabaseAway
+
+Eventually = Callable[..., None]
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Child]]:
+    """Starts children, and leaves none behind."""
+    started: list[Child] = []
+
+    def start(target: Callable[[], object], deadline: float = 20.0) -> Child:
+        started.append(Child(target, deadline))
+        return started[-1]
+
+    yield start
+    for child in started:
+        if child.pid in alive(child):
+            child.kill()
+            wait_for(child)
+
+
+def alive(child: Child) -> list[int]:
+    try:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return []
+    return [child.pid]
+
+
+def wait_for(child: Child, seconds: float = 10.0) -> Exit:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if (ended := child.ended()) is not None:
+            return ended
+        select.select([child], (), (), 0.05)
+    raise AssertionError("it does not end")
+
+
+def runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_what_it_does_stays_in_the_child(start: Callable[..., Child], tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def target() -> None:
+        seen.append("in the child")
+        (tmp_path / "done").write_text(str(os.getpid()))
+
+    child = start(target)
+
+    assert wait_for(child) == Exit("")
+    assert (seen, (tmp_path / "done").read_text()) == ([], str(child.pid))
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        (lambda: os.abort(), "killed by SIGABRT"),
+        (lambda: os.kill(os.getpid(), signal.SIGSEGV), "killed by SIGSEGV"),
+        (lambda: os._exit(9), "exit status 9"),
+        (lambda: sys.exit(0), "exit status 1"),  # a plugin has no business exiting
+        (lambda: 1 / 0, "exit status 1"),
+        (lambda: (_ for _ in ()).throw(KeyboardInterrupt()), "exit status 1"),
+    ],
+)
+def test_tells_how_it_broke_down(start: Callable[..., Child], target: Callable[[], object], reason: str) -> None:
+    child = start(lambda: next(target()) if reason == "exit status 1" and hasattr(target(), "throw") else target())
+
+    assert wait_for(child) == Exit(reason)
+
+
+def test_a_database_that_is_away_is_nobodys_fault(start: Callable[..., Child]) -> None:
+    def target() -> None:
+        raise DatabaseAway("The database cannot be reached.")
+
+    assert wait_for(start(target)).database_away
+
+
+def test_is_killed_at_its_deadline_with_all_it_started(
+    start: Callable[..., Child], tmp_path: Path, eventually: Eventually
+) -> None:
+    def target() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        started = subprocess.Popen(["/bin/sleep", "60"])
+        (tmp_path / "pid").write_text(str(started.pid))
+        while True:
+            time.sleep(60)
+
+    child = start(target, deadline=0.8)
+    began = time.monotonic()
+
+    assert wait_for(child) == Exit("it took longer than 1 seconds")
+    assert 0.7 < time.monotonic() - began < 3
+    grandchild = int((tmp_path / "pid").read_text())
+    eventually(lambda: not runs(grandchild))
+
+
+def test_what_an_orderly_child_leaves_behind_is_killed_too(
+    start: Callable[..., Child], tmp_path: Path, eventually: Eventually
+) -> None:
+    def target() -> None:
+        (tmp_path / "pid").write_text(str(subprocess.Popen(["/bin/sleep", "60"]).pid))
+
+    assert wait_for(start(target)) == Exit("")
+
+    eventually(lambda: not runs(int((tmp_path / "pid").read_text())))
+
+
+def test_the_system_ends_it_when_nobody_looks_after_it(start: Callable[..., Child]) -> None:
+    child = start(lambda: time.sleep(60), deadline=0.2)
+    began = time.monotonic()
+
+    select.select([child], (), (), 10)  # the parent does nothing
+
+    assert 1.0 < time.monotonic() - began < 4
+    assert wait_for(child) == Exit("it took longer than 0 seconds")
+
+
+def test_is_asked_to_stop_and_may_finish(start: Callable[..., Child], tmp_path: Path, eventually: Eventually) -> None:
+    def target() -> None:
+        (tmp_path / "began").touch()
+        while not children.stop_requested():
+            time.sleep(0.01)
+        (tmp_path / "finished").touch()
+
+    child = start(target)
+    eventually((tmp_path / "began").exists)
+    child.ask_to_stop()
+
+    assert wait_for(child) == Exit("")
+    assert (tmp_path / "finished").exists()
+    assert not children.stop_requested()  # that was in the child
+
+
+def test_waking_up_does_not_wait_for_a_fork_of_the_child(start: Callable[..., Child]) -> None:
+    def target() -> None:
+        if os.fork() == 0:
+            time.sleep(30)
+
+    began = time.monotonic()
+
+    assert wait_for(start(target)) == Exit("")
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+def test_does_not_outlive_its_parent(tmp_path: Path, eventually: Eventually) -> None:
+    script = f"""
+import os, time
+from pathlib import Path
+from hub.children import Child
+def target():
+    Path({str(tmp_path / "pid")!r}).write_text(str(os.getpid()))
+    time.sleep(60)
+Child(target, 60.0)
+time.sleep(60)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", script])
+    eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    child = int((tmp_path / "pid").read_text())
+    assert runs(child)
+
+    parent.kill()
+    parent.wait()
+
+    eventually(lambda: not runs(child))
