@@ -106,12 +106,10 @@ def web(host: str | None, port: int | None) -> None:
 def worker(poll: bool) -> None:
     """Run one worker."""
     from hub import processes
-    from hub.jobs import Hub as Composition
-    from hub.wakeup import Worker
 
     settings = load_settings()
     processes.write_logs(settings)
-    Worker(Composition.open(settings), poll=poll or settings.redis_url is None).run()
+    processes.run_worker(settings, poll=poll)
 
 
 @main.command()

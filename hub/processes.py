@@ -22,6 +22,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -457,6 +458,23 @@ def web_application() -> Flask:
     settings = load_settings()
     write_logs(settings)
     return create_app(Hub.open(settings))
+
+
+def run_worker(settings: Settings, *, poll: bool) -> None:
+    """Work off what is due until SIGTERM; woken by Redis, or looking by itself where there is none or ``poll``."""
+    from hub import jobs
+    from hub.wakeup import Chore, Worker
+
+    hub = jobs.Hub.open(settings)
+    Worker(
+        hub.database,
+        drain=partial(jobs.drain, hub),
+        due=partial(jobs.due, hub),
+        broke_down=partial(jobs.broke_down, hub),
+        lanes=jobs.LANES,
+        chores=[Chore("sweep", 5.0, partial(jobs.sweep, hub)), Chore("tidy", 3600.0, partial(jobs.tidy, hub))],
+        redis_url=None if poll else settings.redis_url,
+    ).run()
 
 
 def write_logs(settings: Settings) -> None:

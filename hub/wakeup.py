@@ -383,7 +383,7 @@ class Worker:
         pause = 0.2
         while not self.stopping and (time.monotonic() < end):
             found = self._look()
-            self._waiting.update(dict.fromkeys(found))
+            self._waiting.update(dict.fromkeys(lane for lane in found if lane not in self._draining))
             pause = 0.2 if found else min(0.5, pause * 1.1)
             self.turn()
             self.wait(pause)

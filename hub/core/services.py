@@ -16,15 +16,19 @@ from hub.core.stock import StockBook
 class Received:
     """One order as read from one inbox record, or (``order`` None) the news that it was deleted.
 
-    ``asked_at`` is set when the record was fetched: the vendor's answer is at least that new. ``gone`` says that the
-    vendor, asked for this very order, does not have it.
+    ``asked_at`` is set when the record was fetched: the vendor's answer is at least that new. ``alone`` says that the
+    vendor was asked for this very order; then ``order`` None is not news but an answer: it does not have it.
     """
 
     external_id: str
     order: Order | None
     received_at: datetime
     asked_at: datetime | None = None
-    gone: bool = False
+    alone: bool = False
+
+    def follows(self, moment: datetime | None) -> bool:
+        """Whether the vendor was asked for this at ``moment`` or later."""
+        return self.asked_at is not None and (moment is None or self.asked_at >= moment)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -76,7 +76,7 @@ def adjust(sku_id: UUID) -> Any:
 
 def _page(sku_id: UUID, errors: forms.Messages, form: Any) -> str:
     merchant_id = visitor().merchant_id
-    before = lists.chosen_id("before")
+    before = lists.read_time_mark()
     with hub().database.read() as connection:
         found = stock.sku(connection, merchant_id, sku_id)
         if found is None:
@@ -85,7 +85,7 @@ def _page(sku_id: UUID, errors: forms.Messages, form: Any) -> str:
     return render_template(
         "sku.html",
         sku=found,
-        ledger=lists.listed(rows, lambda row: str(row.id)),
+        ledger=lists.listed(rows, lambda row: lists.time_mark(row.at, row.id)),
         errors=errors,
         form=form,
         # Sent back with the form: entering it twice, by a double click say, writes one entry.

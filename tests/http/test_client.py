@@ -116,10 +116,13 @@ def test_an_answer_without_a_body_is_empty(vendor: Vendor, client: Client) -> No
     assert (response.status, response.body) == (204, b"")
 
 
-def test_keeps_no_cookies(vendor: Vendor, client: Client) -> None:
+def test_keeps_no_cookies(vendor: Vendor) -> None:
+    shop = vendor.serve()
+    client = Client(hosts=[shop], private_networks=["127.0.0.0/8"])
     vendor.next = SimResponse(200, {"Set-Cookie": "session=1; Path=/"}, b"{}")
-    client.get(SHOP + "/orders")
-    client.get(SHOP + "/orders")
+    client.get(shop + "/orders")
+    client.get(shop + "/orders")
+    client.close()
     assert "cookie" not in vendor.requests[1].headers
 
 

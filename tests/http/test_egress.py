@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from pytest_socket import SocketConnectBlockedError
 
+import hub.http
 from hub.errors import Rejected, Unavailable
 from hub.http import Client, Exchange
-from hub.testing.simulator import SimRequest, SimResponse, Simulator
+from hub.testing.simulator import Fault, SimRequest, SimResponse, Simulator
 
 
 class Inside(Simulator):
@@ -242,6 +243,20 @@ def test_a_name_that_leads_to_a_public_address_is_called(monkeypatch: pytest.Mon
         client.get("https://shop.example/")
 
 
+@pytest.mark.parametrize("address", REFUSED)
+def test_our_own_list_knows_every_inside_address(address: str) -> None:
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    assert not hub.http._is_public(getattr(parsed, "ipv4_mapped", None) or parsed)
+
+
+def test_the_librarys_filter_stands_behind_our_list(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub.http, "_is_public", lambda _: True)
+    client = Client(hosts=[inside.serve()], timeout=(1.0, 1.0))
+    with pytest.raises(Rejected, match="leads to a private address"):
+        client.get(inside.serve() + "/")
+    assert list(inside.requests) == []
+
+
 @pytest.mark.parametrize("addresses", [["1.1.1.1", "127.0.0.1"], ["127.0.0.1", "1.1.1.1"], ["1.1.1.1", "::1"]])
 def test_one_inside_address_among_public_ones_is_enough(monkeypatch: pytest.MonkeyPatch, addresses: list[str]) -> None:
     resolve_to(monkeypatch, addresses)
@@ -296,6 +311,21 @@ def test_the_other_family_is_tried_when_the_first_cannot_be_connected(
     assert client.get(shop + "/").json() == {"secret": "inside"}
     assert len(inside.requests) == 1
     assert asked.count("shop.example") == 2  # and checked again
+    client.close()
+
+
+def test_a_request_that_may_have_arrived_is_not_sent_to_the_other_family(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(inside.serve().rpartition(":")[2])
+    asked = resolve_to(monkeypatch, ["127.0.0.1", "::1"], port=port)
+    inside.fail_next("/", Fault.reset())
+    shop = f"http://shop.example:{port}"
+    client = Client(hosts=[shop], private_networks=["127.0.0.0/8", "::1/128"])
+    with pytest.raises(Unavailable) as caught:
+        client.post(shop + "/")
+    assert caught.value.sent is True
+    assert (len(inside.requests), asked.count("shop.example")) == (1, 1)
     client.close()
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import html
+import json
+from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote, quote_plus
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -194,6 +196,50 @@ def test_masks_a_value_as_php_writes_it() -> None:
         log.client.close()
     assert str(caught.value) == "shop.example does not have it (404: No key ••• here)."
     assert log.last.response_excerpt == '{"message":"No key ••• here"}'
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        pytest.param(lambda secret: html.escape(secret), id="HTML"),
+        pytest.param(lambda secret: quote(secret, safe=""), id="URL"),
+        pytest.param(lambda secret: quote_plus(secret), id="form"),
+        pytest.param(lambda secret: json.dumps(secret), id="JSON"),
+        pytest.param(lambda secret: base64.b64encode(secret.encode()).decode(), id="base64"),
+        pytest.param(lambda secret: base64.urlsafe_b64encode(secret.encode()).decode(), id="base64 for URLs"),
+    ],
+)
+def test_masks_a_value_in_the_spellings_it_may_come_back_in(spelling: Callable[[str], str]) -> None:
+    secret = 'c0ffee & <"pass word">/?~é'
+
+    class Repeating(Echo):
+        def answer(self, request: SimRequest) -> SimResponse:
+            return SimResponse(400, {}, f"refused {spelling(secret)} here".encode())
+
+    with Repeating() as vendor:
+        log = Log(vendor)
+        log.client.redact(secret)
+        with pytest.raises(Rejected):
+            log.client.get(SHOP + "/orders")
+        log.client.close()
+    assert log.last.response_excerpt.replace('"', "") == "refused ••• here"
+
+
+def test_values_named_like_secrets_are_masked_although_nobody_registered_them() -> None:
+    class Careless(Echo):
+        def answer(self, request: SimRequest) -> SimResponse:
+            body = b'{"client_secret" : "a\\"b", "refresh_token": 12, "name": "Zoe", "x": "api_key=c&page=2"}'
+            return SimResponse(400, {}, body)
+
+    with Careless() as vendor:
+        log = Log(vendor)
+        with pytest.raises(Rejected):
+            log.client.post(SHOP + "/login", data={"grant_type": "password", "password": "hunter2", "user": "zoe"})
+        log.client.close()
+    assert log.last.request_excerpt == "grant_type=password&password=•••&user=zoe"
+    assert log.last.response_excerpt == (
+        '{"client_secret" : "•••", "refresh_token": "•••", "name": "Zoe", "x": "api_key=•••&page=2"}'
+    )
 
 
 def test_an_empty_value_masks_nothing(log: Log) -> None:

@@ -156,6 +156,17 @@ def test_a_bucket_is_kept_until_its_debt_is_paid(client: redis.Redis) -> None:
     assert client.pttl(KEY) == pytest.approx(20_000_000, abs=5_000)
 
 
+def test_a_clock_of_redis_that_steps_back_takes_nothing_away(client: redis.Redis) -> None:
+    own = Time()
+    budget = limiter(client, own)
+    budget.acquire(5)
+    client.hset(KEY, "at", time.time() + 3600)
+    budget.acquire(5)
+    assert own.slept == []
+    budget.acquire(1)
+    assert own.slept == [pytest.approx(100, abs=1)]
+
+
 def test_workers_that_ask_at_once_never_spend_a_unit_twice(redis_server: RedisServer, client: redis.Redis) -> None:
     through: list[bool] = []
     gate = threading.Barrier(8)

@@ -41,7 +41,7 @@ from hub_shopify.simulator_model import (
 from hub_shopify.simulator_webhooks import fulfillment_body, level_body, order_body, product_body, refund_body
 
 API_VERSION = "2026-10"
-SCOPES = ("read_orders", "read_all_orders", "read_products", "write_inventory")
+SCOPES = ("read_orders", "read_all_orders", "read_products", "write_inventory", "read_locations")
 TOKEN_SECONDS = 86_399
 KEY_KEPT = timedelta(hours=24)
 # Eight further attempts within four hours, further and further apart.

@@ -98,7 +98,7 @@ class Api:
         return {"id": gid("AppInstallation", 1), "accessScopes": scopes}
 
     def locations(self, info: Info, **paging: Any) -> dict[str, Any]:
-        self._need("read_locations", "read_inventory")
+        self._need("read_locations")
         return _connection(sorted(self._shop.locations), lambda id: [id], self._location, paging)
 
     def _location(self, id: int) -> dict[str, Any]:

@@ -1,17 +1,17 @@
 """What the connector fetches by GraphQL, read into the model: orders and variants.
 
-Webhooks tell the same in another shape (webhooks.py) and read alike: external ids are the numbers that both carry, money
-is in the shop's currency.
+Webhooks tell the same in another shape (webhooks.py) and read alike: external ids are the numbers that both carry, and
+money is in the shop's currency.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import marshmallow
 from marshmallow import ValidationError, fields, post_load
 
 from hub.core.model import Address, Listing, ListingLevel, Money, Order, OrderLine, OrderStatus, Refund
@@ -53,12 +53,12 @@ class ShopMoney(Translation):
         return Money(found["amount"], found["currency"])
 
 
-class _GraphMoney(ShopMoney):
+class _Money(ShopMoney):
     currency = Text(required=True, data_key="currencyCode")
 
 
 class MoneyBag(Translation):
-    money = fields.Nested(_GraphMoney, required=True, data_key="shopMoney")
+    money = fields.Nested(_Money, required=True, data_key="shopMoney")
 
     @post_load
     def make(self, found: dict[str, Any], **_: Any) -> Money:
@@ -66,24 +66,55 @@ class MoneyBag(Translation):
         return money
 
 
-def _graph_money(**options: Any) -> fields.Nested:
+def _money(**options: Any) -> fields.Nested:
     return fields.Nested(MoneyBag, **options)
 
 
-def _optional_graph_money(**options: Any) -> fields.Nested:
+def _optional_money(**options: Any) -> fields.Nested:
     return fields.Nested(MoneyBag, allow_none=True, load_default=None, **options)
 
 
-def list_of(shape: type[Translation], **options: Any) -> fields.List[Any]:
-    return fields.List(fields.Nested(shape), **options)
+class Items(fields.List[Any]):
+    """A list of ``shape``; missing and null read as ``load_default``, an empty list unless said otherwise."""
+
+    def __init__(self, shape: type[Translation], **options: Any) -> None:
+        if not options.get("required"):
+            options.setdefault("load_default", list)
+        super().__init__(fields.Nested(shape), **options)
+
+    def deserialize(
+        self, value: Any, attr: str | None = None, data: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> Any:
+        absent = value is None and not self.required
+        return super().deserialize(marshmallow.missing if absent else value, attr, data, **kwargs)
+
+
+class Amount(DecimalNumber):
+    """An amount; missing and null read as nothing."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_none=True, load_default=ZERO, **options)
+
+    def deserialize(
+        self, value: Any, attr: str | None = None, data: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> Any:
+        return super().deserialize(value, attr, data, **kwargs) or ZERO
+
+
+class Flag(fields.Boolean):
+    """A truth value; missing and null read as False."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(truthy={True}, falsy={False}, load_default=False, **options)
+
+    def deserialize(
+        self, value: Any, attr: str | None = None, data: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> Any:
+        return super().deserialize(False if value is None else value, attr, data, **kwargs)
 
 
 def optional_moment(**options: Any) -> UtcMoment:
     return UtcMoment(allow_none=True, load_default=None, **options)
-
-
-def flag(**options: Any) -> fields.Boolean:
-    return fields.Boolean(truthy={True}, falsy={False}, allow_none=True, load_default=False, **options)
 
 
 def total_of(currency: str, amounts: Iterable[Money | None]) -> Money:
@@ -103,51 +134,41 @@ def _status(*, cancelled: bool, closed: bool, financial: str, lines: Sequence[Or
 
 
 def make_order(
+    found: Mapping[str, Any],
     *,
-    external_id: str,
-    number: str,
-    updated_at: datetime,
-    placed_at: datetime,
-    cancelled: bool,
     closed: bool,
     financial: str,
     fulfillment: str,
-    currency: str,
-    taxes_included: bool,
     lines: Sequence[OrderLine],
     total: Money,
     shipping: Money,
     tax: Money,
-    discounts: Money,
-    line_discounts: Money,
-    fees: Money,
+    discount: Money,
+    extras: Money,
     refunds: Sequence[Refund],
     whole: bool,
-    test: bool,
-    email: str,
-    note: str,
-    shipping_address: Address | None,
-    billing_address: Address | None,
 ) -> Order:
-    """The order, by the rules that hold whichever shape told it.
+    """The order, by the rules that hold whichever shape told it; ``found`` has what both call alike.
 
-    Shopify holds stock for what is open and unfulfilled, paid or not. ``fees`` (tips, duties, import fees) count as far
-    as the total holds them beyond its other parts: on some orders a tip is a line, or duties are in the prices.
+    Shopify holds stock for what is open and unfulfilled, paid or not. ``extras`` (tips, duties, import fees) are fees
+    as far as the total holds them beyond its other parts: on some orders a tip is a line, or duties are in the prices.
     """
-    discount = discounts - line_discounts
+    currency: str = found["currency"]
+    cancelled = found["cancelled_at"] is not None
     parts = total_of(currency, (line.total for line in lines)) + shipping - discount
-    beyond = (total - (parts if taxes_included else parts + tax)).amount
+    beyond = (total - (parts if found["taxes_included"] else parts + tax)).amount
     status = _status(cancelled=cancelled, closed=closed, financial=financial, lines=lines)
     said = [financial or "payment not required", fulfillment]
     if cancelled or closed:
         said.append("cancelled" if cancelled else "closed")
+    addresses = found["shipping_address"] or Address(), found["billing_address"] or Address()
     return Order(
-        external_id=external_id,
-        number=number,
+        external_id=found["id"],
+        number=found["name"],
         status=status,
         channel_status=", ".join(said),
-        version=updated_at,
-        placed_at=placed_at,
+        version=found["updated_at"],
+        placed_at=found["processed_at"] or found["created_at"],
         currency=currency,
         holds_stock=status in (OrderStatus.OPEN, OrderStatus.PENDING),
         lines=tuple(lines),
@@ -155,23 +176,23 @@ def make_order(
         shipping=shipping,
         tax=tax,
         discount=discount,
-        fees=Money(max(ZERO, min(beyond, fees.amount)), currency),
+        fees=Money(max(ZERO, min(beyond, extras.amount)), currency),
         whole=whole,
-        taxes_included=taxes_included,
-        test=test,
-        customer_name=next((each.name for each in (shipping_address, billing_address) if each and each.name), ""),
-        email=email,
-        note=note,
-        shipping_address=shipping_address or Address(),
-        billing_address=billing_address or Address(),
+        taxes_included=found["taxes_included"],
+        test=found["test"],
+        customer_name=addresses[0].name or addresses[1].name,
+        email=found["email"],
+        note=found["note"],
+        shipping_address=addresses[0],
+        billing_address=addresses[1],
         refunds=tuple(refunds),
     )
 
 
-# ---------------------------------------------------------------- orders from GraphQL
+# ---------------------------------------------------------------- orders
 
 
-class _GraphAddress(Translation):
+class _Address(Translation):
     name = Text()
     company = Text()
     line1 = Text(data_key="address1")
@@ -189,46 +210,46 @@ class _GraphAddress(Translation):
         return Address(**found, region=code or province)
 
 
-class _GraphVariantId(Translation):
+class _VariantId(Translation):
     id = Identifier(required=True, data_key="legacyResourceId")
 
 
-class _GraphTaxLine(Translation):
-    price = _graph_money(required=True, data_key="priceSet")
+class _TaxLine(Translation):
+    price = _money(required=True, data_key="priceSet")
 
 
-class _GraphAllocation(Translation):
-    amount = _graph_money(required=True, data_key="allocatedAmountSet")
+class _Allocation(Translation):
+    amount = _money(required=True, data_key="allocatedAmountSet")
 
 
-class _GraphLine(Translation):
+class _Line(Translation):
     id = GlobalId(required=True)
     name = Text()
     sku = Text()
     quantity = WholeNumber(required=True)
     current = WholeNumber(required=True, data_key="currentQuantity")
     unfulfilled = WholeNumber(required=True, data_key="unfulfilledQuantity")
-    requires_shipping = flag(data_key="requiresShipping")
-    variant = fields.Nested(_GraphVariantId, allow_none=True, load_default=None)
-    unit_price = _graph_money(required=True, data_key="originalUnitPriceSet")
-    discounts = list_of(_GraphAllocation, required=True, data_key="discountAllocations")
-    taxes = list_of(_GraphTaxLine, required=True, data_key="taxLines")
+    requires_shipping = Flag(data_key="requiresShipping")
+    variant = fields.Nested(_VariantId, allow_none=True, load_default=None)
+    unit_price = _money(required=True, data_key="originalUnitPriceSet")
+    discounts = Items(_Allocation, required=True, data_key="discountAllocations")
+    taxes = Items(_TaxLine, required=True, data_key="taxLines")
 
 
 class _PageInfo(Translation):
-    has_next_page = flag(data_key="hasNextPage")
+    has_next_page = Flag(data_key="hasNextPage")
 
 
-class _GraphLines(Translation):
-    nodes = list_of(_GraphLine, required=True)
+class _Lines(Translation):
+    nodes = Items(_Line, required=True)
     page = fields.Nested(_PageInfo, required=True, data_key="pageInfo")
 
 
-class _GraphRefund(Translation):
+class _Refund(Translation):
     id = Identifier(required=True, data_key="legacyResourceId")
     created_at = optional_moment(data_key="createdAt")
     note = Text()
-    amount = _graph_money(required=True, data_key="totalRefundedSet")
+    amount = _money(required=True, data_key="totalRefundedSet")
 
     @post_load
     def make(self, found: dict[str, Any], **_: Any) -> Refund:
@@ -240,18 +261,18 @@ class _GraphRefund(Translation):
         )
 
 
-class _GraphLineId(Translation):
+class _LineId(Translation):
     id = GlobalId(required=True)
 
 
-class _GraphFulfillmentLine(Translation):
+class _FulfillmentLine(Translation):
     quantity = WholeNumber(allow_none=True, load_default=0)
-    line = fields.Nested(_GraphLineId, required=True, data_key="lineItem")
+    line = fields.Nested(_LineId, required=True, data_key="lineItem")
 
 
-class _GraphFulfillment(Translation):
+class _Fulfillment(Translation):
     status = Text(required=True)
-    lines = list_of(_GraphFulfillmentLine, required=True)
+    lines = Items(_FulfillmentLine, required=True)
 
 
 class FetchedOrder(Translation):
@@ -266,26 +287,26 @@ class FetchedOrder(Translation):
     processed_at = optional_moment(data_key="processedAt")
     updated_at = UtcMoment(required=True, data_key="updatedAt")
     cancelled_at = optional_moment(data_key="cancelledAt")
-    closed = flag()
-    test = flag()
+    closed = Flag()
+    test = Flag()
     financial = Text(data_key="displayFinancialStatus")
     fulfillment = Text(required=True, data_key="displayFulfillmentStatus")
     currency = Text(required=True, data_key="currencyCode")
-    taxes_included = flag(data_key="taxesIncluded")
+    taxes_included = Flag(data_key="taxesIncluded")
     email = Text()
     note = Text()
-    total = _graph_money(required=True, data_key="totalPriceSet")
-    shipping = _graph_money(required=True, data_key="totalShippingPriceSet")
-    tax = _optional_graph_money(data_key="totalTaxSet")
-    discounts = _optional_graph_money(data_key="totalDiscountsSet")
-    tip = _optional_graph_money(data_key="totalTipReceivedSet")
-    duties = _optional_graph_money(data_key="originalTotalDutiesSet")
-    additional_fees = _optional_graph_money(data_key="originalTotalAdditionalFeesSet")
-    shipping_address = fields.Nested(_GraphAddress, allow_none=True, load_default=None, data_key="shippingAddress")
-    billing_address = fields.Nested(_GraphAddress, allow_none=True, load_default=None, data_key="billingAddress")
-    lines = fields.Nested(_GraphLines, required=True, data_key="lineItems")
-    refunds = list_of(_GraphRefund, load_default=list)
-    fulfillments = list_of(_GraphFulfillment, load_default=None)
+    total = _money(required=True, data_key="totalPriceSet")
+    shipping = _money(required=True, data_key="totalShippingPriceSet")
+    tax = _optional_money(data_key="totalTaxSet")
+    discounts = _optional_money(data_key="totalDiscountsSet")
+    tip = _optional_money(data_key="totalTipReceivedSet")
+    duties = _optional_money(data_key="originalTotalDutiesSet")
+    additional_fees = _optional_money(data_key="originalTotalAdditionalFeesSet")
+    shipping_address = fields.Nested(_Address, allow_none=True, load_default=None, data_key="shippingAddress")
+    billing_address = fields.Nested(_Address, allow_none=True, load_default=None, data_key="billingAddress")
+    lines = fields.Nested(_Lines, required=True, data_key="lineItems")
+    refunds = Items(_Refund)
+    fulfillments = Items(_Fulfillment, load_default=None)
 
     @post_load
     def make(self, found: dict[str, Any], **_: Any) -> Order:
@@ -293,36 +314,21 @@ class FetchedOrder(Translation):
         lines: list[dict[str, Any]] = found["lines"]["nodes"]
         fulfillments: list[dict[str, Any]] | None = found["fulfillments"]
         shipped = None if fulfillments is None else shipped_units(fulfillments)
-        discounts = [total_of(currency, (each["amount"] for each in line["discounts"])) for line in lines]
+        taken_off = [total_of(currency, (each["amount"] for each in line["discounts"])) for line in lines]
+        reduced = any(line["current"] < line["quantity"] for line in lines)
         return make_order(
-            external_id=found["id"],
-            number=found["name"],
-            updated_at=found["updated_at"],
-            placed_at=found["processed_at"] or found["created_at"],
-            cancelled=found["cancelled_at"] is not None,
+            found,
             closed=found["closed"],
             financial=found["financial"].lower(),
             fulfillment=found["fulfillment"].lower(),
-            currency=currency,
-            taxes_included=found["taxes_included"],
-            lines=[
-                _graph_line(line, currency, taken_off, shipped)
-                for line, taken_off in zip(lines, discounts, strict=True)
-            ],
+            lines=[_line(line, currency, discount, shipped) for line, discount in zip(lines, taken_off, strict=True)],
             total=found["total"],
             shipping=found["shipping"],
             tax=total_of(currency, [found["tax"]]),
-            discounts=total_of(currency, [found["discounts"]]),
-            line_discounts=total_of(currency, discounts),
-            fees=total_of(currency, (found["tip"], found["duties"], found["additional_fees"])),
+            discount=total_of(currency, [found["discounts"]]) - total_of(currency, taken_off),
+            extras=total_of(currency, (found["tip"], found["duties"], found["additional_fees"])),
             refunds=found["refunds"],
-            whole=not found["lines"]["page"]["has_next_page"]
-            and (shipped is not None or not any(line["current"] < line["quantity"] for line in lines)),
-            test=found["test"],
-            email=found["email"],
-            note=found["note"],
-            shipping_address=found["shipping_address"],
-            billing_address=found["billing_address"],
+            whole=not found["lines"]["page"]["has_next_page"] and not (reduced and shipped is None),
         )
 
 
@@ -335,7 +341,7 @@ def shipped_units(fulfillments: Iterable[Mapping[str, Any]]) -> Counter[str]:
     return shipped
 
 
-def _graph_line(line: Mapping[str, Any], currency: str, discount: Money, shipped: Counter[str] | None) -> OrderLine:
+def _line(line: Mapping[str, Any], currency: str, discount: Money, shipped: Counter[str] | None) -> OrderLine:
     """The line with its units told apart.
 
     Shopify counts all that were ordered, those not refunded or removed, and those not yet fulfilled: what is in both
@@ -378,9 +384,9 @@ class _LocationId(Translation):
     id = Identifier(required=True, data_key="legacyResourceId")
 
 
-class _GraphLevel(Translation):
+class _Level(Translation):
     location = fields.Nested(_LocationId, required=True)
-    quantities = list_of(_Quantity, required=True)
+    quantities = Items(_Quantity, required=True)
 
     @post_load
     def make(self, found: dict[str, Any], **_: Any) -> ListingLevel:
@@ -392,14 +398,14 @@ def available(quantities: Iterable[Mapping[str, Any]]) -> int | None:
     return next((each["quantity"] for each in quantities if each["name"] == "available"), None)
 
 
-class _GraphLevels(Translation):
-    nodes = list_of(_GraphLevel, required=True)
+class _Levels(Translation):
+    nodes = Items(_Level, required=True)
 
 
 class _InventoryItem(Translation):
     id = Identifier(required=True, data_key="legacyResourceId")
-    tracked = flag()
-    levels = fields.Nested(_GraphLevels, required=True, data_key="inventoryLevels")
+    tracked = Flag()
+    levels = fields.Nested(_Levels, required=True, data_key="inventoryLevels")
 
 
 class _Product(Translation):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal
 from typing import Any
 
 from marshmallow import fields, post_load
@@ -19,18 +18,17 @@ from hub_shopify.translation import (
     INVENTORY_ITEM,
     ON_SALE,
     PRODUCT,
+    Amount,
+    Flag,
+    Items,
     MoneyBag,
     ShopMoney,
-    flag,
-    list_of,
     make_order,
     optional_moment,
     shipped_units,
     total_of,
     variant_title,
 )
-
-ZERO = Decimal(0)
 
 # ---------------------------------------------------------------- orders
 
@@ -70,12 +68,12 @@ class _Address(Translation):
 
 
 class _TaxLine(Translation):
-    price = DecimalNumber(allow_none=True, load_default=ZERO)
+    price = Amount()
     price_set = _optional_money()
 
 
 class _Allocation(Translation):
-    amount = DecimalNumber(allow_none=True, load_default=ZERO)
+    amount = Amount()
     amount_set = _optional_money()
 
 
@@ -87,14 +85,13 @@ class _Line(Translation):
     sku = Text()
     quantity = WholeNumber(required=True)
     current_quantity = WholeNumber(allow_none=True, load_default=None)
-    fulfillable_quantity = WholeNumber(allow_none=True, load_default=None)
-    requires_shipping = flag()
+    requires_shipping = Flag()
     price = DecimalNumber(required=True)
     price_set = _optional_money()
-    total_discount = DecimalNumber(allow_none=True, load_default=ZERO)
+    total_discount = Amount()
     total_discount_set = _optional_money()
-    discount_allocations = list_of(_Allocation, allow_none=True, load_default=None)
-    tax_lines = list_of(_TaxLine, load_default=list)
+    discount_allocations = Items(_Allocation, load_default=None)
+    tax_lines = Items(_TaxLine)
 
 
 class _RefundLine(Translation):
@@ -106,7 +103,7 @@ class _RefundLine(Translation):
 class _Transaction(Translation):
     kind = Text()
     status = Text()
-    amount = DecimalNumber(allow_none=True, load_default=ZERO)
+    amount = Amount()
     currency = Text()
 
 
@@ -114,8 +111,8 @@ class _Refund(Translation):
     id = Identifier(required=True)
     created_at = optional_moment()
     note = Text()
-    refund_line_items = list_of(_RefundLine, load_default=list)
-    transactions = list_of(_Transaction, load_default=list)
+    refund_line_items = Items(_RefundLine)
+    transactions = Items(_Transaction)
 
 
 class _FulfilledLine(Translation):
@@ -129,11 +126,11 @@ class _FulfilledLine(Translation):
 
 class _Fulfillment(Translation):
     status = Text()
-    lines = list_of(_FulfilledLine, load_default=list, data_key="line_items")
+    lines = Items(_FulfilledLine, data_key="line_items")
 
 
 class _ShippingLine(Translation):
-    price = DecimalNumber(allow_none=True, load_default=ZERO)
+    price = Amount()
     price_set = _optional_money()
 
 
@@ -147,130 +144,118 @@ class WebhookOrder(Translation):
     updated_at = UtcMoment(required=True)
     cancelled_at = optional_moment()
     closed_at = optional_moment()
-    test = flag()
+    test = Flag()
     financial_status = Text()
     fulfillment_status = Text()
     currency = Text(required=True)
-    taxes_included = flag()
+    taxes_included = Flag()
     email = Text()
     note = Text()
     total_price = DecimalNumber(required=True)
     total_price_set = _optional_money()
     total_shipping_price_set = _optional_money()
-    shipping_lines = list_of(_ShippingLine, load_default=list)
-    total_tax = DecimalNumber(allow_none=True, load_default=ZERO)
+    shipping_lines = Items(_ShippingLine)
+    total_tax = Amount()
     total_tax_set = _optional_money()
-    total_discounts = DecimalNumber(allow_none=True, load_default=ZERO)
+    total_discounts = Amount()
     total_discounts_set = _optional_money()
-    total_tip_received = DecimalNumber(allow_none=True, load_default=ZERO)
+    total_tip_received = Amount()
     original_total_duties_set = _optional_money()
     original_total_additional_fees_set = _optional_money()
     shipping_address = fields.Nested(_Address, allow_none=True, load_default=None)
     billing_address = fields.Nested(_Address, allow_none=True, load_default=None)
-    line_items = list_of(_Line, required=True)
-    refunds = list_of(_Refund, load_default=None)
-    fulfillments = list_of(_Fulfillment, load_default=None)
+    line_items = Items(_Line, required=True)
+    refunds = Items(_Refund, load_default=None)
+    fulfillments = Items(_Fulfillment, load_default=None)
 
     @post_load
     def make(self, found: dict[str, Any], **_: Any) -> Order:
         currency: str = found["currency"]
-
-        def money(of: Mapping[str, Any], name: str) -> Money:
-            return of[f"{name}_set"] or Money(of[name] or ZERO, currency)
-
-        def line_discount(line: Mapping[str, Any]) -> Money:
-            allocations = line["discount_allocations"]
-            if allocations is None:
-                return money(line, "total_discount")
-            return total_of(currency, (money(allocation, "amount") for allocation in allocations))
-
-        refunds: list[dict[str, Any]] = found["refunds"] or []
-        refunded: Counter[str] = Counter()
-        cancelled: Counter[str] = Counter()
-        for refund in refunds:
-            for each in refund["refund_line_items"]:
-                refunded[each["line_item_id"]] += each["quantity"]
-                cancelled[each["line_item_id"]] += each["quantity"] if each["restock_type"] == "cancel" else 0
-        shipped = shipped_units(found["fulfillments"] or [])
-        lines = []
-        for line in found["line_items"]:
-            fulfilled, removed = _units(line, shipped, refunded, cancelled)
-            lines.append(
-                OrderLine(
-                    external_id=line["id"],
-                    listing_external_id=line["variant_id"],
-                    sku=line["sku"],
-                    title=line["name"] or line["title"],
-                    quantity=line["quantity"],
-                    unit_price=money(line, "price"),
-                    total=money(line, "price") * line["quantity"] - line_discount(line),
-                    tax=total_of(currency, (money(tax, "price") for tax in line["tax_lines"])),
-                    fulfilled=fulfilled,
-                    removed=removed,
-                    requires_shipping=line["requires_shipping"],
-                )
-            )
-        shipping = found["total_shipping_price_set"]
-        untouched = not any(
-            line["current_quantity"] is not None and line["current_quantity"] < line["quantity"]
-            for line in found["line_items"]
-        )
+        refunds: list[dict[str, Any]] | None = found["refunds"]
+        fulfillments: list[dict[str, Any]] | None = found["fulfillments"]
+        lines: list[dict[str, Any]] = found["line_items"]
+        shipped = shipped_units(fulfillments or [])
+        refunded = _refunded_units(refunds or [])
+        duties, fees = found["original_total_duties_set"], found["original_total_additional_fees_set"]
         return make_order(
-            external_id=found["id"],
-            number=found["name"],
-            updated_at=found["updated_at"],
-            placed_at=found["processed_at"] or found["created_at"],
-            cancelled=found["cancelled_at"] is not None,
+            found,
             closed=found["closed_at"] is not None,
             financial=found["financial_status"],
             fulfillment=_FULFILLMENT_WORDS.get(found["fulfillment_status"], found["fulfillment_status"]),
-            currency=currency,
-            taxes_included=found["taxes_included"],
-            lines=lines,
-            total=money(found, "total_price"),
-            shipping=shipping or total_of(currency, (money(line, "price") for line in found["shipping_lines"])),
-            tax=money(found, "total_tax"),
-            discounts=money(found, "total_discounts"),
-            line_discounts=total_of(currency, map(line_discount, found["line_items"])),
-            fees=total_of(
-                currency,
-                (
-                    Money(found["total_tip_received"] or ZERO, currency),
-                    found["original_total_duties_set"],
-                    found["original_total_additional_fees_set"],
-                ),
-            ),
-            refunds=[_refund(refund, currency) for refund in refunds],
+            lines=[_order_line(line, currency, shipped, refunded) for line in lines],
+            total=_amount(found, "total_price", currency),
+            shipping=_shipping(found, currency),
+            tax=_amount(found, "total_tax", currency),
+            discount=_amount(found, "total_discounts", currency)
+            - total_of(currency, (_discount(line, currency) for line in lines)),
+            extras=total_of(currency, (Money(found["total_tip_received"], currency), duties, fees)),
+            refunds=[_order_refund(refund, currency) for refund in refunds or []],
             # A refund does not say how many of its units had been shipped before.
-            whole=found["refunds"] == [] and found["fulfillments"] is not None and untouched,
-            test=found["test"],
-            email=found["email"],
-            note=found["note"],
-            shipping_address=found["shipping_address"],
-            billing_address=found["billing_address"],
+            whole=refunds == [] and fulfillments is not None and not any(_reduced_by(line) for line in lines),
         )
 
 
 _FULFILLMENT_WORDS = {"": "unfulfilled", "partial": "partially_fulfilled"}
 
 
-def _units(
-    line: Mapping[str, Any], shipped: Counter[str], refunded: Counter[str], cancelled: Counter[str]
-) -> tuple[int, int]:
-    """How many units of a webhook's line were shipped, and how many surely removed before that.
+def _amount(of: Mapping[str, Any], name: str, currency: str) -> Money:
+    amount: Money | None = of[f"{name}_set"]
+    return amount or Money(of[name], currency)
 
-    Surely: refunded as canceled, or taken out of the order by an edit, which is no refund. The rest is for the order
-    itself to tell, so that no unit is let go too early.
+
+def _shipping(order: Mapping[str, Any], currency: str) -> Money:
+    shipping: Money | None = order["total_shipping_price_set"]
+    return shipping or total_of(currency, (_amount(line, "price", currency) for line in order["shipping_lines"]))
+
+
+def _discount(line: Mapping[str, Any], currency: str) -> Money:
+    """What is taken off a line; where it is not said how discounts are shared out, what was taken off it alone."""
+    allocations = line["discount_allocations"]
+    if allocations is None:
+        return _amount(line, "total_discount", currency)
+    return total_of(currency, (_amount(each, "amount", currency) for each in allocations))
+
+
+def _reduced_by(line: Mapping[str, Any]) -> int:
+    """How many units of a line were refunded or removed, as far as the body says."""
+    current: int | None = line["current_quantity"]
+    return 0 if current is None else max(0, int(line["quantity"]) - current)
+
+
+def _refunded_units(refunds: Iterable[Mapping[str, Any]]) -> Counter[tuple[str, str]]:
+    """How many units of each line were refunded, by the way they were restocked."""
+    units: Counter[tuple[str, str]] = Counter()
+    for refund in refunds:
+        for each in refund["refund_line_items"]:
+            units[each["line_item_id"], each["restock_type"]] += each["quantity"]
+    return units
+
+
+def _order_line(
+    line: Mapping[str, Any], currency: str, shipped: Counter[str], refunded: Counter[tuple[str, str]]
+) -> OrderLine:
+    """The line. Units count as removed only where that is sure: refunded as canceled, or taken out by an edit, which
+    is no refund. The rest is for the order itself to tell, so that no unit is let go too early.
     """
-    quantity: int = line["quantity"]
-    fulfilled = min(quantity, shipped[line["id"]])
-    removed = cancelled[line["id"]]
-    if line["current_quantity"] is not None:
-        removed += max(0, quantity - line["current_quantity"] - refunded[line["id"]])
-    return fulfilled, min(removed, quantity - fulfilled)
+    id, quantity = line["id"], line["quantity"]
+    fulfilled = min(quantity, shipped[id])
+    edited_out = _reduced_by(line) - sum(units for (each, _), units in refunded.items() if each == id)
+    return OrderLine(
+        external_id=id,
+        listing_external_id=line["variant_id"],
+        sku=line["sku"],
+        title=line["name"] or line["title"],
+        quantity=quantity,
+        unit_price=_amount(line, "price", currency),
+        total=_amount(line, "price", currency) * quantity - _discount(line, currency),
+        tax=total_of(currency, (_amount(tax, "price", currency) for tax in line["tax_lines"])),
+        fulfilled=fulfilled,
+        removed=max(0, min(refunded[id, "cancel"] + max(0, edited_out), quantity - fulfilled)),
+        requires_shipping=line["requires_shipping"],
+    )
 
 
-def _refund(refund: Mapping[str, Any], currency: str) -> Refund:
+def _order_refund(refund: Mapping[str, Any], currency: str) -> Refund:
     paid_back = (
         Money(each["amount"], currency)
         for each in refund["transactions"]
@@ -306,7 +291,7 @@ class WebhookProduct(Translation):
     id = Identifier(required=True)
     title = Text()
     status = Text()
-    variants = list_of(_Variant, required=True)
+    variants = Items(_Variant, required=True)
 
     @post_load
     def make(self, found: dict[str, Any], **_: Any) -> list[Fact]:

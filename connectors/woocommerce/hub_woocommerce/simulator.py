@@ -84,7 +84,7 @@ class WooCommerceSimulator(ShopSimulator):
         self.hpos = hpos
         self._root = f"{parts.path.rstrip('/')}/wp-json/"
         self._secure = parts.scheme == "https"
-        self._shop = Shop(site.rstrip("/"), title, currency, ZoneInfo(timezone), self._random)
+        self.shop = Shop(site.rstrip("/"), title, currency, ZoneInfo(timezone), self._random)
         self._nonces: set[tuple[str, str]] = set()
         self._last_id = {"post": 9, "item": 0, "webhook": 0}
 
@@ -101,7 +101,7 @@ class WooCommerceSimulator(ShopSimulator):
 
     def settings(self) -> dict[str, str]:
         return {
-            "site": self._shop.site,
+            "site": self.shop.site,
             "consumer_key": self.consumer_key,
             "consumer_secret": self.consumer_secret,
         }
@@ -121,14 +121,14 @@ class WooCommerceSimulator(ShopSimulator):
     def _add(self, name: str, sku: str, price: str, stock: int | None, **more: Any) -> Product:
         now = self._second()
         product = Product(self._next_id(), name, sku, price, now, now, quantity=stock, **more)
-        self._shop.products[product.id] = product
-        self._send("product.created", self._shop.product_json(product))
+        self.shop.products[product.id] = product
+        self._send("product.created", self.shop.product_json(product))
         return product
 
     def manage_stock(self, external_id: str, managed: bool | str) -> None:
         """Somebody switches stock management of a product on or off, or to "parent"."""
         with self.lock:
-            product = self._shop.products[int(external_id)]
+            product = self.shop.products[int(external_id)]
             product.manage_stock = managed
             product.quantity = (product.quantity or 0) if managed is True else None
             self._product_changed(product)
@@ -136,7 +136,7 @@ class WooCommerceSimulator(ShopSimulator):
     def trash_product(self, external_id: str) -> None:
         """Somebody moves a product to the bin."""
         with self.lock:
-            product = self._shop.products[int(external_id)]
+            product = self.shop.products[int(external_id)]
             product.status, product.modified = "trash", self._second()
             self._send("product.deleted", {"id": product.id})
 
@@ -144,7 +144,7 @@ class WooCommerceSimulator(ShopSimulator):
         with self.lock:
             return {
                 product.sku: product.quantity or 0
-                for product in self._shop.products.values()
+                for product in self.shop.products.values()
                 if product.manage_stock is True and product.status == "publish"
             }
 
@@ -153,7 +153,7 @@ class WooCommerceSimulator(ShopSimulator):
             self._set_quantity(self._by_sku(sku), quantity)
 
     def _by_sku(self, sku: str) -> Product:
-        return next(product for product in self._shop.products.values() if product.sku == sku)
+        return next(product for product in self.shop.products.values() if product.sku == sku)
 
     def buy(self, items: Sequence[tuple[str, int]]) -> Sale | None:
         with self.lock:
@@ -169,7 +169,7 @@ class WooCommerceSimulator(ShopSimulator):
 
     def orders(self) -> set[str]:
         with self.lock:
-            return {str(id) for id in self._shop.orders}
+            return {str(id) for id in self.shop.orders}
 
     def cancel(self, order: str) -> None:
         self.set_status(order, "cancelled")
@@ -180,17 +180,17 @@ class WooCommerceSimulator(ShopSimulator):
     def set_status(self, order: str, status: str) -> None:
         """Somebody, or a plugin with a status of its own, moves an order on."""
         with self.lock:
-            self._move(self._shop.orders[int(order)], status)
+            self._move(self.shop.orders[int(order)], status)
 
     def touch(self, order: str) -> None:
         """Something about an order changes that nobody needs to know, such as a note."""
         with self.lock:
-            self._order_changed(self._shop.orders[int(order)])
+            self._order_changed(self.shop.orders[int(order)])
 
     def refund(self, order: str, units: Sequence[tuple[str, int]], *, restock: bool = True) -> str:
         """Somebody refunds units (SKU, quantity) of an order; returns the refund's id."""
         with self.lock:
-            found = self._shop.orders[int(order)]
+            found = self.shop.orders[int(order)]
             lines = [
                 (next(line for line in found.lines if line.product.sku == sku), quantity) for sku, quantity in units
             ]
@@ -199,7 +199,7 @@ class WooCommerceSimulator(ShopSimulator):
     def trash(self, order: str) -> None:
         """Somebody moves an order to the bin: it vanishes from the lists, and its goods stay taken."""
         with self.lock:
-            found = self._shop.orders[int(order)]
+            found = self.shop.orders[int(order)]
             found.status_before_trash, found.status, found.modified = found.status, "trash", self._second()
             self._send("order.deleted", {"id": found.id})
             if not self.hpos:
@@ -208,14 +208,14 @@ class WooCommerceSimulator(ShopSimulator):
     def restore(self, order: str) -> None:
         """Somebody takes an order out of the bin."""
         with self.lock:
-            found = self._shop.orders[int(order)]
+            found = self.shop.orders[int(order)]
             found.status, found.modified = found.status_before_trash, self._second()
-            self._send("order.restored", self._shop.order_json(found))
+            self._send("order.restored", self.shop.order_json(found))
 
     def delete(self, order: str) -> None:
         """Somebody deletes an order for good, of which a shop with its own order tables tells nobody."""
         with self.lock:
-            del self._shop.orders[int(order)]
+            del self.shop.orders[int(order)]
 
     # ------------------------------------------------------------ what follows from what
 
@@ -244,11 +244,11 @@ class WooCommerceSimulator(ShopSimulator):
             meta=[{"id": self._next_id("item"), "key": entry["key"], "value": entry["value"]} for entry in meta],
             paid=now if status in TAKES_STOCK else None,
         )
-        self._shop.orders[order.id] = order
+        self.shop.orders[order.id] = order
         changed = self._move_stock(order)
         # Both are written when the request that placed the order has ended, and so are the same.
-        self._send("order.created", self._shop.order_json(order))
-        self._send("order.updated", self._shop.order_json(order))
+        self._send("order.created", self.shop.order_json(order))
+        self._send("order.updated", self.shop.order_json(order))
         self._products_changed(changed)
         return order
 
@@ -296,7 +296,7 @@ class WooCommerceSimulator(ShopSimulator):
 
     def _order_changed(self, order: Order) -> None:
         order.modified = self._second()
-        self._send("order.updated", self._shop.order_json(order))
+        self._send("order.updated", self.shop.order_json(order))
 
     def _products_changed(self, products: Iterable[Product]) -> None:
         for product in products:
@@ -304,7 +304,7 @@ class WooCommerceSimulator(ShopSimulator):
 
     def _product_changed(self, product: Product) -> None:
         product.modified = self._second()
-        self._send("product.updated", self._shop.product_json(product))
+        self._send("product.updated", self.shop.product_json(product))
 
     def _set_quantity(self, product: Product, quantity: int) -> None:
         product.quantity = quantity
@@ -316,7 +316,7 @@ class WooCommerceSimulator(ShopSimulator):
         kind, _, event = topic.partition(".")
         # PHP escapes slashes, and everything that is not ASCII.
         body = json.dumps(resource, default=float, separators=(",", ":")).replace("/", r"\/").encode()
-        for webhook in self._shop.webhooks.values():
+        for webhook in self.shop.webhooks.values():
             if webhook.topic != topic or webhook.status != "active":
                 continue
             signature = hmac.digest(webhook.secret.encode(), body, hashlib.sha256)
@@ -325,7 +325,7 @@ class WooCommerceSimulator(ShopSimulator):
             headers = {
                 "User-Agent": f"WooCommerce/{VERSION} Hookshot (WordPress/7.0.4)",
                 "Content-Type": "application/json",
-                "X-WC-Webhook-Source": f"{self._shop.site}/",
+                "X-WC-Webhook-Source": f"{self.shop.site}/",
                 "X-WC-Webhook-Topic": topic,
                 "X-WC-Webhook-Resource": kind,
                 "X-WC-Webhook-Event": event,
@@ -336,7 +336,7 @@ class WooCommerceSimulator(ShopSimulator):
             self.deliver(webhook.delivery_url, headers, body)
 
     def delivered(self, attempt: Attempt, *, final: bool) -> None:
-        webhook = self._shop.webhooks.get(int(attempt.headers.get("X-WC-Webhook-ID", 0)))
+        webhook = self.shop.webhooks.get(int(attempt.headers.get("X-WC-Webhook-ID", 0)))
         if webhook is None:
             return
         # Redirects are not followed, yet pass for a success.
@@ -364,7 +364,7 @@ class WooCommerceSimulator(ShopSimulator):
             value = _only(value, request.parameter("_fields").split(","))
         headers = {
             "Content-Type": "application/json; charset=UTF-8",
-            "Link": f'<{self._shop.site}/wp-json/>; rel="https://api.w.org/"',
+            "Link": f'<{self.shop.site}/wp-json/>; rel="https://api.w.org/"',
             **more,
         }
         return SimResponse.of_json(value, status, headers)
@@ -384,11 +384,11 @@ class WooCommerceSimulator(ShopSimulator):
             # Here it is WordPress itself that reads the header: as a user, and a password for one application.
             raise Refusal(401, "invalid_username", "Unknown username. Check again or try your email address.")
         return {
-            "name": self._shop.title,
+            "name": self.shop.title,
             "description": "",
-            "url": self._shop.site,
-            "home": self._shop.site,
-            "timezone_string": self._shop.zone.key,
+            "url": self.shop.site,
+            "home": self.shop.site,
+            "timezone_string": self.shop.zone.key,
             "namespaces": ["oembed/1.0", "wc/v3", "wp/v2"],
         }
 
@@ -477,7 +477,7 @@ class WooCommerceSimulator(ShopSimulator):
             raise _invalid(name, "rest_invalid_date", f"{name} is not a valid date.") from None
         if moment.tzinfo is None:
             gmt = request.parameter("dates_are_gmt") in ("true", "1")
-            moment = moment.replace(tzinfo=UTC if gmt else self._shop.zone)
+            moment = moment.replace(tzinfo=UTC if gmt else self.shop.zone)
         return moment.astimezone(UTC).replace(microsecond=0)
 
     # --- orders
@@ -490,18 +490,18 @@ class WooCommerceSimulator(ShopSimulator):
                 raise _invalid("status[0]", "rest_not_in_enum", message)
         rows = [
             order
-            for order in self._shop.orders.values()
+            for order in self.shop.orders.values()
             if order.status in asked or ("any" in asked and order.status not in ("trash", "auto-draft"))
         ]
-        return self._list(request, self._changed_within(request, rows), self._shop.order_json)
+        return self._list(request, self._changed_within(request, rows), self.shop.order_json)
 
     def _get_order(self, request: SimRequest, id: int) -> Answer:
-        return 200, self._shop.order_json(self._order(id)), {}
+        return 200, self.shop.order_json(self._order(id)), {}
 
     def _order(self, id: int) -> Order:
-        if id not in self._shop.orders:
+        if id not in self.shop.orders:
             raise _gone("shop_order")
-        return self._shop.orders[id]
+        return self.shop.orders[id]
 
     def _post_order(self, request: SimRequest) -> Answer:
         """Place an order; whatever the request says of idempotency, a second one places a second order."""
@@ -517,7 +517,7 @@ class WooCommerceSimulator(ShopSimulator):
             billing=asked.get("billing", {}),
             meta=asked.get("meta_data", ()),
         )
-        return 201, self._shop.order_json(order), {}
+        return 201, self.shop.order_json(order), {}
 
     def _put_order(self, request: SimRequest, id: int) -> Answer:
         order, asked = self._order(id), request.json()
@@ -528,11 +528,11 @@ class WooCommerceSimulator(ShopSimulator):
             self._order_changed(order)
         else:
             self._move(order, status)
-        return 200, self._shop.order_json(order), {}
+        return 200, self.shop.order_json(order), {}
 
     def _get_refunds(self, request: SimRequest, id: int) -> Answer:
         order = self._order(id)
-        return self._list(request, order.refunds, lambda refund: self._shop.refund_json(order, refund))
+        return self._list(request, order.refunds, lambda refund: self.shop.refund_json(order, refund))
 
     # --- products
 
@@ -541,31 +541,31 @@ class WooCommerceSimulator(ShopSimulator):
         skus = [sku for sku in request.parameter("sku").split(",") if sku]
         rows = [
             product
-            for product in self._shop.products.values()
+            for product in self.shop.products.values()
             # Only who asks by SKU is shown variations among the products.
             if (product.sku in skus if skus else product.type != "variation")
             and (product.status == status or (status == "any" and product.status != "trash"))
         ]
-        return self._list(request, self._changed_within(request, rows), self._shop.product_json)
+        return self._list(request, self._changed_within(request, rows), self.shop.product_json)
 
     def _get_product(self, request: SimRequest, id: int) -> Answer:
-        return 200, self._shop.product_json(self._product(id)), {}
+        return 200, self.shop.product_json(self._product(id)), {}
 
     def _product(self, id: Any) -> Product:
-        if id not in self._shop.products:
+        if id not in self.shop.products:
             raise _gone("product")
-        return self._shop.products[id]
+        return self.shop.products[id]
 
     def _put_product(self, request: SimRequest, id: int) -> Answer:
         product = self._product(id)
         self._update(product, request.json())
-        return 200, self._shop.product_json(product), {}
+        return 200, self.shop.product_json(product), {}
 
     def _batch_products(self, request: SimRequest) -> Answer:
-        return self._batch(request, self._own_product, self._shop.product_json)
+        return self._batch(request, self._own_product, self.shop.product_json)
 
     def _own_product(self, id: Any) -> Product:
-        product = self._shop.products.get(id)
+        product = self.shop.products.get(id)
         if product is None:
             raise _gone("product", status=400)
         if product.type == "variation":
@@ -578,17 +578,17 @@ class WooCommerceSimulator(ShopSimulator):
         return product
 
     def _get_variations(self, request: SimRequest, parent: int) -> Answer:
-        rows = [product for product in self._shop.products.values() if product.parent == parent]
-        return self._list(request, self._changed_within(request, rows), self._shop.variation_json)
+        rows = [product for product in self.shop.products.values() if product.parent == parent]
+        return self._list(request, self._changed_within(request, rows), self.shop.variation_json)
 
     def _batch_variations(self, request: SimRequest, parent: int) -> Answer:
         def variation(id: Any) -> Product:
-            product = self._shop.products.get(id)
+            product = self.shop.products.get(id)
             if product is None or product.parent != parent:
                 raise _gone("product_variation")
             return product
 
-        return self._batch(request, variation, self._shop.variation_json)
+        return self._batch(request, variation, self.shop.variation_json)
 
     def _batch(
         self,
@@ -624,19 +624,19 @@ class WooCommerceSimulator(ShopSimulator):
     # --- the shop itself
 
     def _get_status(self, request: SimRequest) -> Answer:
-        site = self._shop.site
+        site = self.shop.site
         environment = {"home_url": site, "site_url": site, "version": VERSION, "wp_version": "7.0.4"}
-        settings = {"currency": self._shop.currency, "number_of_decimals": 2, "HPOS_enabled": self.hpos}
+        settings = {"currency": self.shop.currency, "number_of_decimals": 2, "HPOS_enabled": self.hpos}
         return 200, {"environment": environment, "settings": settings}, {}
 
     def _get_currency(self, request: SimRequest) -> Answer:
-        code = self._shop.currency
+        code = self.shop.currency
         return 200, {"code": code, "name": code, "symbol": code, "_links": {}}, {}
 
     def _get_webhooks(self, request: SimRequest) -> Answer:
         status = _choice(request, "status", "all", WEBHOOK_STATUSES)
-        rows = [webhook for webhook in self._shop.webhooks.values() if status in ("all", webhook.status)]
-        return self._list(request, rows, self._shop.webhook_json, ("date", "id", "title"))
+        rows = [webhook for webhook in self.shop.webhooks.values() if status in ("all", webhook.status)]
+        return self._list(request, rows, self.shop.webhook_json, ("date", "id", "title"))
 
     def _post_webhook(self, request: SimRequest) -> Answer:
         asked = request.json()
@@ -652,20 +652,20 @@ class WooCommerceSimulator(ShopSimulator):
             asked.get("status", "active"),
             self._second(),
         )
-        self._shop.webhooks[webhook.id] = webhook
+        self.shop.webhooks[webhook.id] = webhook
         ping = {"Content-Type": "application/x-www-form-urlencoded"}
         self.deliver(webhook.delivery_url, ping, f"webhook_id={webhook.id}".encode())
-        return 201, self._shop.webhook_json(webhook), {}
+        return 201, self.shop.webhook_json(webhook), {}
 
     def _put_webhook(self, request: SimRequest, id: int) -> Answer:
-        webhook, asked = self._shop.webhooks.get(id), request.json()
+        webhook, asked = self.shop.webhooks.get(id), request.json()
         if webhook is None:
             raise _gone("shop_webhook")
         if asked.get("status", webhook.status) != webhook.status:
             webhook.status, webhook.failures = asked["status"], 0
         webhook.secret = asked.get("secret", webhook.secret)
         webhook.modified = self._second()
-        return 200, self._shop.webhook_json(webhook), {}
+        return 200, self.shop.webhook_json(webhook), {}
 
     _ROUTES: ClassVar[Sequence[tuple[str, str, Callable[..., Answer]]]] = (
         ("GET", r"orders", _get_orders),

@@ -135,7 +135,7 @@ class Product:
 
 @dataclass
 class Line:
-    """A line of an order. ``reduced`` is what it took out of stock, None before; ``restocked`` what refunds returned."""
+    """A line of an order: ``reduced`` units are taken out of stock (None: not yet), ``restocked`` were put back."""
 
     id: int
     product: Product

@@ -280,9 +280,14 @@ def sku(connection: Connection, merchant_id: UUID, sku_id: UUID) -> SkuView | No
 
 
 def ledger(
-    connection: Connection, merchant_id: UUID, sku_id: UUID, *, before: UUID | None = None, limit: int = parts.PAGE
+    connection: Connection,
+    merchant_id: UUID,
+    sku_id: UUID,
+    *,
+    before: tuple[datetime, UUID] | None = None,
+    limit: int = parts.PAGE,
 ) -> list[EntryView]:
-    """The ledger of a SKU, the newest entry first; ``before`` is the id of the last one shown."""
+    """The ledger of a SKU, the newest entry first; ``before`` is (at, id) of the last one shown."""
     entry = t.stock_entry.c
     query = (
         select(
@@ -301,11 +306,12 @@ def ledger(
         .join(t.location, parts.same(entry.location_id, t.location, t.stock_entry))
         .outerjoin(t.sales_order, parts.same(entry.order_id, t.sales_order, t.stock_entry))
         .where(entry.merchant_id == merchant_id, entry.sku_id == sku_id)
-        .order_by(entry.id.desc())
+        .order_by(entry.at.desc(), entry.id.desc())
         .limit(limit)
     )
     if before is not None:
-        query = query.where(entry.id < before)
+        at, last = before
+        query = query.where(entry.at <= at, or_(entry.at < at, entry.id < last))
     return [EntryView(*row) for row in connection.execute(query)]
 
 

@@ -1,0 +1,94 @@
+"""What the connect form asks for, and how what people paste into it is understood."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import marshmallow
+from marshmallow import ValidationError, fields
+
+_PASTED = re.compile(r"\A(?:https?://)?([a-z0-9][a-z0-9-]*\.myshopify\.com)(?:[/?][!-~]*)?\Z")
+_PASTED_ADMIN = re.compile(r"\A(?:https?://)?admin\.shopify\.com/store/([a-z0-9][a-z0-9-]*)(?:[/?][!-~]*)?\Z")
+_NAME = re.compile(r"\A([a-z0-9][a-z0-9-]*)\Z")
+
+
+def shop_domain(text: str) -> str:
+    """The shop's own domain, "my-shop.myshopify.com", from what people paste. Raises ValueError."""
+    text = text.strip().lower()
+    if found := _PASTED.match(text):
+        return found[1]
+    if found := _PASTED_ADMIN.match(text) or _NAME.match(text):
+        return f"{found[1]}.myshopify.com"
+    raise ValueError(f"{text!r} is not the address of a Shopify shop.")
+
+
+class ShopDomain(fields.String):
+    """A shop's domain, as people paste it: with https://, from a page of its admin, or its name alone."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        try:
+            return shop_domain(str(super()._deserialize(value, attr, data, **kwargs)))
+        except ValueError as error:
+            raise ValidationError(
+                "Not a Shopify address. Enter the one that ends in .myshopify.com: in Shopify it is under "
+                "Settings > Domains, also when customers use another one."
+            ) from error
+
+
+class Trimmed(fields.String):
+    """Text as it was copied, without the spaces and line ends copied along."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        text = str(super()._deserialize(value, attr, data, **kwargs)).strip()
+        if not re.fullmatch(r"[!-~]{0,255}", text):
+            raise ValidationError("There is something in it that is no part of a key. Copy it again.")
+        return text
+
+
+class ShopifySettings(marshmallow.Schema):
+    """What the connect form asks for."""
+
+    shop = ShopDomain(
+        required=True,
+        metadata={
+            "label": "Shop address",
+            "hint": "It ends in .myshopify.com, such as my-shop.myshopify.com.",
+            "placeholder": "my-shop.myshopify.com",
+        },
+    )
+    client_id = Trimmed(
+        load_default="",
+        metadata={
+            "label": "Client ID",
+            "hint": "In the Dev Dashboard, under your app's Settings. Leave it empty if you enter an access token.",
+        },
+    )
+    client_secret = Trimmed(
+        required=True,
+        validate=marshmallow.validate.Length(min=1, error="Shopify signs its messages with it: it is needed."),
+        metadata={
+            "label": "Client secret",
+            "hint": "Beside the client ID. For an app made in the shop's admin it is called API secret key.",
+            "secret": True,
+        },
+    )
+    access_token = Trimmed(
+        load_default="",
+        metadata={
+            "label": "Access token",
+            "hint": "Only for an app made in the shop's admin before 2026: the token that begins with shpat_.",
+            "secret": True,
+        },
+    )
+
+    @marshmallow.validates_schema
+    def belong_together(self, found: Mapping[str, Any], **_: Any) -> None:
+        """Refuse what cannot work, and say what was probably mixed up."""
+        if found["client_secret"].startswith("shpat_"):
+            raise ValidationError("This is an access token. The client secret is another text.", "client_secret")
+        if found["access_token"].startswith("shpss_"):
+            raise ValidationError("This is a client secret. Access tokens begin with shpat_.", "access_token")
+        if not found["client_id"] and not found["access_token"]:
+            raise ValidationError("Enter the client ID of your app, or an access token below.", "client_id")

@@ -1,0 +1,20 @@
+"""What a merchant enters to connect a stall: each field becomes an input of the connect form."""
+
+from __future__ import annotations
+
+import marshmallow
+from marshmallow import fields, validate
+
+
+class LarkmartSettings(marshmallow.Schema):
+    """The stall and the key to it."""
+
+    stall = fields.String(
+        required=True,
+        validate=validate.Regexp(r"[a-z0-9-]{1,40}\Z", error="Enter only the part before .larkmart.example."),
+        metadata={"label": "Stall", "hint": "For corner.larkmart.example, enter corner."},
+    )
+    api_key = fields.String(
+        required=True,
+        metadata={"label": "API key", "hint": "Larkmart > Account > API keys > New key.", "secret": True},
+    )

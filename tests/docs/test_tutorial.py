@@ -1,0 +1,157 @@
+"""The tutorial's connector does what the tutorial says, in a real hub: an order in comes out as stock."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from hub_larkmart.connector import LarkmartConnector
+from hub_larkmart.simulator import LarkmartSimulator
+
+from hub import plugins
+from hub.store import tables as t
+from hub.store.database import Database
+from hub.store.secrets import KeyRing
+from tests.docs.pages import DOCS, Page
+from tests.town import Town, town
+
+EXAMPLE = DOCS / "examples" / "larkmart"
+TUTORIAL = Page(DOCS / "connectors" / "tutorial.md")
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example's distribution as `pip install` would leave it: its metadata on the path beside its package."""
+    about = tmp_path / "site" / "tallyhub_larkmart-0.1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: tallyhub-larkmart\nVersion: 0.1.0\n")
+    (about / "entry_points.txt").write_text("[hub]\nlarkmart = hub_larkmart\n")
+    monkeypatch.syspath_prepend(about.parent)
+
+
+@pytest.fixture
+def hub_town(
+    database: Database, keyring: KeyRing, merchant: UUID, tmp_path: Path, installed: None
+) -> Iterator[Town]:
+    with town(database, keyring, merchant, plugins.load(["tallyhub-larkmart"]), tmp_path) as built:
+        yield built
+
+
+def test_an_order_at_one_stall_is_taken_off_the_other(hub_town: Town) -> None:
+    corner, market = LarkmartSimulator("corner"), LarkmartSimulator("market")
+    for stall in (corner, market):
+        stall.add_product("MUG-1", "Mug", stock=10, price="12.50")
+        stall.add_product("TEE-S", "Tee", stock=5, price="20.00")
+    here = hub_town.connect(LarkmartConnector, corner)
+    there = hub_town.connect(LarkmartConnector, market)
+    hub_town.open_for_business(here, adopt=True)
+    hub_town.open_for_business(there)
+
+    sale = corner.buy([("MUG-1", 3), ("TEE-S", 1)])
+    assert sale
+    hub_town.poll(here)
+
+    assert market.stock() == {"MUG-1": 7, "TEE-S": 4}
+    assert corner.stock() == {"MUG-1": 7, "TEE-S": 4}
+    assert hub_town.stock() == {"MUG-1": (10, 3), "TEE-S": (5, 1)}
+    assert hub_town.count(t.sales_order) == 1
+
+    corner.cancel(sale.order_external_id)
+    hub_town.poll(here)
+
+    assert market.stock() == {"MUG-1": 10, "TEE-S": 5}
+    assert hub_town.stock() == {"MUG-1": (10, 0), "TEE-S": (5, 0)}
+
+
+def test_a_stall_that_fails_for_a_while_gets_its_figures_afterwards(hub_town: Town) -> None:
+    from hub.testing.simulator import Fault
+
+    corner, market = LarkmartSimulator("corner"), LarkmartSimulator("market")
+    for stall in (corner, market):
+        stall.add_product("MUG-1", "Mug", stock=10, price="12.50")
+    here = hub_town.connect(LarkmartConnector, corner)
+    there = hub_town.connect(LarkmartConnector, market)
+    hub_town.open_for_business(here, adopt=True)
+    hub_town.open_for_business(there)
+    market.fail_next("/v1/stock", Fault.status(500))
+
+    corner.buy([("MUG-1", 4)])
+    hub_town.poll(here)
+    assert market.stock() == {"MUG-1": 10}
+    assert corner.stock() == {"MUG-1": 6}
+
+    hub_town.poll(there)
+    assert market.stock() == {"MUG-1": 6}
+    assert hub_town.count(t.sales_order) == 1
+
+
+def test_it_is_loaded_only_when_the_operator_names_it(installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "hub_larkmart"]:
+        monkeypatch.delitem(sys.modules, name)
+
+    refused = plugins.load()
+
+    assert "larkmart" not in refused.connectors
+    assert "hub_larkmart" not in sys.modules
+    (plugin,) = [each for each in refused.plugins if each.name == "larkmart"]
+    assert plugin.error in TUTORIAL.text.replace("\n> ", " ")
+
+    for named in ("tallyhub-larkmart", "tallyhub-larkmart==0.1.0"):
+        assert "larkmart" in plugins.load([named]).connectors
+    assert "larkmart" not in plugins.load(["tallyhub-larkmart==0.2.0"]).connectors
+
+
+def test_it_imports_nothing_but_the_public_api() -> None:
+    allowed = {"hub", "hub.testing.simulator", "marshmallow"} | set(sys.stdlib_module_names)
+    for path in sorted((EXAMPLE / "hub_larkmart").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            else:
+                continue
+            foreign = {
+                name
+                for name in names
+                if name not in allowed and name.split(".")[0] not in (sys.stdlib_module_names | {"hub_larkmart"})
+            }
+            assert foreign == set(), path
+
+
+def test_the_connector_stays_under_a_hundred_lines() -> None:
+    assert len((EXAMPLE / "hub_larkmart" / "connector.py").read_text().splitlines()) < 100
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pyproject.toml",
+        "hub_larkmart/__init__.py",
+        "hub_larkmart/settings.py",
+        "hub_larkmart/translation.py",
+        "hub_larkmart/connector.py",
+        "hub_larkmart/simulator.py",
+        "tests/test_larkmart.py",
+    ],
+)
+def test_the_tutorial_shows_the_files_as_they_are(name: str) -> None:
+    """Each block after a comment that names a file is a part of it; the connector itself is shown whole."""
+    shown = [
+        block.text for block in TUTORIAL.blocks if block.label == name and block.language in ("python", "toml")
+    ]
+    assert shown, f"The tutorial never shows {name}."
+    file = (EXAMPLE / name).read_text()
+    for part in shown:
+        assert part in file, f"This part of the tutorial is not in {name}:\n{part}"
+    if name in ("pyproject.toml", "hub_larkmart/__init__.py", "hub_larkmart/settings.py", "hub_larkmart/connector.py"):
+        assert _squeezed("\n".join(shown)) == _squeezed(file), f"The tutorial does not show all of {name}, in its order."
+
+
+def _squeezed(text: str) -> str:
+    return re.sub(r"\n\s*\n+", "\n", text).strip()

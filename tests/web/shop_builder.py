@@ -1,0 +1,453 @@
+"""Builds what the pages show, straight in the tables: merchants and people, shops, stock, orders, issues."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import marshmallow
+from marshmallow import fields, validate
+from sqlalchemy import Connection, insert, update
+
+from hub.config import Settings
+from hub.connector import (
+    Delivery,
+    Page,
+    PushOutcome,
+    RawRecord,
+    SalesChannel,
+    StockPush,
+    StockRef,
+    Webhook,
+)
+from hub.core.model import Account, Listing, Order
+from hub.errors import Unverified
+from hub.jobs import Hub
+from hub.plugins import Plugin, Registry
+from hub.store import accounts, connections
+from hub.store import tables as t
+from hub.store.database import Database, new_id
+from hub.store.secrets import KeyRing, new_key
+
+PASSWORD = "four calm green teapots"
+
+
+# ---------------------------------------------------------------- a connector that reaches nobody
+
+
+class TeaSettings(marshmallow.Schema):
+    address = fields.Url(
+        required=True,
+        schemes=("https",),
+        metadata={
+            "label": "Shop address",
+            "hint": "As your customers type it, with https://.",
+            "placeholder": "https://tea.example",
+        },
+    )
+    plan = fields.String(
+        load_default="basic",
+        validate=validate.OneOf(["basic", "plus"], ["Basic", "Plus"]),
+        metadata={"label": "Plan", "hint": "What you pay the tea shop for."},
+    )
+    everything = fields.Boolean(
+        load_default=False,
+        metadata={"label": "Import finished orders too", "hint": "They never change stock."},
+    )
+    token = fields.String(
+        required=True,
+        validate=validate.Length(min=8, max=100),
+        metadata={"label": "Access token", "hint": "From the settings of the tea shop.", "secret": True},
+    )
+
+
+class TeaShop(SalesChannel):
+    """A shop whose webhooks are signed with its token: "X-Tea-Signature: base64 of HMAC-SHA256"."""
+
+    name = "tea"
+    label = "Tea Shop"
+    description = "Sells tea. Orders come in by webhook, stock goes out."
+    api_version = "2026-10"
+    settings_schema = TeaSettings
+
+    @classmethod
+    def hosts(cls, settings: Mapping[str, Any]) -> Sequence[str]:
+        return (settings["address"],)
+
+    def check(self) -> Account:
+        raise NotImplementedError
+
+    def fetch_orders(self, cursor: str | None) -> Iterable[Page]:  # type: ignore[override]
+        raise NotImplementedError
+
+    def fetch_order(self, external_id: str) -> RawRecord:
+        raise NotImplementedError
+
+    def fetch_listings(self, cursor: str | None) -> Iterable[Page]:  # type: ignore[override]
+        raise NotImplementedError
+
+    def fetch_listing(self, external_id: str) -> RawRecord:
+        raise NotImplementedError
+
+    def read_order(self, record: RawRecord) -> Order:
+        raise NotImplementedError
+
+    def read_listing(self, record: RawRecord) -> Iterable[Listing]:
+        raise NotImplementedError
+
+    def read_stock(self, refs: Sequence[StockRef]) -> Sequence[int | None]:
+        raise NotImplementedError
+
+    def push_stock(self, pushes: Sequence[StockPush]) -> Sequence[PushOutcome]:
+        raise NotImplementedError
+
+    def verify(self, webhook: Webhook) -> Delivery | None:
+        if webhook.body == b"ping" and "x-tea-signature" not in webhook.headers:
+            return None
+        given = webhook.headers.get("x-tea-signature", "")
+        if not hmac.compare_digest(given.encode(), sign(self.settings["token"], webhook.body)):
+            raise Unverified("The signature is wrong.")
+        return Delivery(webhook.headers.get("x-tea-topic", ""), hashlib.sha256(webhook.body).hexdigest())
+
+
+def sign(token: str, body: bytes) -> bytes:
+    return base64.b64encode(hmac.new(token.encode(), body, "sha256").digest())
+
+
+def registry(*more: type[SalesChannel]) -> Registry:
+    return Registry(
+        {each.name: each for each in (TeaShop, *more)},
+        (
+            Plugin("tea", "tallyhub-tea", "1.0", ("tea",)),
+            Plugin("coffee", "coffee-hub", "0.3", error="ImportError: No module named 'beans'"),
+            Plugin("mate", "mate-hub", "2.0", error="Not loaded: add mate-hub to TALLYHUB_PLUGINS.", allowed=False),
+        ),
+    )
+
+
+class Bell:
+    """Remembers who was woken."""
+
+    def __init__(self) -> None:
+        self.rung: list[tuple[UUID, UUID, str]] = []
+
+    def ring(self, merchant_id: UUID, connection_id: UUID, lane: str) -> None:
+        self.rung.append((merchant_id, connection_id, lane))
+
+
+def hub_on(database: Database, folder: Path, **settings: Any) -> Hub:
+    """A hub on this database, with the tea shop as its connector and a bell that only remembers."""
+    key = new_key()
+    made = Settings(data_dir=folder, database_url="sqlite://", secret_keys=(key,), **settings)
+    return Hub(settings=made, database=database, keyring=KeyRing([key]), registry=registry(), doorbell=Bell())
+
+
+# ---------------------------------------------------------------- what is in the shop
+
+
+@dataclass
+class Shop:
+    """One merchant, and ways to fill its tables. Times count back from ``now``."""
+
+    hub: Hub
+    merchant_id: UUID
+    now: datetime
+    name: str
+    people: dict[str, UUID] = field(default_factory=dict)
+
+    def ago(self, **span: float) -> datetime:
+        return self.now - timedelta(**span)
+
+    def write(self, table: Any, **values: Any) -> UUID:
+        row = {"merchant_id": self.merchant_id, **values}
+        with self.hub.database.write() as db:
+            _insert(db, table, row)
+        identity: UUID = row.get("id", self.merchant_id)
+        return identity
+
+    def person(self, email: str, role: str = "owner", name: str = "Ada") -> UUID:
+        user_id = accounts.create_user(
+            self.hub.database, self.merchant_id, email=email, name=name, password=PASSWORD, role=role
+        )
+        self.people[email] = user_id
+        return user_id
+
+    def connection(
+        self, label: str = "Tea Street", *, state: str = "connected", live: bool = True, token: str = "token-of-tea", **more: Any
+    ) -> UUID:
+        connection_id = new_id()
+        settings = {"address": "https://tea.example", "plan": "basic", "everything": False, "token": token}
+        shown = {name: value for name, value in settings.items() if name != "token"}
+        sealed = connections.seal(self.hub.keyring, self.merchant_id, connection_id, settings, "webhook-secret")
+        checked = state in ("connected", "paused")
+        row: dict[str, Any] = {
+            "id": connection_id,
+            "connector": "tea",
+            "label": label,
+            "state": state,
+            "settings": shown,
+            "secrets": sealed if checked else None,
+            "account_external_id": f"account-{connection_id}" if checked else "",
+            "account_name": f"{label} Ltd." if checked else "",
+            "currency": "EUR",
+            "created_at": self.ago(days=2),
+            "checked_at": self.ago(days=2) if checked else None,
+            "live_at": self.ago(days=1) if live and checked else None,
+            "last_event_at": self.ago(seconds=40) if checked else None,
+        }
+        return self.write(t.connection, **(row | more))
+
+    def location(self, name: str = "Main warehouse") -> UUID:
+        return self.write(t.location, id=new_id(), name=name, created_at=self.ago(days=2))
+
+    def place(self, connection_id: UUID, location_id: UUID | None, name: str = "", external_id: str = "") -> None:
+        self.write(
+            t.channel_location,
+            connection_id=connection_id,
+            external_id=external_id,
+            name=name,
+            active=True,
+            location_id=location_id,
+        )
+
+    def sku(self, code: str, title: str = "Green tea, 100 g", *, counted: bool = True) -> UUID:
+        return self.write(
+            t.sku,
+            id=new_id(),
+            code=code,
+            title=title,
+            created_at=self.ago(days=2),
+            counted_since=self.ago(days=1) if counted else None,
+        )
+
+    def level(self, sku_id: UUID, location_id: UUID, on_hand: int, allocated: int = 0) -> None:
+        self.write(
+            t.stock_level,
+            sku_id=sku_id,
+            location_id=location_id,
+            on_hand=on_hand,
+            allocated=allocated,
+            updated_at=self.ago(hours=1),
+        )
+
+    def entry(self, sku_id: UUID, location_id: UUID, cause: str, on_hand: int = 0, allocated: int = 0, **more: Any) -> UUID:
+        row: dict[str, Any] = {
+            "id": new_id(),
+            "sku_id": sku_id,
+            "location_id": location_id,
+            "on_hand_delta": on_hand,
+            "allocated_delta": allocated,
+            "cause": cause,
+            "reference": str(new_id()),
+            "at": self.ago(hours=1),
+        }
+        return self.write(t.stock_entry, **(row | more))
+
+    def listing(self, connection_id: UUID, external_id: str, sku_id: UUID | None = None, **more: Any) -> UUID:
+        row: dict[str, Any] = {
+            "id": new_id(),
+            "connection_id": connection_id,
+            "external_id": external_id,
+            "sku_id": sku_id,
+            "sku_text": f"TEXT-{external_id}",
+            "title": f"Listing {external_id}",
+            "handles": {},
+            "imported_at": self.ago(days=2),
+            "bound_at": self.ago(days=1) if sku_id else None,
+            "bound_by": "ada@tea.example" if sku_id else "",
+        }
+        return self.write(t.listing, **(row | more))
+
+    def publication(self, listing_id: UUID, connection_id: UUID, quantity: int | None, **more: Any) -> None:
+        row: dict[str, Any] = {
+            "listing_id": listing_id,
+            "location_external_id": "",
+            "connection_id": connection_id,
+            "version": 1,
+            "published_version": 1,
+            "quantity": quantity,
+            "published_at": self.ago(minutes=3),
+        }
+        self.write(t.publication, **(row | more))
+
+    def order(self, connection_id: UUID, number: str, **more: Any) -> UUID:
+        row: dict[str, Any] = {
+            "id": new_id(),
+            "connection_id": connection_id,
+            "external_id": f"x{number}",
+            "number": number,
+            "status": "open",
+            "channel_status": "processing",
+            "version": self.ago(minutes=9),
+            "received_at": self.ago(minutes=9),
+            "placed_at": self.ago(minutes=10),
+            "currency": "EUR",
+            "total_minor": 2890,
+            "lines_minor": 2000,
+            "shipping_minor": 490,
+            "tax_minor": 400,
+            "customer_name": "Grace Hopper",
+            "email": "grace@example.com",
+            "shipping_address": {"name": "Grace Hopper", "line1": "1 Harbour Road", "city": "Bremen", "country": "DE"},
+            "billing_address": {},
+            "imported_at": self.ago(minutes=9),
+            "updated_at": self.ago(minutes=9),
+            "holds_stock": True,
+        }
+        return self.write(t.sales_order, **(row | more))
+
+    def line(self, order_id: UUID, external_id: str, sku_id: UUID | None = None, **more: Any) -> UUID:
+        row: dict[str, Any] = {
+            "id": new_id(),
+            "order_id": order_id,
+            "external_id": external_id,
+            "listing_external_id": f"L{external_id}",
+            "sku_id": sku_id,
+            "sku_text": "TEA-1",
+            "title": "Green tea, 100 g",
+            "quantity": 2,
+            "unit_price": "10.00",
+            "total_minor": 2000,
+            "tax_minor": 400,
+        }
+        return self.write(t.order_line, **(row | more))
+
+    def allocation(self, line_id: UUID, sku_id: UUID, location_id: UUID, quantity: int) -> None:
+        self.write(t.allocation, order_line_id=line_id, sku_id=sku_id, location_id=location_id, quantity=quantity)
+
+    def backorder(self, line_id: UUID, sku_id: UUID, quantity: int) -> None:
+        self.write(t.backorder, order_line_id=line_id, sku_id=sku_id, quantity=quantity, since=self.ago(minutes=10))
+
+    def issue(self, title: str = "A shop refused the token", **more: Any) -> UUID:
+        row: dict[str, Any] = {
+            "id": new_id(),
+            "kind": "reconnect",
+            "subject": str(new_id()),
+            "title": title,
+            "next_step": "Reconnect the shop.",
+            "link": "/connections",
+            "opened_at": self.ago(minutes=5),
+            "last_seen_at": self.ago(minutes=1),
+        }
+        return self.write(t.issue, **(row | more))
+
+    def activity(self, summary: str = "Something happened", **more: Any) -> UUID:
+        row: dict[str, Any] = {"id": new_id(), "at": self.ago(minutes=2), "kind": "order_imported", "summary": summary}
+        return self.write(t.activity, **(row | more))
+
+    def task(self, connection_id: UUID, kind: str = "check", state: str = "running", **more: Any) -> UUID:
+        row: dict[str, Any] = {
+            "id": new_id(),
+            "connection_id": connection_id,
+            "kind": kind,
+            "state": state,
+            "message": "Asking the shop who it is…",
+            "actor": "ada@tea.example",
+            "due_at": self.now,
+            "created_at": self.now,
+        }
+        return self.write(t.task, **(row | more))
+
+    def set_task(self, task_id: UUID, **values: Any) -> None:
+        with self.hub.database.write() as db:
+            db.execute(
+                update(t.task).where(t.task.c.merchant_id == self.merchant_id, t.task.c.id == task_id).values(**values)
+            )
+
+
+@dataclass(frozen=True)
+class Furnished:
+    """The ids of a shop with one of everything."""
+
+    connection_id: UUID
+    other_connection_id: UUID
+    new_connection_id: UUID
+    listing_id: UUID
+    unmatched_listing_id: UUID
+    location_id: UUID
+    sku_id: UUID
+    order_id: UUID
+    issue_id: UUID
+    task_id: UUID
+
+
+def open_shop(hub: Hub, name: str = "Corner Shop") -> Shop:
+    """A merchant with nothing in it."""
+    with hub.database.write() as db:
+        now = hub.database.now(db)
+        merchant_id = new_id()
+        db.execute(insert(t.merchant).values(id=merchant_id, name=name, created_at=now - timedelta(days=3)))
+    return Shop(hub, merchant_id, now, name)
+
+
+def furnish(shop: Shop) -> Furnished:
+    """One of everything the pages can show."""
+    location_id = shop.location()
+    connection_id = shop.connection()
+    other = shop.connection("Market Hall", live=False)
+    fresh = shop.connection("Pier 7", state="new")
+    shop.place(connection_id, location_id)
+    shop.place(other, location_id, "Stall")
+    sku_id = shop.sku("TEA-1")
+    shop.level(sku_id, location_id, on_hand=12, allocated=2)
+    shop.entry(sku_id, location_id, "adopted", on_hand=12, note="opening stock", actor="ada@tea.example")
+    listing_id = shop.listing(connection_id, "L1", sku_id, title="Green tea")
+    unmatched = shop.listing(connection_id, "L2", title="White tea", sku_text="TEA-2")
+    shop.publication(listing_id, connection_id, 10)
+    shop.write(
+        t.publication_entry,
+        id=new_id(),
+        listing_id=listing_id,
+        location_external_id="",
+        version=1,
+        before=12,
+        quantity=10,
+        cause={"cause": "allocated", "reference": "r", "order_id": None, "at": shop.now.isoformat()},
+        at=shop.ago(minutes=3),
+    )
+    order_id = shop.order(connection_id, "1001")
+    first = shop.line(order_id, "1", sku_id)
+    second = shop.line(order_id, "2", sku_id, position=1, total_minor=0)
+    shop.line(order_id, "3", None, position=2, title="White tea", total_minor=0, listing_external_id="L2")
+    shop.allocation(first, sku_id, location_id, 2)
+    shop.backorder(second, sku_id, 2)
+    shop.entry(sku_id, location_id, "allocated", allocated=2, order_id=order_id)
+    shop.write(t.refund, order_id=order_id, external_id="r1", amount_minor=500, reason="late", refunded_at=shop.now)
+    shop.write(
+        t.inbox,
+        id=new_id(),
+        connection_id=connection_id,
+        source="webhook",
+        topic="order.created",
+        external_id="x1001",
+        dedupe_key="k1",
+        body_sha256="0" * 64,
+        headers={},
+        received_at=shop.ago(minutes=9),
+        state="done",
+    )
+    shop.write(t.cursor, connection_id=connection_id, stream="orders", polled_at=shop.ago(seconds=30), due_at=shop.now)
+    issue_id = shop.issue(connection_id=connection_id, order_id=order_id)
+    shop.activity("Order 1001 imported", order_id=order_id, connection_id=connection_id, details={"lines": 3})
+    task_id = shop.task(connection_id)
+    return Furnished(
+        connection_id, other, fresh, listing_id, unmatched, location_id, sku_id, order_id, issue_id, task_id
+    )
+
+
+def _insert(db: Connection, table: Any, row: Mapping[str, Any]) -> None:
+    db.execute(insert(table).values(**row))
+
+
+def replaced(hub: Hub, **settings: Any) -> Hub:
+    """The same hub with other settings."""
+    return replace(hub, settings=replace(hub.settings, **settings))
+
+
