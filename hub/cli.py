@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hub.config import Settings, SettingsError, load_settings, read_settings
-from hub.errors import HubError
+from hub.errors import BadInput, HubError
 
 if TYPE_CHECKING:
     from hub.store.backup import Progress
@@ -36,8 +36,9 @@ class Hub(click.Group):
         try:
             return super().invoke(context)
         except HubError as error:
+            details = [text for texts in error.fields.values() for text in texts] if isinstance(error, BadInput) else []
             told = _WrongSettings if isinstance(error, SettingsError) else click.ClickException
-            raise told(str(error)) from error
+            raise told(" ".join(dict.fromkeys([str(error), *details]))) from error
 
 
 class _WrongSettings(click.ClickException):

@@ -508,6 +508,7 @@ class Demo:
             "audit_violations": sum(each.count for each in audit(database, self.hub.keyring, settle=timedelta(0))),
             "backordered": int(backordered),
             "units_unexplained": self._unexplained(),
+            "quarantined": self._count(t.inbox, t.inbox.c.state == "quarantined"),
             "customers_turned_away": sum(shop.turned_away for shop in self.shops),
             "rate": self.plan.rate,
             "seed": self.plan.seed,
@@ -627,6 +628,7 @@ def _judge(report: dict[str, Any], plan: Plan, show: Show) -> int:
             (report["listings"] - report["listings_converged"], "listings do not say what the hub has"),
             (report["audit_violations"], "rows break an invariant (see: hub audit)"),
             (report["units_unexplained"], "units are unexplained"),
+            (report["quarantined"], "records could not be read"),
         )
         if count
     ]

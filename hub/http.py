@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import html
 import importlib.metadata
 import ipaddress
@@ -42,6 +43,7 @@ MAX_RETRY_AFTER = 86_400.0
 EXCERPT = 300
 
 _log = logging.getLogger(__name__)
+logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)  # its debug lines hold whole URLs, signatures too
 
 # ---------------------------------------------------------------- what comes back
 
@@ -402,8 +404,13 @@ def _session(timeout: tuple[float, float]) -> requests.Session:
     )
     session.trust_env = False  # neither a proxy of the environment nor a password of ~/.netrc
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # a connection has no sessions
-    session.headers["User-Agent"] = f"Tallyhub/{importlib.metadata.version('tallyhub')}"
+    session.headers["User-Agent"] = _user_agent()
     return session
+
+
+@functools.cache
+def _user_agent() -> str:
+    return f"Tallyhub/{importlib.metadata.version('tallyhub')}"
 
 
 class Client:

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, NoReturn, TypeVar
 
 import marshmallow
@@ -30,13 +30,12 @@ __all__ = [
 ]
 
 MAX_NESTING = 64  # vendors stay below 20
-MAX_DIGITS = 40  # of one number, its exponent not counted
+MAX_DIGITS = 128  # of one number, its exponent not counted; PHP may be set to write floats with 100
 MAX_EXPONENT = 308  # what a double can hold
 MAX_TEXT = 65_536
 MAX_IDENTIFIER = 255
 MAX_WHOLE = 2**31
 MAX_DECIMAL = Decimal(10) ** 15
-MAX_DECIMAL_PLACES = 30
 
 _T = TypeVar("_T")
 
@@ -118,8 +117,8 @@ def _children(parent: dict[str, Any] | list[Any]) -> Any:
 # What PostgreSQL or UTF-8 cannot hold: NUL and halves of surrogate pairs.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
-_WHOLE_TEXT = re.compile(r"-?[0-9]{1,40}(?:\.0{1,30})?")
-_DECIMAL_TEXT = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?")
+_WHOLE_TEXT = re.compile(rf"-?[0-9]{{1,{MAX_DIGITS}}}(?:\.0{{1,{MAX_DIGITS}}})?")
+_DECIMAL_TEXT = re.compile(rf"-?[0-9]{{1,{MAX_DIGITS}}}(?:\.[0-9]{{1,{MAX_DIGITS}}})?")
 _MOMENT_TEXT = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?"
     r"(Z|z|[+-][0-9]{2}(?::?[0-9]{2})?)?"
@@ -214,7 +213,7 @@ class DecimalNumber(_VendorField[Decimal]):
         if number is None:
             raise ValidationError("Not a decimal number.")
         exponent = number.as_tuple().exponent
-        if abs(number) >= MAX_DECIMAL or (isinstance(exponent, int) and exponent < -MAX_DECIMAL_PLACES):
+        if abs(number) >= MAX_DECIMAL or (isinstance(exponent, int) and exponent < -MAX_DIGITS):
             raise ValidationError("Out of range.")
         return number
 
@@ -223,10 +222,7 @@ def _decimal(value: Any) -> Decimal | None:
     """The finite Decimal that ``value`` is; a float by its shortest text, so that 0.1 stays 0.1."""
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         return None
-    try:
-        number = Decimal(repr(value) if isinstance(value, float) else value)
-    except InvalidOperation:
-        return None
+    number = Decimal(repr(value) if isinstance(value, float) else value)
     return number if number.is_finite() else None
 
 

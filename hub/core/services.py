@@ -160,16 +160,13 @@ def _import_one(
     order = received.order
     content = content_of(order)
     verdict = _compare(order, content, record, received)
-    if (
-        record is not None
-        and record.removal_heard_at is not None
-        and received.asked_at is not None
-        and received.asked_at >= record.removal_heard_at
-        and verdict != "stale"
-    ):
-        # The vendor has the order after all, or again.
-        record.removal_heard_at, record.changed = None, True
-    if not order.whole or (record and record.removal_heard_at) or verdict in ("tie", "partial"):
+    settles = _settles(received, record)
+    if record is not None and record.removal_heard_at is not None and verdict != "stale":
+        if received.follows(record.removal_heard_at):
+            # The vendor has the order after all, or again.
+            record.removal_heard_at, record.changed = None, True
+    unsure = not order.whole or (record and record.removal_heard_at) or verdict in ("tie", "partial")
+    if unsure and not settles:
         plan.refetch.add(order.external_id)
     if verdict == "same" and record is not None and order.whole and not record.whole:
         record.whole = record.changed = True
@@ -218,25 +215,37 @@ def _import_one(
 
 
 def _compare(order: Order, content: str, record: OrderRecord | None, received: Received) -> str:
-    """newer; older (stale); the same; or a tie: one version with another content, where the last received stands."""
+    """newer; older (stale); the same; partial: one version with another content, but only a part of it; or a tie: one
+    version with another content, where the last received stands."""
     if record is None or record.version is None or order.version > record.version:
         return "newer"
     if order.version < record.version:
         return "stale"
     if content == record.content:
         return "same"
-    if received.asked_at and received.asked_at >= record.received_at:
-        return "newer"  # the vendor was asked after the other body came in: this is how it ended
     if record.whole and not order.whole:
         return "partial"  # never put half a record over a whole one of the same version
+    if received.follows(record.received_at):
+        return "newer"  # the vendor was asked after the other body came in: this is how it ended
     return "tie"
+
+
+def _settles(received: Received, record: OrderRecord | None) -> bool:
+    """Whether this is the vendor's answer to a question about this very order, asked after all that is known of it.
+
+    It could say nothing better if it were asked again, so it is not: a connector that never reads a whole order, or a
+    vendor whose versions have gone back, must not be asked for ever.
+    """
+    if record is None:
+        return received.alone
+    return received.alone and received.follows(record.received_at) and received.follows(record.removal_heard_at)
 
 
 def _remove(
     received: Received, record: OrderRecord | None, plan: Plan, book: StockBook, new_id: Callable[[], UUID]
 ) -> str:
     if record is None:
-        if received.gone:
+        if received.alone:
             return "same"  # asked for an order that neither side has
         record = OrderRecord(
             id=new_id(),
@@ -247,19 +256,22 @@ def _remove(
             content="",
             received_at=received.received_at,
             placed_at=None,
-            removal_heard_at=received.received_at,
             is_new=True,
         )
         plan.orders[received.external_id] = record
-    elif received.gone and record.removal_heard_at is None:
-        # A vendor that cannot find an order it never said it deleted may be wrong: an order is not dropped on that.
-        plan.missing[received.external_id] = record
-        return "same"
-    if not received.gone:
+    if not received.alone:
         record.removal_heard_at = received.received_at
         plan.refetch.add(received.external_id)
+    elif record.removal_heard_at is None:
+        # A vendor that cannot find an order it never said it deleted may be wrong: an order is not dropped on that.
+        if record.status is not OrderStatus.REMOVED:
+            plan.missing[received.external_id] = record
+        return "same"
+    elif not _settles(received, record):
+        plan.refetch.add(received.external_id)  # something came in after the vendor was asked
+        return "stale"
     record.changed = True
-    if record.status is OrderStatus.REMOVED and not record.is_new:
+    if record.status is OrderStatus.REMOVED and record.revision:
         return "same"
     record.status = OrderStatus.REMOVED
     record.holds_stock = False
@@ -289,10 +301,12 @@ def _apply_lines(
         if line.id in book.claims:
             book.demand(book.claims[line.id], 0, f"{record.id}/{record.revision}")
     for position, value in enumerate(order.lines):
-        line = record.lines.get(value.external_id) or LineRecord(
-            id=new_id(), external_id=value.external_id, is_new=True
-        )
-        record.lines[value.external_id] = line
+        line = record.lines.get(value.external_id)
+        first_seen = line is None
+        if line is None:
+            line = record.lines[value.external_id] = LineRecord(
+                id=new_id(), external_id=value.external_id, is_new=True
+            )
         line.position = position
         line.present = True
         line.value = value
@@ -305,17 +319,14 @@ def _apply_lines(
                     value.listing_external_id,
                     UnknownListing(value.listing_external_id, record.id, order.number, value.title, value.sku),
                 )
-        settle_line(line, record, plan, counted_since, book)
+        if first_seen and line.sku_id in counted_since and order.placed_at < counted_since[line.sku_id]:
+            # What had left by then was not on the shelf that was counted.
+            line.fulfilled_before = value.fulfilled
+        settle_line(line, record, plan, book)
     return _stock_summary(record, book)
 
 
-def settle_line(
-    line: LineRecord,
-    record: OrderRecord,
-    plan: Plan,
-    counted_since: Mapping[UUID, datetime],
-    book: StockBook,
-) -> None:
+def settle_line(line: LineRecord, record: OrderRecord, plan: Plan, book: StockBook) -> None:
     """Bring stock in line with one order line: ship what left, then hold what is still to be shipped.
 
     Finished business from before the SKU was counted never touches stock; whatever happens afterwards does, in
@@ -324,19 +335,16 @@ def settle_line(
     if line.sku_id is None or not book.counts(line.sku_id):
         line.fulfilled_before = line.fulfilled
         return
-    placed_at = record.placed_at or record.received_at
-    if line.is_new and line.shipped == 0 and placed_at < counted_since[line.sku_id]:
-        line.fulfilled_before = line.fulfilled
     reference = f"{record.id}/{record.revision}"
-    claim = book.claim(line.id, record.id, line.sku_id, placed_at)
+    claim = book.claim(line.id, record.id, line.sku_id, record.placed_at or record.received_at)
     to_ship = max(0, line.fulfilled - line.fulfilled_before) - line.shipped
     if to_ship > 0:
         shipped = book.ship(claim, to_ship, reference)
         line.shipped += to_ship
         if shipped < to_ship:
             plan.shortfalls.append(Shortfall(record.id, record.number, line.sku_id, to_ship - shipped))
-    elif to_ship < 0 and record.status is OrderStatus.OPEN:
-        # Only an open order can take a fulfilment back; a cancelled or refunded one has not returned its goods.
+    elif to_ship < 0 and (record.whole or record.status is OrderStatus.OPEN):
+        # A fulfilment was undone. Half a record of a finished order may only not know what was shipped.
         book.unship(claim, -to_ship, reference)
         line.shipped += to_ship
     wanted = max(0, line.quantity - line.fulfilled - line.removed) if record.holds_stock and line.present else 0

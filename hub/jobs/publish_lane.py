@@ -89,7 +89,7 @@ def _publish(shift: Shift, caller: SalesChannel, batch: Sequence[Due]) -> bool:
         elif figure == quantity:
             outcomes.append(Written(each, quantity, wrote=False))
         elif each.verify:
-            outcomes.append(Drifted(each, figure))
+            outcomes.append(Drifted(each))
         elif figure == each.expected or (each.explain_since and explained_at and each.explain_since <= explained_at):
             writes.append((each, figure))
         else:

@@ -11,7 +11,6 @@ from random import SystemRandom
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
-import redis
 import structlog
 from sqlalchemy import Connection, Row, select
 
@@ -19,7 +18,7 @@ from hub.config import Settings
 from hub.connector import Connector, Context, RateBudget, SalesChannel, Token, TokenVault
 from hub.errors import Rejected, Unavailable
 from hub.http import Client, Exchange, Limiter, LocalLimiter, RefusingClient
-from hub.limits import RedisLimiter
+from hub.limits import RedisLimiter, quick_client
 from hub.plugins import Registry
 from hub.store import breaker, connections
 from hub.store import tables as t
@@ -101,7 +100,7 @@ class Hub:
             return None
         if self.settings.redis_url is None:
             return LocalLimiter(budget, 1 / self.settings.workers)
-        client = redis.Redis.from_url(self.settings.redis_url, socket_timeout=0.2, socket_connect_timeout=0.2)
+        client = quick_client(self.settings.redis_url)
         return RedisLimiter(client, str(connection_id), budget, workers=self.settings.workers)
 
 

@@ -415,8 +415,9 @@ def _add_person(
             password_changed_at=now,
         )
         .on_conflict_do_nothing(index_elements=["email"])
-    )
-    if added.rowcount != 1:
+        .returning(t.user_account.c.id)
+    ).first()
+    if added is None:
         raise Conflict(f"Somebody signs in as {email} already. Choose another address, or reset that password.")
     connection.execute(t.membership.insert().values(merchant_id=merchant_id, user_id=user_id, role=role))
     return user_id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -88,12 +88,21 @@ def resolve_issue(
     connection: Connection, merchant_id: UUID, kind: str, subject: str, *, at: datetime, by: str = ""
 ) -> bool:
     """Close the open issue of this kind and subject, if there is one; ``by`` "" means its cause went away."""
+    return resolve_issues(connection, merchant_id, kind, [subject], at=at, by=by)
+
+
+def resolve_issues(
+    connection: Connection, merchant_id: UUID, kind: str, subjects: Collection[str], *, at: datetime, by: str = ""
+) -> bool:
+    """Close the open issues of this kind about any of ``subjects``; whether there were any."""
+    if not subjects:
+        return False
     closed = connection.execute(
         update(t.issue)
         .where(
             t.issue.c.merchant_id == merchant_id,
             t.issue.c.kind == kind,
-            t.issue.c.subject == subject,
+            t.issue.c.subject.in_([subject[:300] for subject in subjects]),
             t.issue.c.resolved_at.is_(None),
         )
         .values(resolved_at=at, resolved_by=by)

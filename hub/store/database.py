@@ -6,12 +6,14 @@ import hashlib
 import os
 import random
 import socket
+import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -25,6 +27,7 @@ from hub.errors import HubError
 from hub.store import tables as t
 
 Result = TypeVar("Result")
+Value = TypeVar("Value")
 
 
 class DatabaseAway(HubError):
@@ -101,17 +104,15 @@ class Database:
 
     def transact(self, work: Callable[[Connection], Result], *, tries: int = 8) -> Result:
         """Run ``work`` in one transaction; again when the database broke it off (deadlock, serialization, busy)."""
-        for attempt in range(1, tries + 1):
-            try:
-                with self.engine.begin() as connection:
-                    return work(connection)
-            except Broken:
-                if attempt == tries:
-                    raise
-            except DBAPIError as error:
-                if not _worth_repeating(error) or attempt == tries:
-                    raise _plain(error) from error
-            time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - spreads the tries, hides nothing
+        with _plain_errors():
+            for attempt in range(1, tries + 1):
+                try:
+                    with self.engine.begin() as connection:
+                        return work(connection)
+                except (Broken, DBAPIError) as error:
+                    if attempt == tries or (isinstance(error, DBAPIError) and not _worth_repeating(error)):
+                        raise
+                time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - spreads the tries, hides nothing
         raise AssertionError("unreachable")
 
     def forget_connections(self) -> None:
@@ -247,6 +248,13 @@ def upsert(connection: Connection, table: Any) -> Any:
     return postgresql_insert(table)
 
 
+def in_chunks(values: Iterable[Value], size: int = 1000) -> Iterator[list[Value]]:
+    """``values`` in lists that a statement can carry: both databases limit its parameters."""
+    rest = iter(values)
+    while some := list(islice(rest, size)):
+        yield some
+
+
 def for_update(connection: Connection, statement: Any, *, skip_locked: bool = False) -> Any:
     """Lock the selected rows on PostgreSQL; on SQLite the transaction holds the only write lock already."""
     return statement if connection.dialect.name == "sqlite" else statement.with_for_update(skip_locked=skip_locked)
@@ -278,7 +286,7 @@ def _worth_repeating(error: DBAPIError) -> bool:
 
 
 def _plain(error: DBAPIError) -> Exception:
-    if "no such table" in str(error.orig):
+    if any(missing in str(error.orig) for missing in ("no such table", "no such column", "has no column")):
         return HubError("The database has no tables yet, or old ones. Run “hub db upgrade”.")
     if isinstance(error, OperationalError) or error.connection_invalidated:
         return DatabaseAway("The database cannot be reached or is too busy. Nothing was stored; try again shortly.")

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from hub.core.model import Address, Order, OrderStatus
 from hub.core.services import LineRecord, OrderRecord, Plan, Received, import_orders, settle_line
 from hub.core.stock import StockBook
 from hub.store import activity, stock
 from hub.store import tables as t
-from hub.store.database import for_update, new_id, upsert
+from hub.store.database import for_update, in_chunks, new_id, upsert
 
 _LINE_COLUMNS = (
     "id",
@@ -56,13 +56,13 @@ def load(connection: Connection, merchant_id: UUID, *conditions: Any) -> dict[UU
             removal_heard_at=row.removal_heard_at,
             revision=row.revision,
         )
-    if records:
-        columns = [line[name] for name in _LINE_COLUMNS]
-        for row in connection.execute(
-            select(line.order_id, *columns).where(line.merchant_id == merchant_id, line.order_id.in_(list(records)))
+    columns = [line[name] for name in _LINE_COLUMNS]
+    for some in in_chunks(records):
+        for order_id, *values in connection.execute(
+            select(line.order_id, *columns).where(line.merchant_id == merchant_id, line.order_id.in_(some))
         ):
-            values = row._asdict()
-            records[values.pop("order_id")].lines[row.external_id] = LineRecord(**values)
+            found = LineRecord(**dict(zip(_LINE_COLUMNS, values, strict=True)))
+            records[order_id].lines[found.external_id] = found
     return records
 
 
@@ -86,13 +86,16 @@ def apply(
     bound = _bindings(connection, merchant_id, connection_id, {name for name in named if name is not None})
     skus = {sku for sku in bound.values() if sku is not None}
     skus |= {line.sku_id for record in known.values() for line in record.lines.values() if line.sku_id is not None}
-    book, counted = stock.open_book(connection, merchant_id, skus, order_ids=list(loaded))
-    held_before = {line_id: claim.held + claim.waiting for line_id, claim in book.claims.items()}
+    lines = [line.id for record in known.values() for line in record.lines.values()]
+    book, counted = stock.open_book(connection, merchant_id, skus, line_ids=lines)
+    sold_before = _units_sold(known.values(), book)
     plan = import_orders(received, known, bound, counted, book, new_id)
     _write_orders(connection, merchant_id, connection_id, plan.changed, at)
     touched = stock.write_book(connection, merchant_id, book, at=at)
-    _expect_own_sales(connection, merchant_id, connection_id, plan, book, held_before)
+    _expect_own_sales(connection, merchant_id, connection_id, plan, book, sold_before)
     _write_consequences(connection, merchant_id, connection_id, plan, at)
+    there = {f"{connection_id}/{each.external_id}" for each in received if each.order is not None}
+    activity.resolve_issues(connection, merchant_id, "order_not_found", there, at=at)
     return plan, touched
 
 
@@ -101,7 +104,6 @@ def resettle(
     merchant_id: UUID,
     records: Mapping[UUID, OrderRecord],
     book: StockBook,
-    counted: Mapping[UUID, datetime],
     *,
     sku_ids: set[UUID],
     connection_id_of: Mapping[UUID, UUID],
@@ -116,7 +118,7 @@ def resettle(
         record.revision += 1
         record.changed = True
         for line in lines:
-            settle_line(line, record, plan, counted, book)
+            settle_line(line, record, plan, book)
     for connection_id in set(connection_id_of.values()):
         changed = [each for each in records.values() if each.changed and connection_id_of[each.id] == connection_id]
         _write_orders(connection, merchant_id, connection_id, changed, at)
@@ -163,13 +165,16 @@ def _write_orders(
                 for record in created
             ],
         )
-    for record in records:
-        if not record.is_new:
-            connection.execute(
-                update(t.sales_order)
-                .where(t.sales_order.c.merchant_id == merchant_id, t.sales_order.c.id == record.id)
-                .values(**_order_row(record, at))
-            )
+    # Those of which a body was applied, and those that only changed inside: each kind has its own columns.
+    for told in (True, False):
+        rows = [
+            _order_row(record, at) | {"this_order": record.id}
+            for record in records
+            if not record.is_new and (record.value is not None) == told
+        ]
+        if rows:
+            here = (t.sales_order.c.merchant_id == merchant_id, t.sales_order.c.id == bindparam("this_order"))
+            connection.execute(update(t.sales_order).where(*here), rows)
     _write_lines(connection, merchant_id, records)
     _write_refunds(connection, merchant_id, records)
 
@@ -261,48 +266,57 @@ def _write_lines(connection: Connection, merchant_id: UUID, records: Sequence[Or
                 }
             if line.is_new:
                 created.append(row | {"merchant_id": merchant_id, "order_id": record.id})
-            elif line.value is not None:
-                told.append(row)
-            else:
-                kept.append(row)
+                continue
+            row["this_line"] = row.pop("id")
+            (kept if line.value is None else told).append(row)
     if created:
         connection.execute(insert(t.order_line), created)
     for rows in (told, kept):
         if rows:
-            statement = update(t.order_line).where(
-                t.order_line.c.merchant_id == merchant_id, t.order_line.c.id == bindparam("this_line")
-            )
-            renamed = [{("this_line" if key == "id" else key): value for key, value in row.items()} for row in rows]
-            connection.execute(statement, renamed)
+            here = (t.order_line.c.merchant_id == merchant_id, t.order_line.c.id == bindparam("this_line"))
+            connection.execute(update(t.order_line).where(*here), rows)
 
 
 def _write_refunds(connection: Connection, merchant_id: UUID, records: Sequence[OrderRecord]) -> None:
-    rows = [
-        {
+    refund = t.refund.c
+    told = {record.id: record.value for record in records if record.value is not None}
+    whole = [record.id for record in records if record.value is not None and record.value.whole and not record.is_new]
+    if whole:
+        # Somebody may have deleted a refund again.
+        connection.execute(delete(t.refund).where(refund.merchant_id == merchant_id, refund.order_id.in_(whole)))
+    rows = {
+        (order_id, each.external_id): {
             "merchant_id": merchant_id,
-            "order_id": record.id,
+            "order_id": order_id,
             "external_id": each.external_id,
             "amount_minor": each.amount.minor,
             "reason": each.reason[:500],
             "refunded_at": each.refunded_at,
         }
-        for record in records
-        if record.value is not None
-        for each in record.value.refunds
-    ]
+        for order_id, order in told.items()
+        for each in order.refunds
+    }
     if not rows:
         return
-    statement = upsert(connection, t.refund).values(rows)
+    statement = upsert(connection, t.refund)
+    named = ("amount_minor", "reason", "refunded_at")
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["merchant_id", "order_id", "external_id"],
-            set_={
-                "amount_minor": statement.excluded.amount_minor,
-                "reason": statement.excluded.reason,
-                "refunded_at": statement.excluded.refunded_at,
-            },
-        )
+            set_={name: statement.excluded[name] for name in named},
+        ),
+        list(rows.values()),
     )
+
+
+def _units_sold(records: Iterable[OrderRecord], book: StockBook) -> dict[UUID, int]:
+    """What each line has taken of the hub's stock: what it holds, what it waits for and what it has shipped."""
+    sold = {}
+    for record in records:
+        for line in record.lines.values():
+            claim = book.claims.get(line.id)
+            sold[line.id] = line.shipped + (claim.held + claim.waiting if claim else 0)
+    return sold
 
 
 def _expect_own_sales(
@@ -311,37 +325,38 @@ def _expect_own_sales(
     connection_id: UUID,
     plan: Plan,
     book: StockBook,
-    held_before: Mapping[UUID, int],
+    sold_before: Mapping[UUID, int],
 ) -> None:
     """The channel takes its own sales off its own figure: expect that, so that the next compare-and-set fits.
 
     Only an expectation: where it is wrong the write comes back stale, and the channel is read.
     """
+    sold_now = _units_sold(plan.changed, book)
     sold: dict[str, int] = {}
     for record in plan.changed:
         for line in record.lines.values():
-            if line.id in book.claims and line.listing_external_id is not None:
-                claim = book.claims[line.id]
-                more = claim.held + claim.waiting - held_before.get(line.id, 0)
-                # Shipping lowers the claim too, but the channel counted those units when they were sold.
-                if more > 0:
-                    sold[line.listing_external_id] = sold.get(line.listing_external_id, 0) + more
-    for listing_external_id, units in sorted(sold.items()):
-        connection.execute(
-            update(t.publication)
-            .where(
-                t.publication.c.merchant_id == merchant_id,
-                t.publication.c.connection_id == connection_id,
-                t.publication.c.listing_id.in_(
-                    select(t.listing.c.id).where(
-                        t.listing.c.merchant_id == merchant_id,
-                        t.listing.c.connection_id == connection_id,
-                        t.listing.c.external_id == listing_external_id,
-                    )
-                ),
-            )
-            .values(quantity=t.publication.c.quantity - units)
+            more = sold_now[line.id] - sold_before.get(line.id, 0)
+            if more > 0 and line.listing_external_id is not None:
+                sold[line.listing_external_id] = sold.get(line.listing_external_id, 0) + more
+    if not sold:
+        return
+    publication, listing = t.publication.c, t.listing.c
+    connection.execute(
+        update(t.publication)
+        .where(
+            publication.merchant_id == merchant_id,
+            publication.connection_id == connection_id,
+            publication.listing_id.in_(
+                select(listing.id).where(
+                    listing.merchant_id == merchant_id,
+                    listing.connection_id == connection_id,
+                    listing.external_id == bindparam("sold_listing"),
+                )
+            ),
         )
+        .values(quantity=publication.quantity - bindparam("units")),
+        [{"sold_listing": each, "units": units} for each, units in sorted(sold.items())],
+    )
 
 
 def _write_consequences(
@@ -365,8 +380,7 @@ def _write_consequences(
                 for each in plan.notes
             ],
         )
-    for external_id in sorted(plan.refetch):
-        request_fetch(connection, merchant_id, connection_id, "order", external_id, at=at)
+    request_fetches(connection, merchant_id, connection_id, "order", plan.refetch, at=at)
     for unknown in plan.unknown_listings.values():
         activity.raise_issue(
             connection,
@@ -385,7 +399,7 @@ def _write_consequences(
         activity.raise_issue(
             connection,
             merchant_id,
-            "shipped_more_than_on_hand",
+            stock.SHORTFALL,
             f"{short.order_id}/{short.sku_id}",
             f"Order {short.order_number} shipped {short.units} more than the hub had on hand",
             "Count this SKU and correct its stock.",
@@ -409,23 +423,34 @@ def _write_consequences(
         )
 
 
-def request_fetch(
-    connection: Connection, merchant_id: UUID, connection_id: UUID, kind: str, external_id: str, *, at: datetime
+def request_fetches(
+    connection: Connection,
+    merchant_id: UUID,
+    connection_id: UUID,
+    kind: str,
+    external_ids: Collection[str],
+    *,
+    at: datetime,
 ) -> None:
-    """Ask for one record to be fetched from the vendor; asking twice before it happened is asking once."""
-    statement = upsert(connection, t.fetch_request).values(
-        merchant_id=merchant_id,
-        connection_id=connection_id,
-        kind=kind,
-        external_id=external_id,
-        requested_at=at,
-        due_at=at,
-        attempts=0,
-        error="",
-    )
+    """Ask for records to be fetched from the vendor; asking twice before it happened is asking once."""
+    if not external_ids:
+        return
+    statement = upsert(connection, t.fetch_request)
     # requested_at moves, so that an answer to the earlier request does not count as the answer to this one.
     connection.execute(
         statement.on_conflict_do_update(
-            index_elements=["merchant_id", "connection_id", "kind", "external_id"], set_={"requested_at": at}
-        )
+            index_elements=["merchant_id", "connection_id", "kind", "external_id"],
+            set_={"requested_at": statement.excluded.requested_at},
+        ),
+        [
+            {
+                "merchant_id": merchant_id,
+                "connection_id": connection_id,
+                "kind": kind,
+                "external_id": external_id,
+                "requested_at": at,
+                "due_at": at,
+            }
+            for external_id in sorted(external_ids)
+        ],
     )

@@ -232,10 +232,9 @@ class Postponed:
 
 @dataclass(frozen=True, slots=True)
 class Drifted:
-    """Read back, the channel says something else than what was written: published again."""
+    """Read back, the channel says something else than what was written: once orders are imported, published again."""
 
     due: Due
-    seen: int | None
 
 
 def record(
@@ -296,9 +295,9 @@ def record(
             connection.execute(
                 here.values(
                     version=publication.version + 1,
-                    quantity=outcome.seen,
                     dirty_since=at,
                     verify_at=None,
+                    explain_since=at,
                     cause={"cause": "drift", "reference": "", "order_id": None, "at": at.isoformat()},
                 )
             )

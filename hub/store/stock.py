@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Column, Connection, Row, Select, Table, bindparam, delete, func, insert, select, update
 
 from hub.core.model import StockLevel
 from hub.core.stock import Cause, Claim, Place, StockBook
 from hub.errors import BadInput, Conflict
-from hub.store import activity
+from hub.store import activity, publications
 from hub.store import tables as t
-from hub.store.database import Broken, Database, for_update, new_id, upsert
+from hub.store.database import Broken, Database, for_update, in_chunks, new_id, upsert
 
 MOST_UNITS = 1_000_000_000
+SHORTFALL = "shipped_more_than_on_hand"  # the kind of issue; the subject is the order's id and the SKU's
 
 
 class StockMoved(Broken):
@@ -23,79 +26,71 @@ class StockMoved(Broken):
 
 
 def open_book(
-    connection: Connection, merchant_id: UUID, sku_ids: Iterable[UUID], *, order_ids: Iterable[UUID] | None = None
+    connection: Connection, merchant_id: UUID, sku_ids: Iterable[UUID], *, line_ids: Iterable[UUID] | None = None
 ) -> tuple[StockBook, dict[UUID, datetime]]:
     """Lock the SKUs, in id order, and open the book of their stock.
 
-    It holds every balance and the whole backorder queue, and the claims of ``order_ids`` (None: of every order).
-    Also returns since when each of the SKUs is counted.
+    It holds every balance and the whole backorder queue, and what the order lines ``line_ids`` (None: all of them)
+    hold. Also returns since when each of the SKUs is counted.
     """
-    wanted = sorted(set(sku_ids))
-    if not wanted:
-        return StockBook({}), {}
-    skus = connection.execute(
-        for_update(
-            connection,
-            select(t.sku.c.id, t.sku.c.counted_since)
-            .where(t.sku.c.merchant_id == merchant_id, t.sku.c.id.in_(wanted))
-            .order_by(t.sku.c.id),
-        )
-    ).all()
-    counted = {row.id: row.counted_since for row in skus if row.counted_since is not None}
+    counted: dict[UUID, datetime] = {}
     levels: dict[Place, StockLevel] = {}
-    level = t.stock_level.c
-    for row in connection.execute(
-        select(level.sku_id, level.location_id, level.on_hand, level.allocated).where(
-            level.merchant_id == merchant_id, level.sku_id.in_(wanted)
-        )
-    ):
-        levels[row.sku_id, row.location_id] = StockLevel(row.on_hand, row.allocated)
-    locations = connection.execute(
-        select(t.location.c.id).where(t.location.c.merchant_id == merchant_id).order_by(t.location.c.created_at)
-    ).scalars()
-    claims = _claims(connection, merchant_id, wanted, order_ids)
-    return StockBook(levels, claims, location_order=locations), counted
-
-
-def _claims(
-    connection: Connection, merchant_id: UUID, sku_ids: Sequence[UUID], order_ids: Iterable[UUID] | None
-) -> list[Claim]:
-    line, order = t.order_line.c, t.sales_order.c
-    joined = t.order_line.join(t.sales_order, (order.merchant_id == line.merchant_id) & (order.id == line.order_id))
-    since = (order.placed_at, order.received_at)
     claims: dict[UUID, Claim] = {}
-    waiting = (
-        select(line.id, line.order_id, t.backorder.c.sku_id, t.backorder.c.quantity, *since)
-        .select_from(
-            joined.join(
-                t.backorder,
-                (t.backorder.c.merchant_id == line.merchant_id) & (t.backorder.c.order_line_id == line.id),
+    sku, level = t.sku.c, t.stock_level.c
+    for some in in_chunks(sorted(set(sku_ids))):
+        skus = select(sku.id, sku.counted_since).where(sku.merchant_id == merchant_id, sku.id.in_(some))
+        for row in connection.execute(for_update(connection, skus.order_by(sku.id))):
+            if row.counted_since is not None:
+                counted[row.id] = row.counted_since
+    for some in in_chunks(counted):
+        for row in connection.execute(
+            select(level.sku_id, level.location_id, level.on_hand, level.allocated).where(
+                level.merchant_id == merchant_id, level.sku_id.in_(some)
             )
-        )
-        .where(t.backorder.c.merchant_id == merchant_id, t.backorder.c.sku_id.in_(sku_ids))
-    )
-    for each in connection.execute(waiting):
-        claims[each.id] = Claim(
-            each.id, each.order_id, each.sku_id, each.placed_at or each.received_at, waiting=each.quantity
-        )
-    allocated = t.allocation.c
-    held = (
-        select(line.id, line.order_id, allocated.sku_id, allocated.location_id, allocated.quantity, *since)
-        .select_from(
-            joined.join(
-                t.allocation,
-                (allocated.merchant_id == line.merchant_id) & (allocated.order_line_id == line.id),
-            )
-        )
-        .where(allocated.merchant_id == merchant_id, allocated.sku_id.in_(sku_ids))
-    )
-    if order_ids is not None:
-        # A hot SKU may be held by thousands of other open orders, which do not matter here, unless they wait too.
-        held = held.where(or_(line.order_id.in_(list(order_ids)), line.id.in_(list(claims))))
-    for row in connection.execute(held):
+        ):
+            levels[row.sku_id, row.location_id] = StockLevel(row.on_hand, row.allocated)
+        _add_waiting(connection, merchant_id, claims, t.backorder.c.sku_id.in_(some))
+        if line_ids is None:
+            _add_held(connection, merchant_id, claims, t.allocation.c.sku_id.in_(some))
+    if line_ids is not None:
+        # A hot SKU may be held by thousands of other lines, which do not matter here, unless they wait for more.
+        for some in in_chunks({*line_ids, *claims}) if counted else ():
+            _add_held(connection, merchant_id, claims, t.allocation.c.order_line_id.in_(some))
+    locations = connection.execute(
+        select(t.location.c.id)
+        .where(t.location.c.merchant_id == merchant_id)
+        .order_by(t.location.c.created_at, t.location.c.id)
+    ).scalars()
+    return StockBook(levels, claims.values(), location_order=locations), counted
+
+
+def _add_waiting(connection: Connection, merchant_id: UUID, claims: dict[UUID, Claim], which: Any) -> None:
+    backorder = t.backorder.c
+    for row in connection.execute(_claimed(t.backorder, backorder.quantity, merchant_id, which)):
+        claims[row.id] = Claim(row.id, row.order_id, row.sku_id, row.placed_at or row.received_at, waiting=row.quantity)
+
+
+def _add_held(connection: Connection, merchant_id: UUID, claims: dict[UUID, Claim], which: Any) -> None:
+    allocation = t.allocation.c
+    for row in connection.execute(
+        _claimed(t.allocation, allocation.quantity, merchant_id, which, allocation.location_id)
+    ):
         claim = claims.setdefault(row.id, Claim(row.id, row.order_id, row.sku_id, row.placed_at or row.received_at))
         claim.allocated[row.location_id] = row.quantity
-    return list(claims.values())
+
+
+def _claimed(table: Table, quantity: Any, merchant_id: UUID, which: Any, *more: Any) -> Select[Any]:
+    """The rows of ``table`` that meet ``which``, each with its order line and the line's place in the queue."""
+    line, order = t.order_line.c, t.sales_order.c
+    return (
+        select(line.id, line.order_id, table.c.sku_id, quantity, order.placed_at, order.received_at, *more)
+        .select_from(
+            table.join(
+                t.order_line, (line.merchant_id == table.c.merchant_id) & (line.id == table.c.order_line_id)
+            ).join(t.sales_order, (order.merchant_id == line.merchant_id) & (order.id == line.order_id))
+        )
+        .where(table.c.merchant_id == merchant_id, which)
+    )
 
 
 def write_book(
@@ -170,7 +165,11 @@ def _write_levels(connection: Connection, merchant_id: UUID, book: StockBook, at
             )
             .values(counted_since=at)
         )
-    guarded = (
+    moved = [(place, balance) for place, balance in changed if place in book.before]
+    if not moved:
+        return
+    # Each demands the figures the book started from: one that moved meanwhile is not met, and not counted.
+    written = connection.execute(
         update(t.stock_level)
         .where(
             level.merchant_id == merchant_id,
@@ -179,13 +178,8 @@ def _write_levels(connection: Connection, merchant_id: UUID, book: StockBook, at
             level.on_hand == bindparam("seen_on_hand"),
             level.allocated == bindparam("seen_allocated"),
         )
-        .values(on_hand=bindparam("new_on_hand"), allocated=bindparam("new_allocated"), updated_at=at)
-    )
-    for place, balance in changed:
-        if place not in book.before:
-            continue
-        written = connection.execute(
-            guarded,
+        .values(on_hand=bindparam("new_on_hand"), allocated=bindparam("new_allocated"), updated_at=at),
+        [
             {
                 "this_sku": place[0],
                 "this_location": place[1],
@@ -193,19 +187,21 @@ def _write_levels(connection: Connection, merchant_id: UUID, book: StockBook, at
                 "seen_allocated": book.before[place].allocated,
                 "new_on_hand": balance.on_hand,
                 "new_allocated": balance.allocated,
-            },
-        )
-        if written.rowcount != 1:
-            raise StockMoved("The stock changed at the same moment. Nothing was written; try again.")
+            }
+            for place, balance in moved
+        ],
+    )
+    if written.rowcount != len(moved):
+        raise StockMoved("The stock changed at the same moment. Nothing was written; try again.")
 
 
 def _write_claims(connection: Connection, merchant_id: UUID, book: StockBook, at: datetime) -> None:
     changed = [book.claims[line_id] for line_id in sorted(book.changed_claims)]
     if not changed:
         return
-    ids = [claim.line_id for claim in changed]
     for table in (t.allocation, t.backorder):
-        connection.execute(delete(table).where(table.c.merchant_id == merchant_id, table.c.order_line_id.in_(ids)))
+        for some in in_chunks(claim.line_id for claim in changed):
+            connection.execute(delete(table).where(table.c.merchant_id == merchant_id, table.c.order_line_id.in_(some)))
     allocations = [
         {
             "merchant_id": merchant_id,
@@ -235,32 +231,42 @@ def _write_claims(connection: Connection, merchant_id: UUID, book: StockBook, at
 
 
 def mark_dirty(
-    connection: Connection, merchant_id: UUID, causes: dict[UUID, dict[str, str | None]], *, at: datetime
+    connection: Connection, merchant_id: UUID, causes: Mapping[UUID, Mapping[str, str | None]], *, at: datetime
 ) -> set[UUID]:
     """Have every listing of these SKUs published again, each for its cause; returns the connections concerned."""
-    touched: set[UUID] = set()
-    publication = t.publication.c
-    for sku_id in sorted(causes):
-        touched.update(
-            connection.execute(
-                update(t.publication)
-                .where(
-                    publication.merchant_id == merchant_id,
-                    publication.listing_id.in_(
-                        select(t.listing.c.id).where(
-                            t.listing.c.merchant_id == merchant_id, t.listing.c.sku_id == sku_id
-                        )
-                    ),
+    publication, listing = t.publication.c, t.listing.c
+    found: list[Row[Any]] = []
+    for some in in_chunks(causes):
+        found += connection.execute(
+            select(publication.listing_id, publication.location_external_id, publication.connection_id, listing.sku_id)
+            .select_from(
+                t.publication.join(
+                    t.listing, (listing.merchant_id == publication.merchant_id) & (listing.id == publication.listing_id)
                 )
-                .values(
-                    version=publication.version + 1,
-                    dirty_since=at,
-                    cause=causes[sku_id],
-                )
-                .returning(publication.connection_id)
-            ).scalars()
+            )
+            .where(publication.merchant_id == merchant_id, listing.sku_id.in_(some))
+            # In one order for all, so that two who mark the same ones wait for each other only one way.
+            .order_by(publication.listing_id, publication.location_external_id)
         )
-    return touched
+    if found:
+        connection.execute(
+            update(t.publication)
+            .where(
+                publication.merchant_id == merchant_id,
+                publication.listing_id == bindparam("this_listing"),
+                publication.location_external_id == bindparam("this_location"),
+            )
+            .values(version=publication.version + 1, dirty_since=at, cause=bindparam("why")),
+            [
+                {
+                    "this_listing": row.listing_id,
+                    "this_location": row.location_external_id,
+                    "why": causes[row.sku_id],
+                }
+                for row in found
+            ],
+        )
+    return {row.connection_id for row in found}
 
 
 # ---------------------------------------------------------------- what a person does
@@ -295,6 +301,7 @@ def adjust(
 ) -> set[UUID]:
     """Set what is on hand of a SKU at a location, as one ledger entry that says who and why.
 
+    The first count of a SKU starts its stock: what its open orders are still to get is reserved at once.
     ``reference`` makes the correction unique: entering the same form twice is refused with Conflict. Returns the
     connections that have something to publish. Raises BadInput for a quantity that cannot be.
     """
@@ -304,50 +311,112 @@ def adjust(
         )
     if not reason.strip():
         raise BadInput("Say why the stock is corrected.", {"reason": ["Enter a reason, such as “counted”."]})
+    if not 0 < len(reference) <= 100:
+        raise BadInput("A correction needs a reference of at most 100 characters.")
 
     def work(connection: Connection) -> set[UUID]:
         at = database.now(connection)
-        book, _counted = open_book(connection, merchant_id, [sku_id])
-        known = connection.execute(
-            select(t.sku.c.code, t.location.c.name).where(
-                t.sku.c.merchant_id == merchant_id,
-                t.sku.c.id == sku_id,
-                t.location.c.merchant_id == merchant_id,
-                t.location.c.id == location_id,
-            )
-        ).one_or_none()
-        if known is None:
-            raise BadInput("This SKU or location does not exist. Reload the page.")
+        book, counted = open_book(connection, merchant_id, [sku_id])
+        code = _named(connection, t.sku.c.code, merchant_id, sku_id)
+        where = _named(connection, t.location.c.name, merchant_id, location_id)
+        entry = t.stock_entry.c
         done = connection.execute(
-            select(t.stock_entry.c.id).where(
-                t.stock_entry.c.merchant_id == merchant_id,
-                t.stock_entry.c.sku_id == sku_id,
-                t.stock_entry.c.location_id == location_id,
-                t.stock_entry.c.cause.in_([Cause.ADJUSTED.value, Cause.ADOPTED.value]),
-                t.stock_entry.c.reference == reference,
+            select(entry.id).where(
+                entry.merchant_id == merchant_id,
+                entry.sku_id == sku_id,
+                entry.cause.in_([Cause.ADJUSTED.value, Cause.ADOPTED.value]),
+                entry.reference == reference,
             )
         ).first()
         if done is not None:
             raise Conflict("This correction was entered already. Reload the page to see the stock as it is now.")
         place = (sku_id, location_id)
+        before = book.before[place].on_hand if place in book.before else 0
         if place in book.before:
-            before = book.before[place].on_hand
             book.set_on_hand(place, on_hand, reference)
         else:
-            before = 0
-            if on_hand:
-                book.open(place, on_hand, reference)
-        if not book.movements:
+            lines = [] if counted else lines_to_hold(connection, merchant_id, [sku_id])
+            start_counting(book, {place: on_hand}, lines, reference)
+        if not book.after:
             return set()
         touched = write_book(connection, merchant_id, book, at=at, actor=actor, remark=reason.strip()[:500])
+        activity.resolve_issues(
+            connection, merchant_id, SHORTFALL, _shortfalls(connection, merchant_id, sku_id), at=at, by=actor
+        )
         activity.note(
             connection,
             merchant_id,
             "stock_adjusted",
-            f"{known.code} at {known.name}: on hand {before} → {on_hand} ({reason.strip()})",
+            f"{code} at {where}: on hand {before} → {on_hand} ({reason.strip()})",
             at=at,
             actor=actor,
         )
-        return touched
+        return touched | publications.ensure(connection, merchant_id, at=at)
 
     return database.transact(work)
+
+
+def _named(connection: Connection, name: Column[str], merchant_id: UUID, row_id: UUID) -> str:
+    found: str | None = connection.execute(
+        select(name).where(name.table.c.merchant_id == merchant_id, name.table.c.id == row_id)
+    ).scalar_one_or_none()
+    if found is None:
+        raise BadInput("This SKU or location does not exist. Reload the page.")
+    return found
+
+
+def _shortfalls(connection: Connection, merchant_id: UUID, sku_id: UUID) -> list[str]:
+    """The subjects of the open issues that say this SKU was counted wrongly."""
+    issue = t.issue.c
+    return list(
+        connection.execute(
+            select(issue.subject).where(
+                issue.merchant_id == merchant_id,
+                issue.kind == SHORTFALL,
+                issue.resolved_at.is_(None),
+                issue.subject.endswith(f"/{sku_id}"),
+            )
+        ).scalars()
+    )
+
+
+# ---------------------------------------------------------------- the first count of a SKU
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLine:
+    """An order line for whose units the channel holds stock, of a SKU that the hub does not count yet."""
+
+    id: UUID
+    order_id: UUID
+    sku_id: UUID
+    connection_id: UUID
+    listing_external_id: str | None
+    units: int
+    since: datetime
+
+
+def lines_to_hold(connection: Connection, merchant_id: UUID, sku_ids: Iterable[UUID]) -> list[OpenLine]:
+    """The open lines of these SKUs, the oldest order first. Open their book before, so that none is added meanwhile."""
+    line, order = t.order_line.c, t.sales_order.c
+    units = line.quantity - line.fulfilled - line.removed
+    since = func.coalesce(order.placed_at, order.received_at)
+    found: list[OpenLine] = []
+    for some in in_chunks(sku_ids):
+        rows = connection.execute(
+            select(line.id, line.order_id, line.sku_id, order.connection_id, line.listing_external_id, units, since)
+            .select_from(
+                t.order_line.join(t.sales_order, (order.merchant_id == line.merchant_id) & (order.id == line.order_id))
+            )
+            .where(line.merchant_id == merchant_id, line.sku_id.in_(some), order.holds_stock, line.present, units > 0)
+        )
+        found += [OpenLine(*row) for row in rows]
+    return sorted(found, key=lambda each: (each.since, each.id))
+
+
+def start_counting(book: StockBook, on_hand: Mapping[Place, int], lines: Iterable[OpenLine], reference: str) -> None:
+    """Enter opening balances, then reserve what the open ``lines`` of these SKUs are still to get."""
+    for place, units in sorted(on_hand.items()):
+        book.open(place, units, reference)
+    for line in lines:
+        book.demand(book.claim(line.id, line.order_id, line.sku_id, line.since), line.units, reference)

@@ -7,10 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, flash, render_template, request, url_for
+from sqlalchemy import Connection
 from werkzeug.exceptions import NotFound
 
 from hub.connector import Connector
 from hub.errors import BadInput
+from hub.store import activity, effects, inbox
 from hub.store import connections as commands
 from hub.store.queries import connections, journal
 from hub.web import forms, lists
@@ -18,6 +20,7 @@ from hub.web.gate import hub, owners_only, see_other, visitor
 
 pages = Blueprint("connections", __name__)
 
+_UNREADABLE = "unreadable_record"  # the kind of issue that tells of quarantined records
 _SUGGESTED = 50  # suggestions shown at once; all of them can be accepted at once
 
 
@@ -156,6 +159,8 @@ def connection(connection_id: UUID) -> str:
         if shop is None:
             raise NotFound("This connection does not exist here.")
         suggested = commands.suggestions(db, merchant_id, connection_id) if shop.unmatched else []
+        issues = journal.issues(db, merchant_id, connection_id=connection_id)
+        unreadable = any(each.kind == _UNREADABLE for each in issues)
         return render_template(
             "connection.html",
             shop=shop,
@@ -167,7 +172,9 @@ def connection(connection_id: UUID) -> str:
             plan=connections.live_plan(db, merchant_id, connection_id, limit=1),
             suggested=suggested[:_SUGGESTED],
             unique=sum(each.unique for each in suggested),
-            issues=journal.issues(db, merchant_id, connection_id=connection_id, limit=5),
+            issues=issues,
+            set_aside=connections.set_aside(db, merchant_id, connection_id) if unreadable else [],
+            undecided=connections.undecided(db, merchant_id, connection_id),
             activity=journal.activity(db, merchant_id, connection_id=connection_id, limit=8),
         )
 
@@ -294,6 +301,49 @@ def sync(connection_id: UUID) -> Any:
     commands.sync_now(hub().database, visitor().merchant_id, connection_id, visitor().email)
     _wake([connection_id], "fetch", "publish")
     flash(f"Synchronizing {shop.label} now.", "success")
+    return see_other(url_for(".connection", connection_id=connection_id))
+
+
+@pages.post("/connections/<uuid:connection_id>/read-again")
+def read_again(connection_id: UUID) -> Any:
+    """Give every quarantined record another try, after its connector was updated say."""
+    _summary(connection_id)
+    database, merchant_id, who = hub().database, visitor().merchant_id, visitor().email
+    count = inbox.release_quarantined(database, merchant_id, connection_id)
+
+    def tell(db: Connection) -> None:
+        now = database.now(db)
+        activity.resolve_issue(db, merchant_id, _UNREADABLE, str(connection_id), at=now, by=who)
+        summary = f"{count} quarantined record{'' if count == 1 else 's'} read again"
+        activity.note(db, merchant_id, "records_released", summary, at=now, connection_id=connection_id, actor=who)
+
+    database.transact(tell)
+    _wake([connection_id], "inbox")
+    flash("They are read again. Those that still cannot be read come back as an issue.", "success")
+    return see_other(url_for(".connection", connection_id=connection_id))
+
+
+@pages.post("/connections/<uuid:connection_id>/effects/<uuid:effect_id>")
+def decide(connection_id: UUID, effect_id: UUID) -> Any:
+    """What a person decides about something of which it is unclear whether it was done, or that failed."""
+    merchant_id, who = visitor().merchant_id, visitor().email
+    _summary(connection_id)
+    with hub().database.read() as db:
+        if effect_id not in {each.id for each in connections.undecided(db, merchant_id, connection_id)}:
+            raise NotFound("Nothing is to be decided here any more.")
+    match request.form.get("decision"):
+        case "retry":
+            effects.retry(hub().database, merchant_id, effect_id, who)
+            flash("It is tried again.", "success")
+        case "done":
+            effects.mark_succeeded(hub().database, merchant_id, effect_id, who)
+            flash("Noted: it was done.", "success")
+        case "cancel":
+            effects.cancel(hub().database, merchant_id, effect_id, who)
+            flash("Noted: it is not done, and not tried again.", "success")
+        case _:
+            raise BadInput("Choose what is to be done about it.")
+    _wake([connection_id], "effects")
     return see_other(url_for(".connection", connection_id=connection_id))
 
 

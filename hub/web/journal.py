@@ -8,7 +8,9 @@ from uuid import UUID
 from flask import Blueprint, flash, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 
+from hub.errors import Conflict
 from hub.store import activity as log
+from hub.store import effects
 from hub.store.queries import connections, journal
 from hub.web import lists
 from hub.web.gate import hub, safe_path, see_other, visitor
@@ -39,6 +41,8 @@ def resolve(issue_id: UUID) -> Any:
         found = journal.issue(connection, merchant_id, issue_id)
         if found is None:
             raise NotFound("This issue does not exist here.")
+        if found.kind == effects.ISSUE:
+            raise Conflict("This one is settled by a decision, on the page of its connection.")
         now = database.now(connection)
         closed = log.resolve_issue(connection, merchant_id, found.kind, found.subject, at=now, by=visitor().email)
         if closed:

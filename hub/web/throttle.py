@@ -46,6 +46,11 @@ class Throttle:
         with self._lock:
             self._failures.pop(key, None)
 
+    def forget(self) -> None:
+        """Forget every failure of everybody."""
+        with self._lock:
+            self._failures.clear()
+
     def _now(self, key: str) -> tuple[float, float]:
         count, last = self._failures.get(key, (0.0, float("-inf")))
         forgotten = (self._clock() - last) / self._memory

@@ -10,13 +10,13 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from hub_larkmart.connector import LarkmartConnector
-from hub_larkmart.simulator import LarkmartSimulator
 
 from hub import plugins
 from hub.store import tables as t
 from hub.store.database import Database
 from hub.store.secrets import KeyRing
+from hub_larkmart.connector import LarkmartConnector
+from hub_larkmart.simulator import LarkmartSimulator
 from tests.docs.pages import DOCS, Page
 from tests.town import Town, town
 
@@ -35,9 +35,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def hub_town(
-    database: Database, keyring: KeyRing, merchant: UUID, tmp_path: Path, installed: None
-) -> Iterator[Town]:
+def hub_town(database: Database, keyring: KeyRing, merchant: UUID, tmp_path: Path, installed: None) -> Iterator[Town]:
     with town(database, keyring, merchant, plugins.load(["tallyhub-larkmart"]), tmp_path) as built:
         yield built
 
@@ -142,15 +140,15 @@ def test_the_connector_stays_under_a_hundred_lines() -> None:
 )
 def test_the_tutorial_shows_the_files_as_they_are(name: str) -> None:
     """Each block after a comment that names a file is a part of it; the connector itself is shown whole."""
-    shown = [
-        block.text for block in TUTORIAL.blocks if block.label == name and block.language in ("python", "toml")
-    ]
+    shown = [block.text for block in TUTORIAL.blocks if block.label == name and block.language in ("python", "toml")]
     assert shown, f"The tutorial never shows {name}."
     file = (EXAMPLE / name).read_text()
     for part in shown:
         assert part in file, f"This part of the tutorial is not in {name}:\n{part}"
     if name in ("pyproject.toml", "hub_larkmart/__init__.py", "hub_larkmart/settings.py", "hub_larkmart/connector.py"):
-        assert _squeezed("\n".join(shown)) == _squeezed(file), f"The tutorial does not show all of {name}, in its order."
+        assert _squeezed("\n".join(shown)) == _squeezed(file), (
+            f"The tutorial does not show all of {name}, in its order."
+        )
 
 
 def _squeezed(text: str) -> str:

@@ -329,6 +329,21 @@ def test_a_request_that_may_have_arrived_is_not_sent_to_the_other_family(
     client.close()
 
 
+def test_a_request_that_reached_the_second_family_counts_as_sent(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(inside.serve().rpartition(":")[2])
+    resolve_to(monkeypatch, ["::1", "127.0.0.1"], port=port)
+    inside.fail_next("/", Fault.reset())
+    shop = f"http://shop.example:{port}"
+    client = Client(hosts=[shop], private_networks=["127.0.0.0/8", "::1/128"])
+    with pytest.raises(Unavailable) as caught:
+        client.post(shop + "/")
+    assert caught.value.sent is True
+    assert len(inside.requests) == 1
+    client.close()
+
+
 def test_gives_up_when_no_family_can_be_connected(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
     port = int(inside.serve().rpartition(":")[2])
     inside.close()

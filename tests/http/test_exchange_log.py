@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, quote, quote_plus
@@ -240,6 +241,12 @@ def test_values_named_like_secrets_are_masked_although_nobody_registered_them() 
     assert log.last.response_excerpt == (
         '{"client_secret" : "•••", "refresh_token": "•••", "name": "Zoe", "x": "api_key=•••&page=2"}'
     )
+
+
+def test_no_secret_reaches_the_logs_of_the_libraries(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        log.client.get(SHOP + "/orders", params={"oauth_signature": SECRET})
+    assert "c0ffee" not in caplog.text
 
 
 def test_an_empty_value_masks_nothing(log: Log) -> None:

@@ -220,14 +220,21 @@ def test_a_page_comes_instead_of_the_answer(counter: Counter, after_effect: bool
 
 def test_a_slow_answer_comes_after_the_effect_and_holds_up_nobody_else(counter: Counter) -> None:
     counter.serve()
-    counter.fail_next("/count", Fault.slow(0.5))
+    counter.fail_next("/count", Fault.slow(3600))
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(post, counter)
         while counter.count == 0:
             time.sleep(0.005)
         assert post(counter, "/other").json()["count"] == 2
         assert not slow.done()
-        assert slow.result().json()["count"] == 1
+        counter.close()
+
+
+def test_a_slow_answer_comes_in_the_end(counter: Counter) -> None:
+    counter.fail_next("/count", Fault.slow(0.05))
+    started = time.monotonic()
+    assert post(counter).json()["count"] == 1
+    assert time.monotonic() - started >= 0.05
 
 
 def test_closing_ends_the_wait_for_a_slow_answer(counter: Counter) -> None:
@@ -384,12 +391,11 @@ def test_a_slow_receiver_does_not_hold_up_sales(counter: Counter) -> None:
 
     with Slow() as receiver:
         address = receiver.serve() + "/count"
-        started = time.monotonic()
         for _ in range(20):
             counter.deliver(address, {}, b"1")
             assert counter.handle(SimRequest("POST", "/count")).status == 200
-        assert time.monotonic() - started < 1.0
         assert not counter.wait_for_deliveries(timeout=0.05)
+        assert list(counter.attempts) == []
         going.set()
         assert counter.wait_for_deliveries()
     assert counter.told == [(200, True)] * 20
@@ -415,7 +421,7 @@ def test_a_webhook_can_arrive_several_times(counter: Counter) -> None:
 
 def test_a_webhook_can_be_overtaken(counter: Counter) -> None:
     with Receiver(200) as receiver:
-        counter.disturb_next(DeliveryFault(delay=0.3))
+        counter.disturb_next(DeliveryFault(delay=0.6))
         counter.deliver(receiver.address, {}, b"first")
         counter.deliver(receiver.address, {}, b"second")
         assert counter.wait_for_deliveries()

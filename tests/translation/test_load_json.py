@@ -35,6 +35,10 @@ def test_reads_an_order_with_its_fractions_exact() -> None:
     [
         ("0.1", Decimal("0.1")),
         ("19.989999999999998", Decimal("19.989999999999998")),
+        (
+            "19.989999999999998436805981327779591083526611328125",
+            Decimal.from_float(19.99),
+        ),  # a float, as PHP can be set to write it
         ("-0.0", Decimal("-0.0")),
         ("1e2", Decimal("1E+2")),
         ("1e308", Decimal("1E+308")),
@@ -82,7 +86,7 @@ def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
         pytest.param(b"[-Infinity]", "The body holds -Infinity, which is not a JSON number.", id="-infinity"),
         pytest.param(
             b"1" * 5_000,
-            "The body holds a number of 5000 digits; 40 are the most that is read.",
+            "The body holds a number of 5000 digits; 128 are the most that is read.",
             id="5,000-digit integer",
         ),
         pytest.param(
@@ -100,7 +104,7 @@ def test_refuses_what_is_not_strict_json(body: bytes, sentence: str | None) -> N
 
 
 @pytest.mark.parametrize(
-    "number", ["-1e999", "1e309", "1e-309", "1e99999999999999999999", "1." + "0" * 60, "0.0" + "1" * 60 + "e5"]
+    "number", ["-1e999", "1e309", "1e-309", "1e99999999999999999999", "1." + "0" * 200, "0.0" + "1" * 200 + "e5"]
 )
 def test_refuses_numbers_that_cannot_be_kept_exactly(number: str) -> None:
     refused = refusal(f'{{"total": {number}}}'.encode())
@@ -126,10 +130,10 @@ def test_refuses_deep_nesting_without_running_out_of_stack(body: bytes) -> None:
 
 
 def test_reads_as_many_levels_as_it_says() -> None:
-    value = load_json(b"[" * 64 + b"]" * 64)
-    for _ in range(63):
+    value = load_json(b"[" * 64 + b"7" + b"]" * 64)
+    for _ in range(64):
         (value,) = value
-    assert value == []
+    assert value == 7
 
 
 def test_the_depth_of_the_caller_does_not_matter() -> None:

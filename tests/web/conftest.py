@@ -1,7 +1,8 @@
-"""The hub's pages on an empty database of each kind, and a browser's share of HTTP: cookies, CSRF tokens, htmx."""
+"""The hub's pages on an empty SQLite database, with an owner and a staff member who can sign in."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,23 @@ from flask import Flask
 from hub.app import create_app
 from hub.jobs import Hub
 from hub.store.database import Database
+from hub.web import entrance, settings
 from tests.web.client import Browser
 from tests.web.shop_builder import Furnished, Shop, furnish, hub_on, open_shop
 
 
 @pytest.fixture
-def hub(_sqlite_database: Database, tmp_path: Path) -> Hub:
+def hub(_sqlite_database: Database, tmp_path: Path) -> Iterator[Hub]:
     """A hub on SQLite: most pages say the same on both databases."""
-    return hub_on(_sqlite_database, tmp_path)
+    yield hub_on(_sqlite_database, tmp_path)
+    _sqlite_database.close()
+
+
+@pytest.fixture(autouse=True)
+def _nobody_waits() -> None:
+    """Failures that another test caused slow nobody down here."""
+    for throttle in (entrance._per_pair, entrance._per_network, entrance._per_account, settings._guesses):
+        throttle.forget()
 
 
 @pytest.fixture

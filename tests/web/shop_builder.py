@@ -180,7 +180,13 @@ class Shop:
         return user_id
 
     def connection(
-        self, label: str = "Tea Street", *, state: str = "connected", live: bool = True, token: str = "token-of-tea", **more: Any
+        self,
+        label: str = "Tea Street",
+        *,
+        state: str = "connected",
+        live: bool = True,
+        token: str = "token-of-tea",
+        **more: Any,
     ) -> UUID:
         connection_id = new_id()
         settings = {"address": "https://tea.example", "plan": "basic", "everything": False, "token": token}
@@ -237,7 +243,9 @@ class Shop:
             updated_at=self.ago(hours=1),
         )
 
-    def entry(self, sku_id: UUID, location_id: UUID, cause: str, on_hand: int = 0, allocated: int = 0, **more: Any) -> UUID:
+    def entry(
+        self, sku_id: UUID, location_id: UUID, cause: str, on_hand: int = 0, allocated: int = 0, **more: Any
+    ) -> UUID:
         row: dict[str, Any] = {
             "id": new_id(),
             "sku_id": sku_id,
@@ -449,5 +457,3 @@ def _insert(db: Connection, table: Any, row: Mapping[str, Any]) -> None:
 def replaced(hub: Hub, **settings: Any) -> Hub:
     """The same hub with other settings."""
     return replace(hub, settings=replace(hub.settings, **settings))
-
-

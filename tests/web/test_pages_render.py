@@ -7,9 +7,8 @@ from uuid import uuid4
 import pytest
 from flask import Flask
 
-from hub.jobs import Hub
 from tests.web.client import Browser, words
-from tests.web.shop_builder import Furnished, Shop
+from tests.web.shop_builder import Furnished
 
 PUBLIC = {"/setup", "/sign-in", "/healthz", "/readyz"}
 

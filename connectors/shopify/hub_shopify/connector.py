@@ -69,8 +69,6 @@ OVERLAP = timedelta(minutes=5)
 # An order may change again within the second that its mark names. What is older than this has its last mark.
 SETTLED = timedelta(seconds=15)
 KNOWN = 1500  # orders remembered within the overlap; the others are only fetched again
-# Shopify ends a listing after 25,000 things; long before that a new search begins where the last one stands.
-SEARCH = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +121,8 @@ class ShopifyConnector(SalesChannel):
     # What the smallest plan has; Shopify tells with each answer what it really is.
     rate_budget = RateBudget(per_second=100, burst=1000)
     capabilities = Capabilities(compare_and_set=True, push_batch=documents.STOCK_BATCH)
+    # Shopify ends a listing after 25,000 things; before that a new search begins where the last one stands.
+    listing_limit: ClassVar[int] = 20_000
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -192,7 +192,7 @@ class ShopifyConnector(SalesChannel):
                 met += len(page["nodes"])
                 sure = [moment for mark in page["nodes"] if (moment := _moment(mark["updatedAt"])) <= sure_until]
                 reached = max([*sure, *([reached] if reached else [])], default=None)
-                if met >= SEARCH and reached != since:
+                if met >= self.listing_limit and reached != since:
                     since = reached
                     break
             else:

@@ -278,7 +278,7 @@ class _Variant(Translation):
     title = Text()
     sku = Text()
     barcode = Text()
-    inventory_management = Text(load_default=None)
+    inventory_management = Text(load_default=None, allow_none=False)  # null: untracked, missing: not said
 
 
 class WebhookProduct(Translation):

@@ -205,7 +205,8 @@ class WooCommerceConnector(SalesChannel):
 
     def _repeats_itself(self) -> Unavailable:
         return Unavailable(
-            f"{self._site} answers different questions with the same page. Exclude /wp-json/ from caching there."
+            f"{self._site} answers different questions with the same page. Exclude /wp-json/ from caching there, "
+            "and see that WooCommerce is up to date."
         )
 
     # --- who is it
@@ -358,7 +359,7 @@ class WooCommerceConnector(SalesChannel):
         # and it can never be the key. It only tells apart a second deletion of an order that was restored meanwhile,
         # because the body of a deletion is nothing but the id.
         key = f"{topic}:{hashlib.sha256(webhook.body).hexdigest()}"
-        if False:
+        if topic.endswith(".deleted"):
             key += f":{headers.get('x-wc-webhook-delivery-id', '')[:64]}"
         return Delivery(topic, key)
 

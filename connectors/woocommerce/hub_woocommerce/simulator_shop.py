@@ -7,10 +7,9 @@ import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 VERSION = "11.0.1"
 
@@ -208,7 +207,7 @@ class Shop:
     site: str
     title: str
     currency: str
-    zone: ZoneInfo
+    zone: tzinfo
     random: random.Random
     products: dict[int, Product] = field(default_factory=dict)
     orders: dict[int, Order] = field(default_factory=dict)

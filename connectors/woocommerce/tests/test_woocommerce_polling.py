@@ -40,19 +40,41 @@ class SmallHost(WooCommerceSimulator):
         return super().answer(replace(request, query=query))
 
 
-class CachedShop(WooCommerceSimulator):
-    """A shop behind a cache that takes requests for the same when only their queries differ."""
+class OddShop(WooCommerceSimulator):
+    """A shop with something odd in front of it, while ``odd`` names it.
 
-    caching = False
+    "cache" takes requests for the same when only their queries differ. "proxy" keeps WordPress's own headers to itself.
+    "old" is a WooCommerce that does not know yet how to ask by time of change.
+    """
+
+    odd = ""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.cache: dict[str, SimResponse] = {}
 
     def answer(self, request: SimRequest) -> SimResponse:
-        if not self.caching:
-            return super().answer(request)
-        return self.cache.setdefault(request.path, super().answer(request))
+        if "old" in self.odd:
+            query = [pair for pair in request.query if not pair[0].startswith("modified_")]
+            request = replace(request, query=query)
+        response = super().answer(request)
+        if "proxy" in self.odd:
+            headers = {name: value for name, value in response.headers.items() if not name.startswith("X-WP")}
+            response = replace(response, headers=headers)
+        if "cache" in self.odd:
+            response = self.cache.setdefault(request.path, response)
+        return response
+
+
+@pytest.fixture
+def odd(clock: Clock) -> Iterator[OddShop]:
+    """An odd shop with 120 products, and an order for each, a second apart."""
+    with OddShop(now=clock) as shop:
+        for number in range(120):
+            shop.add_product(f"SKU-{number}", "Mug", 10, "1")
+            shop.buy([(f"SKU-{number}", 1)])
+            clock.tick()
+        yield shop
 
 
 @pytest.fixture
@@ -294,6 +316,17 @@ def test_a_trashed_order_is_found_in_the_bin(shop: WooCommerceSimulator, clock: 
     assert [each.status for each in restored if each.version == clock.moment] == [OrderStatus.OPEN]
 
 
+def test_what_lay_in_the_bin_long_before_the_shop_was_connected_is_left_there(
+    shop: WooCommerceSimulator, clock: Clock
+) -> None:
+    old, stays = sell(shop, 2)
+    shop.trash(old)
+    clock.tick(2 * 86_400)
+    (recent,) = sell(shop)
+    shop.trash(recent)
+    assert ids(connected(shop, clock).fetch_orders(None)) == [stays, recent]
+
+
 def test_a_poll_that_breaks_off_before_the_bin_was_read_reads_it_next_time(
     shop: WooCommerceSimulator, clock: Clock
 ) -> None:
@@ -321,26 +354,45 @@ def test_a_shop_whose_clock_ran_ahead_is_read_again_once_it_is_right(shop: WooCo
     assert sell(shop)[0] in ids(connector.fetch_orders(cursor))
 
 
-def test_a_cache_that_answers_every_question_with_the_same_page_is_noticed(clock: Clock) -> None:
-    with CachedShop(now=clock) as shop:
-        for number in range(120):
-            shop.add_product(f"SKU-{number}", "Mug", 10, "1")
-            shop.buy([(f"SKU-{number}", 1)])
-            clock.tick()
-        connector = connected(shop, clock)
-        shop.caching = True
-        for fetch in (connector.fetch_orders, connector.fetch_listings):
-            pages = fetch(None)
-            assert len(next(pages).records) == 100
-            with pytest.raises(Unavailable) as noticed:
-                list(pages)
-            assert str(noticed.value) == (
-                "https://woo.example answers different questions with the same page. "
-                "Exclude /wp-json/ from caching there."
-            )
-        shop.caching = False
-        assert len(set(ids(connector.fetch_orders(None)))) == 120
-        assert len(ids(connector.fetch_listings(None))) == 120
+SAME_PAGE = (
+    "https://woo.example answers different questions with the same page. Exclude /wp-json/ from caching there, "
+    "and see that WooCommerce is up to date."
+)
+
+
+@pytest.mark.parametrize("what", ["cache", "cache and proxy"])
+@pytest.mark.parametrize("fetch", ["fetch_orders", "fetch_listings"])
+def test_a_cache_that_answers_every_question_with_the_same_page_is_noticed(
+    odd: OddShop, clock: Clock, what: str, fetch: str
+) -> None:
+    connector = connected(odd, clock)
+    odd.odd = what
+    pages = getattr(connector, fetch)(None)
+    assert len(next(pages).records) == 100
+    with pytest.raises(Unavailable) as noticed:
+        list(pages)
+    assert str(noticed.value) == SAME_PAGE
+    odd.odd = ""
+    assert len(set(ids(getattr(connector, fetch)(None)))) == 120
+
+
+def test_a_woocommerce_too_old_to_ask_for_changes_is_noticed(odd: OddShop, clock: Clock) -> None:
+    connector = connected(odd, clock)
+    odd.odd = "old"
+    with pytest.raises(Unavailable) as noticed:
+        list(connector.fetch_orders(None))
+    assert str(noticed.value) == SAME_PAGE
+    odd.odd = ""
+    assert len(set(ids(connector.fetch_orders(None)))) == 120
+
+
+def test_without_the_headers_that_count_rows_full_pages_lead_on(odd: OddShop, clock: Clock) -> None:
+    connector = connected(odd, clock)
+    odd.odd = "proxy"
+    pages = list(connector.fetch_orders(None))
+    assert {page.total for page in pages} == {None}
+    assert len(set(ids(iter(pages)))) == 120
+    assert len(ids(connector.fetch_listings(None))) == 120
 
 
 # ---------------------------------------------------------------- faults

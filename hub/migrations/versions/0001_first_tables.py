@@ -111,6 +111,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("code", sa.String(length=200), nullable=False),
         sa.Column("title", sa.String(length=500), server_default=sa.text("''"), nullable=False),
+        sa.Column("counted_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["merchant_id"], ["merchant.id"], name=op.f("fk_sku_merchant_id"), ondelete="RESTRICT"),
         sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_sku")),

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 
+from hub.store import effects
 from hub.store import tables as t
 from hub.store.queries import parts
 
@@ -136,6 +137,29 @@ class ListingView:
     sku_code: str
     bound_at: datetime | None
     bound_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A record that could not be read; its bytes are kept."""
+
+    id: UUID
+    topic: str
+    external_id: str
+    received_at: datetime
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """Something sent to the shop that failed, or of which nobody knows whether it was done."""
+
+    id: UUID
+    kind: str
+    state: str
+    error: str
+    created_at: datetime
+    order_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,6 +398,44 @@ def _listing_columns() -> parts.AnySelect:
         listing.bound_at,
         listing.bound_by,
     ).outerjoin(t.sku, parts.same(listing.sku_id, t.sku, t.listing))
+
+
+def set_aside(connection: Connection, merchant_id: UUID, connection_id: UUID, *, limit: int = 20) -> list[SetAside]:
+    """The records of a connection that were quarantined last."""
+    inbox = t.inbox.c
+    rows = connection.execute(
+        select(inbox.id, inbox.topic, inbox.external_id, inbox.received_at, inbox.error)
+        .where(inbox.merchant_id == merchant_id, inbox.connection_id == connection_id, inbox.state == "quarantined")
+        .order_by(inbox.received_at.desc(), inbox.id.desc())
+        .limit(limit)
+    )
+    return [SetAside(*row) for row in rows]
+
+
+def undecided(connection: Connection, merchant_id: UUID, connection_id: UUID) -> list[Undecided]:
+    """The effects of a connection that a person has to decide about: those with an open issue."""
+    subjects = connection.execute(
+        select(t.issue.c.subject)
+        .where(
+            t.issue.c.merchant_id == merchant_id,
+            t.issue.c.connection_id == connection_id,
+            t.issue.c.kind == effects.ISSUE,
+            parts.is_open(),
+        )
+        .limit(parts.PAGE)
+    ).scalars()
+    effect = t.effect.c
+    rows = connection.execute(
+        select(effect.id, effect.kind, effect.state, effect.error, effect.created_at, effect.order_id)
+        .where(
+            effect.merchant_id == merchant_id,
+            effect.connection_id == connection_id,
+            effect.id.in_([UUID(subject) for subject in subjects]),
+            effect.state.in_(("failed", "unknown")),
+        )
+        .order_by(effect.created_at, effect.id)
+    )
+    return [Undecided(*row) for row in rows]
 
 
 def live_plan(connection: Connection, merchant_id: UUID, connection_id: UUID, *, limit: int = parts.PAGE) -> LivePlan:

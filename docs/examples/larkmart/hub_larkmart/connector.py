@@ -29,6 +29,11 @@ class LarkmartConnector(hub.SalesChannel):
     def hosts(cls, settings: Mapping[str, Any]) -> Sequence[str]:
         return (f"https://{settings['stall']}.larkmart.example",)
 
+    def _ask(self, method: str, path: str, **options: Any) -> Any:
+        (address,) = self.hosts(self.settings)
+        headers = {"Authorization": f"Bearer {self.settings['api_key']}"}
+        return self.client.request(method, f"{address}/v1/{path}", headers=headers, **options).json()
+
     def check(self) -> hub.Account:
         stall = self._ask("GET", "stall")
         place = hub.ChannelLocation(external_id="", name="Larkmart")
@@ -39,6 +44,11 @@ class LarkmartConnector(hub.SalesChannel):
 
     def fetch_order(self, external_id: str) -> hub.RawRecord:
         return _record("order", self._ask("GET", f"orders/{quote(external_id, safe='')}"))
+
+    def _walk(self, path: str, topic: str, cursor: str | None) -> Iterator[hub.Page]:
+        while (answer := self._ask("GET", path, params={"after": cursor or "0"}))[path]:
+            cursor = str(answer["mark"])
+            yield hub.Page(tuple(_record(topic, each) for each in answer[path]), cursor)
 
     def read_order(self, record: hub.RawRecord) -> hub.Order:
         order: hub.Order = OrderBody().read(record.body)
@@ -75,16 +85,6 @@ class LarkmartConnector(hub.SalesChannel):
         figures = {push.ref.listing_external_id: push.quantity for push in pushes}
         refused = self._ask("POST", "stock", json={"stock": figures})["refused"]
         return [_outcome(refused.get(push.ref.listing_external_id)) for push in pushes]
-
-    def _ask(self, method: str, path: str, **options: Any) -> Any:
-        (address,) = self.hosts(self.settings)
-        headers = {"Authorization": f"Bearer {self.settings['api_key']}"}
-        return self.client.request(method, f"{address}/v1/{path}", headers=headers, **options).json()
-
-    def _walk(self, path: str, topic: str, cursor: str | None) -> Iterator[hub.Page]:
-        while (answer := self._ask("GET", path, params={"after": cursor or "0"}))[path]:
-            cursor = str(answer["mark"])
-            yield hub.Page(tuple(_record(topic, each) for each in answer[path]), cursor)
 
 
 def _record(topic: str, said: Mapping[str, Any]) -> hub.RawRecord:

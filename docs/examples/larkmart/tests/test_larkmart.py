@@ -9,13 +9,13 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from hub_larkmart.connector import LarkmartConnector
-from hub_larkmart.settings import LarkmartSettings
-from hub_larkmart.simulator import LarkmartSimulator
 
 import hub
 from hub.testing.context import WEBHOOK_SECRET, connector_for
 from hub.testing.simulator import Fault
+from hub_larkmart.connector import LarkmartConnector
+from hub_larkmart.settings import LarkmartSettings
+from hub_larkmart.simulator import LarkmartSimulator
 
 
 @pytest.fixture

@@ -1,0 +1,173 @@
+"""`hub up` for real: it comes up, stays up, goes down without a trace, and starts again after the worst end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from hub.processes import find_redis_server
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+Eventually = Callable[..., None]
+
+
+class Up:
+    """A `hub up` in a data folder of its own."""
+
+    def __init__(self, folder: Path, port: int, **more: str) -> None:
+        self.folder = folder
+        self.port = port
+        self.log = folder.with_suffix(".log")
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("TALLYHUB_")}
+        environ |= {"TALLYHUB_DATA_DIR": str(folder), "TALLYHUB_PORT": str(port), "TALLYHUB_WORKERS": "1"} | more
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "hub.cli", "up"],
+                env=environ,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def get(self, path: str) -> tuple[int, str]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+
+    def is_ready(self) -> bool:
+        assert self.process.poll() is None, self.said()
+        with suppress(OSError):
+            return self.get("/readyz")[0] == 200
+        return False
+
+    def tree(self) -> dict[int, str]:
+        """Every process that works for this data folder, the supervisor too: pid and command line."""
+        marker = f"TALLYHUB_DATA_DIR={self.folder}".encode()
+        found = {}
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                if entry.name.isdigit() and marker in (entry / "environ").read_bytes().split(b"\0"):
+                    found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return found
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
+    started: list[Up] = []
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    def start(**more: str) -> Up:
+        started.append(Up(tmp_path / "hub", port, **more))
+        return started[-1]
+
+    yield start
+    for each in started:
+        for pid in each.tree():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        each.process.wait(10)
+
+
+def test_it_comes_up_with_everything_and_goes_down_without_a_trace(
+    up: Callable[..., Up], eventually: Eventually
+) -> None:
+    hub = up()
+    eventually(hub.is_ready, 30)
+
+    assert json.loads(hub.get("/healthz")[1]) == {"status": "ok"}
+    eventually(lambda: "/setup?token=" in hub.said())
+    (address,) = re.findall(r"http://127\.0\.0\.1:\d+(/setup\?token=\S+)", hub.said())
+    assert hub.get(address)[0] == 200
+    programs = " ".join(hub.tree().values())
+    assert "hub.cli web" in programs
+    assert "hub.cli worker" in programs
+    assert ("valkey-server" in programs or "redis-server" in programs) is (find_redis_server() is not None)
+
+    began = time.monotonic()
+    hub.process.send_signal(signal.SIGTERM)
+    assert hub.process.wait(30) == 0
+
+    assert time.monotonic() - began < 30
+    assert hub.tree() == {}
+    assert "Tallyhub has stopped." in hub.said()
+    assert "Traceback" not in hub.said()
+
+
+def test_a_killed_web_server_and_a_killed_worker_come_back(up: Callable[..., Up], eventually: Eventually) -> None:
+    hub = up(TALLYHUB_REDIS_URL="none")
+    eventually(hub.is_ready, 30)
+    for name in ("web", "worker"):
+        for pid, command in hub.tree().items():
+            if command.rstrip().endswith(f"hub.cli {name}"):
+                os.kill(pid, signal.SIGKILL)
+
+    eventually(lambda: hub.said().count("Starting it again") >= 2)
+    eventually(hub.is_ready, 30)
+
+    assert "web ended (killed by SIGKILL). Starting it again in 0.25 s." in hub.said()
+    assert "worker 1 ended (killed by SIGKILL). Starting it again in 0.25 s." in hub.said()
+    hub.process.send_signal(signal.SIGINT)
+    assert hub.process.wait(30) == 0
+    assert hub.tree() == {}
+
+
+def test_a_second_start_after_the_whole_tree_was_killed_works(up: Callable[..., Up], eventually: Eventually) -> None:
+    first = up()
+    eventually(first.is_ready, 30)
+    for pid in first.tree():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    first.process.wait(10)
+
+    second = up()
+
+    eventually(second.is_ready, 30)
+    second.process.send_signal(signal.SIGTERM)
+    assert second.process.wait(30) == 0
+    assert second.tree() == {}
+
+
+def test_a_killed_supervisor_takes_everyone_with_it_and_does_not_stand_in_the_way(
+    up: Callable[..., Up], eventually: Eventually
+) -> None:
+    first = up()
+    eventually(first.is_ready, 30)
+    first.process.kill()
+    first.process.wait(10)
+
+    second = up()
+    eventually(second.is_ready, 30)
+
+    assert len([each for each in second.tree().values() if each.rstrip().endswith("hub.cli worker")]) == 1
+    second.process.send_signal(signal.SIGTERM)
+    assert second.process.wait(30) == 0
+    eventually(lambda: second.tree() == {})
+
+
+def test_a_second_hub_on_the_same_folder_says_why_it_does_not_start(
+    up: Callable[..., Up], eventually: Eventually
+) -> None:
+    first = up(TALLYHUB_REDIS_URL="none")
+    eventually(first.is_ready, 30)
+
+    second = up(TALLYHUB_REDIS_URL="none")
+
+    assert second.process.wait(30) == 1
+    assert f"Error: Tallyhub runs already on {first.folder} (process {first.process.pid})." in second.said()
+    assert first.is_ready()
