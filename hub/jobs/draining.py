@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select
 
+from hub.children import stop_requested
 from hub.errors import Unavailable
 from hub.jobs import fetch_lane, inbox_lane, publish_lane
 from hub.jobs.fetch_lane import anything
@@ -40,7 +41,9 @@ def drain(hub: Hub, merchant_id: UUID, connection_id: UUID, lane: str, budget_se
                 log.warning("lease lost", lane=lane, connection=str(connection_id))
                 return True
         # Work may have come in between the last look and the release, while its ring found the lane taken.
-        if time.monotonic() >= ends or (merchant_id, connection_id, lane) not in due(hub, connection_id=connection_id):
+        if time.monotonic() >= ends or stop_requested():
+            return True
+        if (merchant_id, connection_id, lane) not in due(hub, connection_id=connection_id):
             return True
 
 
@@ -100,24 +103,23 @@ def due(hub: Hub, *, connection_id: UUID | None = None) -> list[tuple[UUID, UUID
     Each lane is asked in the very terms in which it picks its work, so that nothing is due that cannot be done.
     Connections whose plugin is missing are parked: their rows wait for it.
     """
+    shop = t.connection.c
+    one = [] if connection_id is None else [shop.id == connection_id]
     with hub.database.read() as connection:
         at = Database.now(connection)
         found = [
-            *((*each, "inbox") for each in _shops(connection, anything(t.inbox, t.inbox.c.state == "pending"), _READS)),
-            *((*each, "publish") for each in publications.connections_due(connection, at)),
-            *((*each, "fetch") for each in _shops(connection, fetch_lane.task_due(at), _EXISTS)),
+            *(
+                (*each, "inbox")
+                for each in _shops(connection, anything(t.inbox, t.inbox.c.state == "pending"), _READS, *one)
+            ),
+            *((*each, "publish") for each in publications.connections_due(connection, at, *one)),
+            *((*each, "fetch") for each in _shops(connection, fetch_lane.task_due(at), _EXISTS, *one)),
             *((*each, "effects") for each in effects.due(connection, at)),
-            *((*each, "fetch") for each in _shops(connection, fetch_lane.fetch_due(at), _callable(at))),
+            *((*each, "fetch") for each in _shops(connection, fetch_lane.fetch_due(at), _callable(at), *one)),
         ]
-        usable = set(_shops(connection, t.connection.c.connector.in_(list(hub.registry.connectors)), _EXISTS))
+        usable = set(_shops(connection, shop.connector.in_(list(hub.registry.connectors)), _EXISTS, *one))
         taken = set(connection.execute(select(t.lease.c.name).where(t.lease.c.until > at)).scalars())
-    return [
-        each
-        for each in dict.fromkeys(found)
-        if each[:2] in usable
-        and f"{each[2]}:{each[1]}" not in taken
-        and (connection_id is None or each[1] == connection_id)
-    ]
+    return [each for each in dict.fromkeys(found) if each[:2] in usable and f"{each[2]}:{each[1]}" not in taken]
 
 
 _EXISTS = t.connection.c.state != "removed"
@@ -153,6 +155,9 @@ def tidy(hub: Hub) -> None:
     with hub.database.read() as connection:
         at = Database.now(connection)
     inbox.forget_bodies(hub.database, at - timedelta(days=hub.settings.raw_days))
+    for name, connector in hub.registry.connectors.items():
+        if connector.raw_days is not None and connector.raw_days < hub.settings.raw_days:
+            inbox.forget_bodies(hub.database, at - timedelta(days=connector.raw_days), connectors=[name])
     with hub.database.write() as connection:
         connection.execute(delete(t.session).where(t.session.c.expires_at < at))
         connection.execute(delete(t.setup_token).where(t.setup_token.c.expires_at < at - timedelta(days=1)))

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, delete, or_, select, update
 
 from hub.connector import Page, RawRecord, SalesChannel, StockRef
 from hub.core import retry
-from hub.errors import AuthError, ConnectorError, HubError, NotFound, RateLimited, Rejected, Unavailable
+from hub.errors import AuthError, Conflict, ConnectorError, HubError, NotFound, RateLimited, Rejected, Unavailable
 from hub.jobs import inbox_lane
 from hub.jobs.shift import NewTokens, Shift, jitter, start_shift
-from hub.store import activity, connections, effects, inbox, publications
+from hub.store import activity, connections, effects, inbox, publications, stock
 from hub.store import tables as t
-from hub.store.database import Database, LeaseLost
+from hub.store.database import Database, Interrupted, in_chunks
 
 log = structlog.get_logger()
 
@@ -25,6 +28,7 @@ POLL_SECONDS = 60.0  # between two reconciling polls where webhooks bring the ne
 LISTINGS_SECONDS = 3600.0
 TRIES = 3  # of a check, before a person is told that the vendor cannot be reached
 ADOPTION_ROUNDS = 6  # readings of the stock being adopted, until two agree
+FETCH_REFUSED = "fetch_refused"  # the kind of issue; the subject is the connection's id, the kind and their id
 
 
 def work(shift: Shift) -> None:
@@ -68,9 +72,11 @@ def _run_task(shift: Shift) -> bool:
         if task.attempts > TRIES:
             raise Rejected("The connector broke down over this several times. Tell its author, or try again later.")
         message = _TASKS[task.kind](shift, task)
-    except LeaseLost:
+    except Interrupted:
         raise
     except (RateLimited, Unavailable) as error:
+        if task.kind != "check":
+            shift.note(error, began)
         if task.attempts + 1 >= TRIES:
             _end_task(shift, task, "failed", str(error))
         else:
@@ -180,50 +186,60 @@ def _plan_subscription(connection: Connection, shift: Shift, public_url: str, oc
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What the shop said of one SKU: its figures by our location, and the units its open orders hold beside them."""
+
+    figures: tuple[tuple[UUID, int], ...]
+    held: int
+
+
+_Uncounted = dict[UUID, dict[UUID, StockRef]]  # by SKU: where its stock is not counted yet, and where the shop says it
+
+
 def _adopt(shift: Shift, task: Row[Any]) -> str:
     """Take over opening stock: what the shop says is available, plus what its open orders hold.
 
-    The two are read at different moments, and customers go on buying in between. A figure is believed when two
-    readings of the shop, with an import of its newest orders after each, agree in both parts.
+    The two are read at different moments, and customers go on buying in between. A SKU is believed when two readings
+    of it, with an import of the shop's newest orders after each, agree in both parts.
     """
     row = shift.row()
+    if row.state != "connected":
+        raise Conflict(f"{row.label} is {row.state}. Connect or resume it, then adopt its stock.")
+    if not shift.may_call(row):
+        raise Unavailable(f"{row.label} asked for a pause.", sent=False)
     caller = shift.caller(row)
     wanted = _uncounted(shift)
-    total = len(wanted)
+    total, adopted = len(wanted), 0
     if not total:
         return "Every matched SKU has its opening stock already."
-    settled: dict[tuple[UUID, UUID], int] = {}
-    before: dict[tuple[UUID, UUID], tuple[int, int]] = {}
-    for round_number in range(ADOPTION_ROUNDS):
-        _report(shift, task, f"Reading the stock of {row.account_name}…", done=len(settled), total=total)
-        refs = list(wanted.items())
-        figures: dict[tuple[UUID, UUID], int] = {}
-        for start in range(0, len(refs), caller.capabilities.push_batch):
-            shift.keep()
-            chunk = refs[start : start + caller.capabilities.push_batch]
-            for (place, _ref), figure in zip(chunk, caller.read_stock([ref for _, ref in chunk]), strict=True):
-                if figure is not None:
-                    figures[place] = figures.get(place, 0) + figure
-        import_newest_orders(shift, seconds=30.0)
-        held = _held_by_open_orders(shift, {sku_id for sku_id, _ in figures})
-        reading = {place: (figure, held.get(place[0], 0)) for place, figure in figures.items()}
-        last = round_number == ADOPTION_ROUNDS - 1
-        agreed = {
-            place: figure + holding
-            for place, (figure, holding) in reading.items()
-            if last or before.get(place) == (figure, holding)
-        }
-        settled |= agreed
-        wanted = {place: ref for place, ref in wanted.items() if place in figures and place not in settled}
+    before: dict[UUID, _Reading] = {}
+    for _ in range(ADOPTION_ROUNDS):
+        _report(shift, task, f"Reading the stock of {row.account_name}…", done=adopted, total=total)
+        figures = _figures(shift, caller, wanted)
+        if not import_newest_orders(shift, seconds=30.0):
+            raise Unavailable(f"The orders of {row.account_name} are still being imported.", sent=False)
+        with shift.hub.database.read() as connection:
+            held = _held(connection, shift, wanted)
+        reading = {sku_id: _Reading(tuple(said.items()), held[sku_id]) for sku_id, said in figures.items()}
+        agreed = {sku_id: each for sku_id, each in reading.items() if before.get(sku_id) == each}
+        entered = _enter_opening_stock(shift, task, agreed, wanted)
+        adopted += len(entered)
+        wanted = {sku_id: wanted[sku_id] for sku_id in reading if sku_id not in entered}
         before = reading
         if not wanted:
             break
-    return _enter_opening_stock(shift, task, settled)
+    told = f"The opening stock of {adopted} SKUs was adopted."
+    if wanted:
+        told += f" {len(wanted)} were sold too fast to be counted: adopt again in a quieter moment."
+    if silent := total - adopted - len(wanted):
+        told += f" {silent} have no stock in the shop."
+    return told
 
 
-def _uncounted(shift: Shift) -> dict[tuple[UUID, UUID], StockRef]:
-    """Matched listings of SKUs without a balance, each with the location its stock will be at."""
-    listing, place = t.listing.c, t.channel_location.c
+def _uncounted(shift: Shift) -> _Uncounted:
+    """Matched SKUs without a balance at a location of this shop."""
+    listing, place, level, ours = t.listing.c, t.channel_location.c, t.stock_level.c, t.location.c
     with shift.hub.database.read() as connection:
         rows = connection.execute(
             select(
@@ -235,89 +251,95 @@ def _uncounted(shift: Shift) -> dict[tuple[UUID, UUID], StockRef]:
             )
             .select_from(
                 t.listing.join(
-                    t.sku, (t.sku.c.merchant_id == listing.merchant_id) & (t.sku.c.id == listing.sku_id)
-                ).join(
                     t.channel_location,
                     (place.merchant_id == listing.merchant_id) & (place.connection_id == listing.connection_id),
+                )
+                .join(t.location, (ours.merchant_id == place.merchant_id) & (ours.id == place.location_id))
+                .outerjoin(
+                    t.stock_level,
+                    (level.merchant_id == listing.merchant_id)
+                    & (level.sku_id == listing.sku_id)
+                    & (level.location_id == place.location_id),
                 )
             )
             .where(
                 listing.merchant_id == shift.merchant_id,
                 listing.connection_id == shift.connection_id,
+                listing.sku_id.is_not(None),
                 listing.tracked,
                 listing.active,
-                t.sku.c.counted_since.is_(None),
-                place.location_id.is_not(None),
                 place.active,
+                level.sku_id.is_(None),
             )
-            .order_by(listing.id)
+            .order_by(listing.id, ours.created_at, ours.id)
         ).all()
     # Two listings of one SKU show the same goods: the first one tells how many there are.
-    refs: dict[tuple[UUID, UUID], StockRef] = {}
+    found: _Uncounted = {}
     for row in rows:
-        refs.setdefault((row.sku_id, row.location_id), StockRef(row.external_id, row.where, row.handles))
-    return refs
+        found.setdefault(row.sku_id, {}).setdefault(row.location_id, StockRef(row.external_id, row.where, row.handles))
+    return found
 
 
-def _held_by_open_orders(shift: Shift, sku_ids: set[UUID]) -> dict[UUID, int]:
-    """Units that this connection's open orders hold, by SKU: the shop has taken them off its figure already."""
-    line, order = t.order_line.c, t.sales_order.c
-    open_units = line.quantity - line.fulfilled - line.removed
-    with shift.hub.database.read() as connection:
-        return dict(
-            connection.execute(
-                select(line.sku_id, func.sum(open_units))
-                .select_from(
-                    t.order_line.join(
-                        t.sales_order, (order.merchant_id == line.merchant_id) & (order.id == line.order_id)
-                    )
-                )
-                .where(
-                    line.merchant_id == shift.merchant_id,
-                    order.connection_id == shift.connection_id,
-                    order.holds_stock,
-                    line.present,
-                    open_units > 0,
-                    line.sku_id.in_(sku_ids),
-                )
-                .group_by(line.sku_id)
-            ).all()
-        )
-
-
-def _enter_opening_stock(shift: Shift, task: Row[Any], opening: dict[tuple[UUID, UUID], int]) -> str:
-    adopted, touched = 0, set()
-    places = sorted(opening)
-    for start in range(0, len(places), 200):
+def _figures(shift: Shift, caller: SalesChannel, wanted: _Uncounted) -> dict[UUID, dict[UUID, int]]:
+    """What the shop says of each SKU at each of our locations; those of which it says nothing are left out."""
+    refs = [(sku_id, location, ref) for sku_id, places in wanted.items() for location, ref in places.items()]
+    found: dict[UUID, dict[UUID, int]] = {}
+    for some in in_chunks(refs, caller.capabilities.push_batch):
         shift.keep()
-        chunk = places[start : start + 200]
+        for (sku_id, location, _), figure in zip(some, caller.read_stock([ref for *_, ref in some]), strict=True):
+            if figure is not None:
+                found.setdefault(sku_id, {})[location] = figure
+    return found
 
-        def write(connection: Connection, at: datetime, chunk: list[tuple[UUID, UUID]] = chunk) -> set[UUID]:
-            skus = {sku_id for sku_id, _ in chunk}
-            line = t.order_line.c
-            order_ids = connection.execute(
-                select(line.order_id)
-                .distinct()
-                .where(line.merchant_id == shift.merchant_id, line.sku_id.in_(skus), line.present)
-            ).scalars()
-            changed = connections.settle_orders(
-                connection,
-                shift.merchant_id,
-                list(order_ids),
-                sku_ids=skus,
-                at=at,
-                book_opened={place: (max(0, opening[place]), f"adopt/{task.id}") for place in chunk},
-                actor=task.actor,
-                remark="Opening stock",
+
+def _held(connection: Connection, shift: Shift, wanted: _Uncounted) -> Counter[UUID]:
+    """Units by SKU that open orders hold of the very listings that are read: the shop has taken them off its figure."""
+    told_by = {sku_id: {ref.listing_external_id for ref in places.values()} for sku_id, places in wanted.items()}
+    held: Counter[UUID] = Counter()
+    for line in stock.lines_to_hold(connection, shift.merchant_id, wanted):
+        if line.connection_id == shift.connection_id and line.listing_external_id in told_by[line.sku_id]:
+            held[line.sku_id] += line.units
+    return held
+
+
+def _enter_opening_stock(
+    shift: Shift, task: Row[Any], readings: Mapping[UUID, _Reading], wanted: _Uncounted
+) -> set[UUID]:
+    """Start counting these SKUs; returns those that were entered, all others have changed since they were read."""
+    entered: set[UUID] = set()
+    touched: set[UUID] = set()
+    for some in in_chunks(sorted(readings), 200):
+        shift.keep()
+
+        def write(connection: Connection, at: datetime, some: list[UUID] = some) -> tuple[set[UUID], set[UUID]]:
+            book, counted = stock.open_book(connection, shift.merchant_id, some, line_ids=())
+            new = {sku_id: wanted[sku_id] for sku_id in some if sku_id not in counted}
+            held = _held(connection, shift, new)
+            on_hand: dict[tuple[UUID, UUID], int] = {}
+            for sku_id in some:
+                # What open orders hold is on the shelf beside the figure, once; of a SKU that is counted elsewhere
+                # already they hold it there.
+                beside = readings[sku_id].held if sku_id in new else 0
+                if sku_id in new and held[sku_id] != beside:
+                    continue
+                for location, figure in readings[sku_id].figures:
+                    if (sku_id, location) not in book.before:
+                        on_hand[sku_id, location] = max(0, figure + beside)
+                        beside = 0
+            started = {sku_id for sku_id, _ in on_hand}
+            lines = stock.lines_to_hold(connection, shift.merchant_id, started & new.keys())
+            stock.start_counting(book, on_hand, lines, f"adopt/{task.id}")
+            changed = stock.write_book(
+                connection, shift.merchant_id, book, at=at, actor=task.actor, remark="Opening stock"
             )
-            return changed | publications.ensure(connection, shift.merchant_id, at=at)
+            return started, changed | publications.ensure(connection, shift.merchant_id, at=at)
 
-        touched |= shift.write(write)
-        adopted += len(chunk)
-        _report(shift, task, "Entering the opening stock…", done=adopted, total=len(places))
+        started, changed = shift.write(write)
+        entered |= started
+        touched |= changed
     for connection_id in touched:
         shift.ring(connection_id, "publish")
-    return f"The opening stock of {adopted} SKUs was adopted."
+    return entered
 
 
 def import_newest_orders(shift: Shift, *, seconds: float) -> bool:
@@ -326,15 +348,13 @@ def import_newest_orders(shift: Shift, *, seconds: float) -> bool:
     Callable from any lane: it takes the lanes it needs for as long as it needs them.
     """
     if shift.lane == "fetch":
-        _poll(shift, "orders")
+        finished = _poll(shift, "orders")
     else:
         with start_shift(shift.hub, shift.merchant_id, shift.connection_id, "fetch", shift.ends) as fetching:
-            if fetching is None:
-                return False
-            _poll(fetching, "orders")
+            finished = fetching is not None and _poll(fetching, "orders")
     began = shift.now()
     gives_up = time.monotonic() + seconds
-    while time.monotonic() < gives_up:
+    while finished and time.monotonic() < gives_up:
         with start_shift(shift.hub, shift.merchant_id, shift.connection_id, "inbox", gives_up) as reading:
             if reading is not None:
                 inbox_lane.work(reading)
@@ -344,25 +364,6 @@ def import_newest_orders(shift: Shift, *, seconds: float) -> bool:
         shift.keep()
         time.sleep(0.05)
     return False
-
-
-def orders_known_at(shift: Shift) -> datetime | None:
-    """The moment up to which the channel's orders are surely imported: its last full poll, once all of it is read.
-
-    Webhooks that came in later do not matter; under load there always are some.
-    """
-    cursor = t.cursor.c
-    with shift.hub.database.read() as connection:
-        polled_at: datetime | None = connection.execute(
-            select(cursor.polled_at).where(
-                cursor.merchant_id == shift.merchant_id,
-                cursor.connection_id == shift.connection_id,
-                cursor.stream == "orders",
-            )
-        ).scalar_one_or_none()
-        if polled_at is None or inbox.unread(connection, shift.merchant_id, shift.connection_id, since=polled_at):
-            return None
-        return polled_at
 
 
 def _fetch_requested(shift: Shift) -> bool:
@@ -400,10 +401,17 @@ def _fetch_requested(shift: Shift) -> bool:
             record: RawRecord | None = fetch(wanted.external_id)
         except NotFound:
             record = RawRecord(inbox_lane.GONE, wanted.external_id, b"") if wanted.kind == "order" else None
+    except Interrupted:
+        raise
+    except (RateLimited, Unavailable, AuthError) as error:
+        # Nothing about this record, so that it is not made to wait longer and longer: the connection pauses.
+        shift.note(error, asked_at)
+        _put_off(shift, wanted, str(error), attempts=wanted.attempts)
+        return False
     except ConnectorError as error:
         shift.note(error, asked_at)
-        _put_off(shift, wanted, str(error), stuck=isinstance(error, Rejected))
-        return not isinstance(error, RateLimited | Unavailable | AuthError)
+        _put_off(shift, wanted, str(error), stuck=True)
+        return True
     except (Exception, SystemExit) as error:
         log.exception("fetch failed", kind=wanted.kind)
         _put_off(shift, wanted, f"{type(error).__name__}: {error}", stuck=True)
@@ -422,7 +430,7 @@ def _fetch_requested(shift: Shift) -> bool:
                 at=at,
             )
         else:
-            connections.retire_listing(connection, shift.merchant_id, shift.connection_id, wanted.external_id)
+            connections.retire_listings(connection, shift.merchant_id, shift.connection_id, [wanted.external_id])
         # A request repeated after the vendor was asked stays: this answer may be too old for it.
         connection.execute(
             delete(t.fetch_request).where(
@@ -434,21 +442,25 @@ def _fetch_requested(shift: Shift) -> bool:
             )
         )
         connection.execute(_this_request(shift, wanted).values(due_at=at, attempts=0, error=""))
+        activity.resolve_issue(connection, shift.merchant_id, FETCH_REFUSED, _subject(shift, wanted), at=at)
 
     shift.write(store)
     shift.ring(shift.connection_id, "inbox")
     return True
 
 
-def _put_off(shift: Shift, wanted: Row[Any], reason: str, *, stuck: bool) -> None:
+def _put_off(shift: Shift, wanted: Row[Any], reason: str, *, stuck: bool = False, attempts: int | None = None) -> None:
     def write(connection: Connection, at: datetime) -> None:
-        connection.execute(_this_request(shift, wanted).values(error=reason[:1000]))
+        values: dict[str, Any] = {"error": reason[:1000]}
+        if attempts is not None:
+            values |= {"attempts": attempts, "due_at": at + timedelta(seconds=1 + retry.backoff(1, jitter))}
+        connection.execute(_this_request(shift, wanted).values(**values))
         if stuck:
             activity.raise_issue(
                 connection,
                 shift.merchant_id,
-                "fetch_refused",
-                f"{shift.connection_id}/{wanted.kind}/{wanted.external_id}",
+                FETCH_REFUSED,
+                _subject(shift, wanted),
                 f"The {wanted.kind} {wanted.external_id} could not be fetched: {reason}",
                 "The hub keeps it as last received and goes on trying.",
                 at=at,
@@ -457,6 +469,10 @@ def _put_off(shift: Shift, wanted: Row[Any], reason: str, *, stuck: bool) -> Non
             )
 
     shift.write(write)
+
+
+def _subject(shift: Shift, wanted: Row[Any]) -> str:
+    return f"{shift.connection_id}/{wanted.kind}/{wanted.external_id}"
 
 
 def _this_request(shift: Shift, wanted: Row[Any]) -> Any:
@@ -489,7 +505,7 @@ def _poll_due(shift: Shift) -> bool:
     began = shift.now()
     try:
         _poll(shift, stream)
-    except LeaseLost:
+    except Interrupted:
         raise
     except ConnectorError as error:
         shift.note(error, began)
@@ -507,8 +523,11 @@ def _poll_failed(shift: Shift, stream: str, reason: str) -> None:
     shift.write(lambda connection, at: connection.execute(_this_cursor(shift, stream).values(error=reason[:1000])))
 
 
-def _poll(shift: Shift, stream: str) -> None:
-    """Read a stream to its end, each page stored in one commit with the cursor that leads on from it."""
+def _poll(shift: Shift, stream: str) -> bool:
+    """Read a stream, each page stored in one commit with the cursor that leads on from it; True at its end.
+
+    When the shift's time is over it ends after a page, and the next shift goes on from there.
+    """
     row = shift.row()
     caller = shift.caller(row)
     cursor = t.cursor.c
@@ -526,15 +545,19 @@ def _poll(shift: Shift, stream: str) -> None:
     asked_at = began
     for page in fetch(value):
         shift.keep()
-        new = _store_page(shift, stream, page, asked_at)
-        if new:
+        if _store_page(shift, stream, page, asked_at):
             shift.ring(shift.connection_id, "inbox")
+        # A stream without a cursor can only be read in one go.
+        if not shift.time_left() and page.cursor not in ("", value):
+            shift.write(lambda connection, at: connection.execute(_this_cursor(shift, stream).values(due_at=at)))
+            return False
         asked_at = shift.now()
     shift.write(
         lambda connection, at: connection.execute(
             _this_cursor(shift, stream).values(polled_at=began, due_at=at + timedelta(seconds=pause), error="")
         )
     )
+    return True
 
 
 def _store_page(shift: Shift, stream: str, page: Page, asked_at: datetime) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
 from uuid import UUID
 
 import structlog
@@ -13,10 +15,10 @@ from sqlalchemy import Connection
 from hub.connector import Fact, ListingRemoved, OrderRemoved, RawRecord, Refetch, SalesChannel, StockSeen
 from hub.core.model import Listing, Order
 from hub.core.services import Received
-from hub.errors import Unreadable
+from hub.errors import HubError, Unreadable
 from hub.jobs.shift import Shift
 from hub.store import activity, connections, inbox, orders, publications
-from hub.store.database import LeaseLost
+from hub.store.database import Interrupted
 
 log = structlog.get_logger()
 
@@ -29,8 +31,7 @@ class _Readings:
     """What a batch of records says, in order of receipt."""
 
     received: list[tuple[UUID, Received]] = field(default_factory=list)
-    listings: list[Listing] = field(default_factory=list)
-    retired: list[str] = field(default_factory=list)
+    listings: list[Listing | ListingRemoved] = field(default_factory=list)
     refetch: list[Refetch] = field(default_factory=list)
     seen: list[StockSeen] = field(default_factory=list)
     done: dict[UUID, str] = field(default_factory=dict)
@@ -50,35 +51,41 @@ def work(shift: Shift) -> None:
         if not rows:
             break
         try:
-            touched = _apply_readings(shift, _read(reader, rows))
-        except LeaseLost:
+            touched = _apply(shift, reader, rows)
+        except Interrupted:
+            # Not the fault of any record. If even this cannot be written, the attempt stays counted.
+            with suppress(HubError):
+                shift.write(lambda connection, _at, rows=rows: inbox.put_back(connection, shift.merchant_id, rows))  # type: ignore[misc]
             raise
-        except Exception as error:
-            if len(rows) == 1:
-                _quarantine(shift, rows[0], error)
-                continue
-            # One record of the batch cannot be written: find it by taking them one at a time.
-            log.warning("batch taken apart", connection=str(shift.connection_id), error=str(error)[:500])
-            touched = set()
-            for each in rows:
-                try:
-                    touched |= _apply_readings(shift, _read(reader, [each]))
-                except LeaseLost:
-                    raise
-                except Exception as alone:
-                    _quarantine(shift, each, alone)
         for connection_id in touched:
             shift.ring(connection_id, "publish")
 
 
-def _quarantine(shift: Shift, row: inbox.Stored, error: Exception) -> None:
-    readings = _Readings(quarantined=[(row.id, f"{type(error).__name__}: {error}")])
-    _apply_readings(shift, readings)
+def _apply(shift: Shift, reader: SalesChannel, rows: Sequence[inbox.Stored]) -> set[UUID]:
+    """Let a batch take effect; where it cannot be written, one record at a time, to find the one that is at fault."""
+    try:
+        return _apply_readings(shift, _read(reader, rows))
+    except Interrupted:
+        raise
+    except Exception as error:
+        if len(rows) == 1:
+            reason = f"{type(error).__name__}: {error}"
+            log.warning("record set aside", connection=str(shift.connection_id), error=reason[:500])
+            return _apply_readings(shift, _Readings(quarantined=[(rows[0].id, reason)]))
+        log.warning("batch taken apart", connection=str(shift.connection_id), error=str(error)[:500])
+        touched: set[UUID] = set()
+        for each in rows:
+            shift.keep()
+            touched |= _apply(shift, reader, [each])
+        return touched
 
 
 def _read(reader: SalesChannel, rows: Sequence[inbox.Stored]) -> _Readings:
     readings = _Readings()
     for row in rows:
+        if row.damage:
+            readings.quarantined.append((row.id, row.damage))
+            continue
         if row.crash_count > inbox.MOST_CRASHES:
             readings.quarantined.append((row.id, "Reading this record broke the worker down again and again."))
             continue
@@ -115,17 +122,14 @@ def _sort(row: inbox.Stored, facts: list[Fact], readings: _Readings) -> None:
         readings.ignored.append(row.id)
         return
     readings.done[row.id] = row.record.external_id
+    alone = row.source == "fetch"
     for fact in facts:
         if isinstance(fact, Order):
-            received = Received(fact.external_id, fact, row.received_at, row.asked_at)
+            received = Received(fact.external_id, fact, row.received_at, row.asked_at, alone=alone)
         elif isinstance(fact, OrderRemoved):
-            gone = row.record.topic == GONE
-            received = Received(fact.external_id, None, row.received_at, row.asked_at, gone=gone)
-        elif isinstance(fact, Listing):
+            received = Received(fact.external_id, None, row.received_at, row.asked_at, alone=alone)
+        elif isinstance(fact, Listing | ListingRemoved):
             readings.listings.append(fact)
-            continue
-        elif isinstance(fact, ListingRemoved):
-            readings.retired.append(fact.external_id)
             continue
         elif isinstance(fact, Refetch):
             readings.refetch.append(fact)
@@ -143,26 +147,26 @@ def _apply_readings(shift: Shift, readings: _Readings) -> set[UUID]:
 
     def write(connection: Connection, at: datetime) -> tuple[set[UUID], bool]:
         here = (connection, shift.merchant_id, shift.connection_id)
-        connections.keep_listings(*here, readings.listings, at=at)
-        for external_id in readings.retired:
-            connections.retire_listing(*here, external_id)
+        for handle, facts in groupby(readings.listings, lambda fact: getattr(fact, "handle", None)):
+            if handle is None:
+                connections.keep_listings(*here, [fact for fact in facts if isinstance(fact, Listing)], at=at)
+            else:
+                connections.retire_listings(*here, [fact.external_id for fact in facts], handle)
         touched: set[UUID] = set()
         fetching = bool(readings.refetch)
         if readings.received:
             plan, touched = orders.apply(*here, [each for _, each in readings.received], at=at)
             fetching = fetching or bool(plan.refetch)
-        for each in readings.refetch:
-            orders.request_fetch(*here, each.kind, each.external_id, at=at)
-        for seen in readings.seen:
-            if publications.seen(
-                *here, seen.external_id, seen.location_external_id, seen.available, handle=seen.handle, at=at
-            ):
-                touched.add(shift.connection_id)
+        for kind in {each.kind for each in readings.refetch}:
+            asked = {each.external_id for each in readings.refetch if each.kind == kind}
+            orders.request_fetches(*here, kind, asked, at=at)
+        if readings.seen and publications.seen(*here, readings.seen, at=at):
+            touched.add(shift.connection_id)
         for _, reason in readings.quarantined:
             activity.raise_issue(
                 connection,
                 shift.merchant_id,
-                "unreadable_record",
+                inbox.QUARANTINE,
                 str(shift.connection_id),
                 f"A record could not be read and was set aside: {reason}",
                 "Its bytes are kept. Update the connector, then read the quarantined records again.",

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from hub.connector import PushOutcome, PushState, SalesChannel, StockPush
 from hub.core import retry
-from hub.errors import ConnectorError, HubError, Unavailable
-from hub.jobs.fetch_lane import import_newest_orders, orders_known_at
+from hub.errors import AuthError, ConnectorError, HubError, RateLimited, Rejected, Unavailable
+from hub.jobs.fetch_lane import import_newest_orders
 from hub.jobs.shift import Shift, jitter
 from hub.store import activity, publications
 from hub.store import tables as t
-from hub.store.database import Database, LeaseLost
+from hub.store.database import Database, Interrupted
 from hub.store.publications import Drifted, Due, Postponed, Written
 
 log = structlog.get_logger()
 
 READ_BACK_SECONDS = 5.0  # after a write to a channel without compare-and-set
+NOT_PUBLISHED = "not_published"  # the kind of issue; the subject is the listing's id
+_MOST_EXPLANATIONS = 3  # imports of orders in one shift, until a figure that nobody can explain is overwritten
+_FAILURES_BEFORE_TOLD = 3
 
 
 def work(shift: Shift) -> None:
     """Publish what is due, a batch per call, until nothing is or the shift ends."""
+    odd: _OddFigures = {}
     while shift.time_left():
         shift.keep()
         row = shift.row()
@@ -42,18 +49,56 @@ def work(shift: Shift) -> None:
             )
         if not batch:
             return
+        unexplained = _publish_batch(shift, row, caller, batch, odd)
+        if unexplained is None:
+            return
+        if unexplained and not _explain(shift):
+            wait = 1.0 + jitter.random()
+            _postpone(shift, [Postponed(each, wait, explaining=True) for each in unexplained])
+            return
+
+
+# Figures found in this shift that orders do not explain so far, as read one after the other.
+_OddFigures = dict[tuple[UUID, str], list[int]]
+
+
+def _publish_batch(
+    shift: Shift, row: Row[Any], caller: SalesChannel, batch: Sequence[Due], odd: _OddFigures
+) -> list[Due] | None:
+    """Publish a batch; returns what orders have to explain first, or None where the vendor does not take any more.
+
+    A batch at which the connector fails is taken apart, until those that are at fault stand alone.
+    """
+    unexplained: list[Due] = []
+    pieces = [batch]
+    while pieces:
+        piece = pieces.pop()
+        shift.keep()
         began = shift.now()
         try:
-            unexplained = _publish(shift, caller, batch)
-        except LeaseLost:
+            unexplained += _publish(shift, caller, piece, odd)
+        except Interrupted:
             raise
+        except (RateLimited, Unavailable, AuthError) as error:
+            # Nothing about these listings, so that it is not counted against them: the connection pauses.
+            shift.note(error, began)
+            wait = 0.5 + retry.backoff(row.failures + 1, jitter, longest=30.0)
+            left = [each for one in (piece, *pieces) for each in one]
+            _postpone(shift, [Postponed(each, wait, error=str(error)[:500]) for each in left])
+            return None
         except (Exception, SystemExit) as error:
             shift.note(error, began)
-            _publish_failed(shift, batch, error)
-            return
-        shift.note(None, began)
-        if unexplained and not _explain(shift):
-            return
+            if len(piece) > 1:
+                log.warning("batch taken apart", connection=str(shift.connection_id), error=str(error)[:500])
+                middle = len(piece) // 2
+                pieces += [piece[middle:], piece[:middle]]
+            elif isinstance(error, Rejected):
+                _stop(shift, piece[0], str(error))
+            else:
+                _fail(shift, piece[0], error)
+        else:
+            shift.note(None, began)
+    return unexplained
 
 
 def _explain(shift: Shift) -> bool:
@@ -61,14 +106,26 @@ def _explain(shift: Shift) -> bool:
     began = shift.now()
     try:
         return import_newest_orders(shift, seconds=5.0)
+    except Interrupted:
+        raise
     except ConnectorError as error:
         shift.note(error, began)
-        return False
+    except (Exception, SystemExit) as error:
+        log.error("orders could not be imported", connection=str(shift.connection_id), error=str(error)[:500])
+    return False
 
 
-def _publish(shift: Shift, caller: SalesChannel, batch: Sequence[Due]) -> bool:
-    """Make the channel say what is available; True when figures were found that orders have to explain first."""
-    explained_at = orders_known_at(shift)
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """A figure to be written over ``before``, which is ``odd`` when no order explained it."""
+
+    due: Due
+    before: int | None
+    odd: bool = False
+
+
+def _publish(shift: Shift, caller: SalesChannel, batch: Sequence[Due], odd: _OddFigures) -> list[Due]:
+    """Make the channel say what is available; returns those whose figure has to be explained by orders first."""
     outcomes: list[Written | Postponed | Drifted] = []
     stopped: list[tuple[Due, str]] = []
     unread = [
@@ -77,11 +134,11 @@ def _publish(shift: Shift, caller: SalesChannel, batch: Sequence[Due]) -> bool:
         if each.verify or each.expected is None or not caller.capabilities.compare_and_set or each.explain_since
     ]
     figures = dict(zip([each.key for each in unread], _figures(caller, unread), strict=True))
-    writes: list[tuple[Due, int | None]] = []
+    writes: list[_Write] = []
     for each in batch:
         quantity = max(0, each.quantity)
         if each.key not in figures:
-            writes.append((each, each.expected))
+            writes.append(_Write(each, each.expected))
             continue
         figure = figures[each.key]
         if figure is None:
@@ -89,45 +146,49 @@ def _publish(shift: Shift, caller: SalesChannel, batch: Sequence[Due]) -> bool:
         elif figure == quantity:
             outcomes.append(Written(each, quantity, wrote=False))
         elif each.verify:
+            odd[each.key] = [figure]
             outcomes.append(Drifted(each))
-        elif figure == each.expected or (each.explain_since and explained_at and each.explain_since <= explained_at):
-            writes.append((each, figure))
+        elif figure == each.expected:
+            writes.append(_Write(each, figure))
+        elif _stays_unexplained(odd.setdefault(each.key, []), figure):
+            writes.append(_Write(each, figure, odd=True))
         else:
             outcomes.append(Postponed(each, 0.0, seen=figure if each.expected is None else None, explaining=True))
     began = time.monotonic()
     answers = _push(shift, caller, writes)
     took = time.monotonic() - began
-    for (each, before), answer in zip(writes, answers, strict=True):
-        quantity = max(0, each.quantity)
+    for write, answer in zip(writes, answers, strict=True):
+        due, quantity = write.due, max(0, write.due.quantity)
         if answer.state is PushState.WRITTEN:
             outcomes.append(
                 Written(
-                    each,
+                    due,
                     quantity,
-                    wrote=before != quantity,
-                    before=before,
+                    wrote=write.before != quantity,
+                    before=write.before,
                     verify_after=None if caller.capabilities.compare_and_set else READ_BACK_SECONDS,
-                    note=_window(caller, each, before, took),
+                    note=_window(caller, write, took),
                 )
             )
         elif answer.state is PushState.STALE:
-            outcomes.append(Postponed(each, 0.0, explaining=True))
+            if answer.quantity is not None:
+                odd.setdefault(due.key, []).append(answer.quantity)
+            outcomes.append(Postponed(due, 0.0, explaining=True))
         elif answer.state is PushState.RETRY:
-            wait = 0.2 + retry.backoff(each.attempts + 1, jitter, first=1.0)
-            outcomes.append(Postponed(each, wait, error=answer.message, failed=True))
+            wait = 0.2 + retry.backoff(due.attempts + 1, jitter, first=1.0)
+            outcomes.append(Postponed(due, wait, error=answer.message, failed=True))
         else:
-            stopped.append((each, answer.message or "The shop refused this figure."))
+            stopped.append((due, answer.message or "The shop refused this figure."))
 
-    def write(connection: Connection, at: datetime) -> None:
+    def write_down(connection: Connection, at: datetime) -> None:
         publications.record(connection, shift.merchant_id, outcomes, at=at)
-        for each, reason in stopped:
-            publications.stop(connection, shift.merchant_id, each, error=reason)
-            _raise_not_published(connection, shift, each, reason, at)
-        for outcome in outcomes:
-            if isinstance(outcome, Written):
-                activity.resolve_issue(
-                    connection, shift.merchant_id, "not_published", str(outcome.due.listing_id), at=at
-                )
+        for due, reason in stopped:
+            publications.stop(connection, shift.merchant_id, due, error=reason)
+            _raise_not_published(connection, shift, due, reason, at)
+        settled = [outcome.due for outcome in outcomes if isinstance(outcome, Written)]
+        activity.resolve_issues(
+            connection, shift.merchant_id, NOT_PUBLISHED, {str(due.listing_id) for due in settled}, at=at
+        )
         written = sum(isinstance(each, Written) and each.wrote for each in outcomes)
         if written:
             activity.note(
@@ -139,26 +200,38 @@ def _publish(shift: Shift, caller: SalesChannel, batch: Sequence[Due]) -> bool:
                 connection_id=shift.connection_id,
             )
 
-    shift.write(write)
-    return any(isinstance(each, Postponed) and each.explaining for each in outcomes)
+    shift.write(write_down)
+    return [
+        each.due for each in outcomes if isinstance(each, Drifted) or (isinstance(each, Postponed) and each.explaining)
+    ]
 
 
-def _push(shift: Shift, caller: SalesChannel, writes: Sequence[tuple[Due, int | None]]) -> Sequence[PushOutcome]:
+def _stays_unexplained(found: list[int], figure: int) -> bool:
+    """Whether the same odd figure still stands there after orders were imported; ``found`` has those met before.
+
+    One that has changed meanwhile may be a customer's doing, whose order is imported first. But not for ever.
+    """
+    same = bool(found) and found[-1] == figure
+    found.append(figure)
+    return same or len(found) > _MOST_EXPLANATIONS
+
+
+def _push(shift: Shift, caller: SalesChannel, writes: Sequence[_Write]) -> Sequence[PushOutcome]:
     if not writes:
         return []
     shift.keep()
     pushes = [
         StockPush(
-            each.ref,
-            max(0, each.quantity),
-            expected,
-            f"{each.listing_id}/{each.ref.location_external_id}/{each.version}/{each.attempts}/{expected}",
+            each.due.ref,
+            max(0, each.due.quantity),
+            each.before,
+            f"{each.due.listing_id}/{each.due.ref.location_external_id}/{each.due.version}/{each.due.attempts}/{each.before}",
         )
-        for each, expected in writes
+        for each in writes
     ]
     answers = caller.push_stock(pushes)
     if len(answers) != len(pushes):
-        raise Unavailable(f"The connector gave {len(answers)} outcomes for {len(pushes)} figures.")
+        raise TypeError(f"The connector gave {len(answers)} outcomes for {len(pushes)} figures.")
     return answers
 
 
@@ -166,13 +239,14 @@ def _figures(caller: SalesChannel, batch: Sequence[Due]) -> Sequence[int | None]
     return caller.read_stock([each.ref for each in batch]) if batch else []
 
 
-def _window(caller: SalesChannel, each: Due, before: int | None, took: float) -> str:
+def _window(caller: SalesChannel, write: _Write, took: float) -> str:
     notes = []
-    if each.explain_since is not None:
-        notes.append(f"The shop said {before}; no order explained the difference.")
+    if write.odd:
+        notes.append(f"The shop said {write.before}; no order explained the difference.")
     if not caller.capabilities.compare_and_set:
         notes.append(
-            f"Read {before}, then written; a sale in the {took * 1000:.0f} ms between shows when its order comes in."
+            f"Read {write.before}, then written; a sale in the {took * 1000:.0f} ms between shows when its order "
+            "comes in."
         )
     return " ".join(notes)
 
@@ -184,7 +258,7 @@ def _raise_not_published(connection: Connection, shift: Shift, each: Due, reason
     activity.raise_issue(
         connection,
         shift.merchant_id,
-        "not_published",
+        NOT_PUBLISHED,
         str(each.listing_id),
         f"The stock of “{title}” could not be written: {reason}",
         "Correct the listing in the shop, then synchronize the connection.",
@@ -194,12 +268,26 @@ def _raise_not_published(connection: Connection, shift: Shift, each: Due, reason
     )
 
 
-def _publish_failed(shift: Shift, batch: Sequence[Due], error: BaseException) -> None:
+def _postpone(shift: Shift, postponed: Sequence[Postponed]) -> None:
+    shift.write(lambda connection, at: publications.record(connection, shift.merchant_id, postponed, at=at))
+
+
+def _stop(shift: Shift, due: Due, reason: str) -> None:
+    """The shop refuses this listing for good."""
+
+    def write(connection: Connection, at: datetime) -> None:
+        publications.stop(connection, shift.merchant_id, due, error=reason[:500])
+        _raise_not_published(connection, shift, due, reason, at)
+
+    shift.write(write)
+
+
+def _fail(shift: Shift, due: Due, error: BaseException) -> None:
+    """The connector fails at this very listing: tried again later, and a person is told when that does not help."""
     reason = str(error) if isinstance(error, HubError) else f"The connector failed: {type(error).__name__}: {error}"
     if not isinstance(error, HubError):
         log.error("publishing failed", connection=str(shift.connection_id), error=reason)
-    postponed = [
-        Postponed(each, 0.5 + retry.backoff(each.attempts + 1, jitter), error=reason[:500], failed=True)
-        for each in batch
-    ]
-    shift.write(lambda connection, at: publications.record(connection, shift.merchant_id, postponed, at=at))
+    wait = 0.5 + retry.backoff(due.attempts + 1, jitter)
+    _postpone(shift, [Postponed(due, wait, error=reason[:500], failed=True)])
+    if due.attempts + 1 >= _FAILURES_BEFORE_TOLD:
+        shift.write(lambda connection, at: _raise_not_published(connection, shift, due, reason, at))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import SystemRandom
@@ -14,16 +14,17 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection, Row, select
 
+from hub.children import stop_requested
 from hub.config import Settings
 from hub.connector import Connector, Context, RateBudget, SalesChannel, Token, TokenVault
-from hub.errors import Rejected, Unavailable
+from hub.errors import ConnectorError, Rejected, Unavailable
 from hub.http import Client, Exchange, Limiter, LocalLimiter, RefusingClient
 from hub.limits import RedisLimiter, quick_client
 from hub.plugins import Registry
 from hub.store import breaker, connections
 from hub.store import tables as t
 from hub.store.connections import Credentials
-from hub.store.database import Database, Lease
+from hub.store.database import Database, DatabaseAway, Lease, LeaseLost
 from hub.store.secrets import KeyRing
 from hub.store.vault import Vault
 
@@ -32,7 +33,8 @@ Written = TypeVar("Written")
 
 log = structlog.get_logger()
 
-LEASE_SECONDS = 30.0
+LEASE_SECONDS = 45.0
+_SAFE_SECONDS = 30.0  # what must be left of a lease for the next step: longer than one call to a vendor takes
 
 jitter = SystemRandom()
 
@@ -79,14 +81,18 @@ class Hub:
         connection_id: UUID,
         *,
         tokens: TokenVault | None = None,
+        on_exchange: Callable[[Exchange], None] | None = None,
     ) -> Channel:
-        """A connector that can talk to its vendor, within the connection's rate budget and with its tokens."""
+        """A connector that can talk to its vendor, within the connection's rate budget and with its tokens.
+
+        ``on_exchange`` hears of each of its calls.
+        """
         client = Client(
             hosts=connector.hosts(credentials.settings),
             routes=self.settings.routes,
             private_networks=self.settings.private_networks,
             limiter=self._limiter(connection_id, connector.rate_budget),
-            on_exchange=_log_exchange,
+            on_exchange=on_exchange or log_exchange,
         )
         for name in connections.secret_fields(connector):
             if isinstance(secret := credentials.settings.get(name), str) and secret:
@@ -125,7 +131,7 @@ def _utcnow() -> datetime:
     return datetime.now(UTC)
 
 
-def _log_exchange(exchange: Exchange) -> None:
+def log_exchange(exchange: Exchange) -> None:
     log.debug("exchange", method=exchange.method, url=exchange.url, status=exchange.status, seconds=exchange.seconds)
 
 
@@ -142,11 +148,12 @@ class Shift:
     _caller: SalesChannel | None = None
 
     def time_left(self) -> bool:
-        return time.monotonic() < self.ends
+        """Whether something new may be begun: others want their turn, and a worker may be shutting down."""
+        return time.monotonic() < self.ends and not stop_requested()
 
     def keep(self) -> None:
         """Make sure that the lease lasts for the next step. Raises LeaseLost."""
-        if self.lease.remaining() < LEASE_SECONDS / 2:
+        if self.lease.remaining() < _SAFE_SECONDS:
             self.lease = self.hub.database.renew(self.lease, LEASE_SECONDS)
 
     def write(self, work: Callable[[Connection, datetime], Written]) -> Written:
@@ -190,9 +197,19 @@ class Shift:
         """The connector as it talks to the vendor; one per shift, so that connections to it are kept open."""
         if self._caller is None:
             self._caller = self.hub.caller(
-                self.connector(row), self.credentials(row), self.merchant_id, self.connection_id
+                self.connector(row),
+                self.credentials(row),
+                self.merchant_id,
+                self.connection_id,
+                on_exchange=self._keep_meanwhile,
             )
         return self._caller
+
+    def _keep_meanwhile(self, exchange: Exchange) -> None:
+        # A connector may make many calls before it comes back: a slow shop must not cost us the lane again and again.
+        log_exchange(exchange)
+        with suppress(LeaseLost, DatabaseAway):  # the next write finds out
+            self.keep()
 
     def hang_up(self) -> None:
         """Close the connections to the vendor."""
@@ -226,7 +243,8 @@ class Shift:
 def start_shift(hub: Hub, merchant_id: UUID, connection_id: UUID, lane: str, ends: float) -> Iterator[Shift | None]:
     """Take a lane of a connection until the block ends, or None while another worker is at it.
 
-    A block that raises keeps the lane until its process is gone, so that what went wrong is not repeated at once.
+    A block that raises keeps the lane until its process is gone, so that what went wrong is not repeated at once;
+    unless it was a vendor's doing, about which the connection learns.
     """
     lease = hub.database.lease(f"{lane}:{connection_id}", LEASE_SECONDS)
     if lease is None:
@@ -235,6 +253,9 @@ def start_shift(hub: Hub, merchant_id: UUID, connection_id: UUID, lane: str, end
     shift = Shift(hub, merchant_id, connection_id, lane, lease, ends)
     try:
         yield shift
+    except ConnectorError:
+        hub.database.release(shift.lease)
+        raise
     finally:
         shift.hang_up()
     hub.database.release(shift.lease)

@@ -9,7 +9,5 @@ context.configure(
     target_metadata=tables.metadata,
     # SQLite cannot alter most things in place: the table is then made anew and its rows copied.
     render_as_batch=True,
-    # One transaction around all revisions, on SQLite too: a migration that breaks off has changed nothing.
-    transactional_ddl=True,
 )
 context.run_migrations()

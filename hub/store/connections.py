@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from hub.connector import Connector
 from hub.core.model import Account, Listing
 from hub.errors import BadInput, Conflict
-from hub.store import activity, orders, publications, stock
+from hub.store import activity, inbox, orders, publications, stock
 from hub.store import tables as t
-from hub.store.database import Database, for_update, new_id, upsert
+from hub.store.database import Database, for_update, in_chunks, new_id, upsert
 from hub.store.secrets import KeyRing
 
 # So many listings are matched in one transaction: a large catalogue must not lock the shop out of its own orders.
@@ -156,6 +156,8 @@ def reconnect(
 
     def work(connection: Connection) -> UUID:
         row = _row(connection, merchant_id, connection_id, lock=True)
+        if row.state == "removed":
+            raise Conflict(f"{row.label} was removed. Connect the shop anew.")
         at = database.now(connection)
         sealed, open_settings = _sealed(database, keyring, merchant_id, connection_id, connector, settings, row.secrets)
         if row.state == "new":
@@ -182,6 +184,8 @@ def checked(
     Raises Conflict when the account is connected already, or when it is not the one this connection belongs to.
     """
     row = _row(connection, merchant_id, connection_id, lock=True)
+    if row.state == "removed":
+        raise Conflict(f"{row.label} was removed meanwhile. Connect the shop anew.")
     if row.account_external_id and row.account_external_id != account.external_id:
         raise Conflict(
             f"These settings reach {account.name}, but this connection belongs to {row.account_name}. "
@@ -333,6 +337,17 @@ def _change_state(
         values: dict[str, Any] = {"state": state, "error": "", "failures": 0, "not_before": None}
         if state == "removed":
             values |= {"secrets": None, "live_at": None}
+            inbox.ignore_pending(connection, merchant_id, connection_id, at=at)
+            task = t.task.c
+            connection.execute(
+                update(t.task)
+                .where(
+                    task.merchant_id == merchant_id,
+                    task.connection_id == connection_id,
+                    task.state.in_(["waiting", "running"]),
+                )
+                .values(state="failed", message="The connection was removed.", request=None, finished_at=at)
+            )
             connection.execute(
                 delete(t.connection_token).where(
                     t.connection_token.c.merchant_id == merchant_id,
@@ -450,7 +465,13 @@ def keep_listings(
         return
     # A record read twice in one batch counts once, with its last word.
     latest = {each.external_id: each for each in listings}
-    statement = upsert(connection, t.listing).values(
+    statement = upsert(connection, t.listing)
+    told = ("sku_text", "title", "barcode", "tracked", "active", "price", "currency", "handles", "imported_at")
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["merchant_id", "connection_id", "external_id"],
+            set_={name: statement.excluded[name] for name in told},
+        ),
         [
             {
                 "merchant_id": merchant_id,
@@ -468,60 +489,50 @@ def keep_listings(
                 "imported_at": at,
             }
             for each in latest.values()
-        ]
-    )
-    told = ("sku_text", "title", "barcode", "tracked", "active", "price", "currency", "handles", "imported_at")
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["merchant_id", "connection_id", "external_id"],
-            set_={name: statement.excluded[name] for name in told},
-        )
+        ],
     )
     publications.ensure(connection, merchant_id, at=at, connection_id=connection_id)
 
 
-def retire_listing(connection: Connection, merchant_id: UUID, connection_id: UUID, external_id: str) -> None:
-    """The channel deleted the listing: it is published no more, its history stays."""
-    connection.execute(
-        update(t.listing)
-        .where(
-            t.listing.c.merchant_id == merchant_id,
-            t.listing.c.connection_id == connection_id,
-            t.listing.c.external_id == external_id,
+def retire_listings(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, external_ids: Collection[str], handle: str = ""
+) -> None:
+    """The channel deleted these listings: they are published no more, their history stays.
+
+    ``handle`` names the entry of ``Listing.handles`` that ``external_ids`` belong to, "" for the listings' own ids.
+    """
+    listing = t.listing.c
+    name = listing.handles[handle].as_string() if handle else listing.external_id
+    for some in in_chunks(external_ids):
+        connection.execute(
+            update(t.listing)
+            .where(listing.merchant_id == merchant_id, listing.connection_id == connection_id, name.in_(some))
+            .values(active=False)
         )
-        .values(active=False)
-    )
 
 
 def suggestions(connection: Connection, merchant_id: UUID, connection_id: UUID) -> list[Suggestion]:
     """The connection's unmatched listings that carry a SKU text, and what it suggests."""
     listing = t.listing.c
     text = func.trim(listing.sku_text)
-    same = t.listing.alias()
-    times = (
-        select(func.count())
-        .select_from(same)
-        .where(
-            same.c.merchant_id == merchant_id,
-            same.c.connection_id == connection_id,
-            same.c.active,
-            func.trim(same.c.sku_text) == text,
+    alike = (
+        select(
+            listing.id,
+            listing.sku_id,
+            listing.title,
+            text.label("sku"),
+            func.count().over(partition_by=text).label("times"),
         )
-        .scalar_subquery()
+        .where(listing.merchant_id == merchant_id, listing.connection_id == connection_id, listing.active, text != "")
+        .subquery()
     )
     rows = connection.execute(
-        select(listing.id, listing.title, text.label("sku"), t.sku.c.id.label("sku_id"), times.label("times"))
-        .select_from(t.listing.outerjoin(t.sku, (t.sku.c.merchant_id == listing.merchant_id) & (t.sku.c.code == text)))
-        .where(
-            listing.merchant_id == merchant_id,
-            listing.connection_id == connection_id,
-            listing.sku_id.is_(None),
-            listing.active,
-            text != "",
-        )
-        .order_by(text, listing.id)
+        select(alike.c.id, alike.c.title, alike.c.sku, alike.c.times, t.sku.c.id.label("ours"))
+        .select_from(alike.outerjoin(t.sku, (t.sku.c.merchant_id == merchant_id) & (t.sku.c.code == alike.c.sku)))
+        .where(alike.c.sku_id.is_(None))
+        .order_by(alike.c.sku, alike.c.id)
     )
-    return [Suggestion(row.id, row.title, row.sku, row.sku_id is not None, row.times == 1) for row in rows]
+    return [Suggestion(row.id, row.title, row.sku, row.ours is not None, row.times == 1) for row in rows]
 
 
 def accept_suggestions(
@@ -543,10 +554,25 @@ def accept_suggestions(
         for each in offered
         if (each.unique if chosen is None else each.listing_id in chosen)
     ]
-    for start in range(0, len(matches), _MATCHES_AT_ONCE):
-        chunk = matches[start : start + _MATCHES_AT_ONCE]
-        database.transact(lambda connection, chunk=chunk: _match(database, connection, merchant_id, chunk, actor))  # type: ignore[misc]
-    return len(matches)
+    matched = 0
+    for some in in_chunks(matches, _MATCHES_AT_ONCE):
+
+        def work(connection: Connection, some: list[tuple[UUID, str]] = some) -> int:
+            # What a person has matched meanwhile stays as it is.
+            listing = t.listing.c
+            open_ones = select(listing.id).where(
+                listing.merchant_id == merchant_id,
+                listing.id.in_([each for each, _ in some]),
+                listing.sku_id.is_(None),
+            )
+            still = set(connection.execute(for_update(connection, open_ones.order_by(listing.id))).scalars())
+            left = [each for each in some if each[0] in still]
+            if left:
+                _match(database, connection, merchant_id, left, actor)
+            return len(left)
+
+        matched += database.transact(work)
+    return matched
 
 
 def bind(database: Database, merchant_id: UUID, listing_id: UUID, sku_code: str, actor: str) -> None:
@@ -618,39 +644,32 @@ def _match(
             select(t.sku.c.code, t.sku.c.id).where(t.sku.c.merchant_id == merchant_id, t.sku.c.code.in_(list(titles)))
         ).all()
     )
-    bound: dict[tuple[UUID, str], UUID] = {}
-    for listing_id, code in sorted(matches):
+    bound: dict[UUID, dict[str, UUID]] = {}
+    for listing_id, code in matches:
         row = rows[listing_id]
-        connection.execute(
-            update(t.listing)
-            .where(listing.merchant_id == merchant_id, listing.id == listing_id)
-            .values(sku_id=sku_of[code], bound_at=at, bound_by=actor)
-        )
-        bound[row.connection_id, row.external_id] = sku_of[code]
-        activity.resolve_issue(
-            connection, merchant_id, "unmatched_listing", f"{row.connection_id}/{row.external_id}", at=at, by=actor
-        )
-        if len(matches) == 1:
-            activity.note(
-                connection,
-                merchant_id,
-                "listing_matched",
-                f"“{row.title}” is matched to SKU {code}",
-                at=at,
-                connection_id=row.connection_id,
-                actor=actor,
-            )
-    if len(matches) > 1:
+        bound.setdefault(row.connection_id, {})[row.external_id] = sku_of[code]
+    connection.execute(
+        update(t.listing)
+        .where(listing.merchant_id == merchant_id, listing.id == bindparam("this_listing"))
+        .values(sku_id=bindparam("its_sku"), bound_at=at, bound_by=actor),
+        [{"this_listing": listing_id, "its_sku": sku_of[code]} for listing_id, code in sorted(matches)],
+    )
+    for connection_id, skus in sorted(bound.items()):
+        subjects = [f"{connection_id}/{external_id}" for external_id in skus]
+        activity.resolve_issues(connection, merchant_id, "unmatched_listing", subjects, at=at, by=actor)
+        orders.bind_lines(connection, merchant_id, connection_id, skus, at=at)
+        (first, code), *others = [each for each in matches if rows[each[0]].connection_id == connection_id]
         activity.note(
             connection,
             merchant_id,
             "listing_matched",
-            f"{len(matches)} listings matched to the SKUs they carry",
+            f"{len(others) + 1} listings matched to the SKUs they carry"
+            if others
+            else f"“{rows[first].title}” is matched to SKU {code}",
             at=at,
-            connection_id=next(iter(rows.values())).connection_id,
+            connection_id=connection_id,
             actor=actor,
         )
-    _give_waiting_lines_their_sku(connection, merchant_id, bound, at)
     publication = t.publication.c
     connection.execute(
         update(t.publication)
@@ -658,78 +677,6 @@ def _match(
         .values(version=publication.version + 1, dirty_since=at)
     )
     publications.ensure(connection, merchant_id, at=at)
-
-
-def _give_waiting_lines_their_sku(
-    connection: Connection, merchant_id: UUID, bound: Mapping[tuple[UUID, str], UUID], at: datetime
-) -> None:
-    line, order = t.order_line.c, t.sales_order.c
-    order_ids = connection.execute(
-        select(line.order_id)
-        .distinct()
-        .select_from(
-            t.order_line.join(t.sales_order, (order.merchant_id == line.merchant_id) & (order.id == line.order_id))
-        )
-        .where(
-            line.merchant_id == merchant_id,
-            line.sku_id.is_(None),
-            line.listing_external_id.in_({external_id for _, external_id in bound}),
-            order.connection_id.in_({connection_id for connection_id, _ in bound}),
-        )
-    ).scalars()
-    settle_orders(connection, merchant_id, list(order_ids), bound=bound, at=at)
-
-
-def settle_orders(
-    connection: Connection,
-    merchant_id: UUID,
-    order_ids: Sequence[UUID],
-    *,
-    bound: Mapping[tuple[UUID, str], UUID] | None = None,
-    sku_ids: Iterable[UUID] = (),
-    at: datetime,
-    book_opened: Mapping[tuple[UUID, UUID], tuple[int, str]] | None = None,
-    actor: str = "",
-    remark: str = "",
-) -> set[UUID]:
-    """Bring stock in line with orders whose lines got a SKU (``bound``) or whose SKUs are counted from now on.
-
-    ``book_opened`` are opening balances, (SKU, location) to (units, reference), entered in the same step. Returns
-    the connections that have something to publish.
-    """
-    bound = bound or {}
-    records = orders.load(connection, merchant_id, t.sales_order.c.id.in_(list(order_ids))) if order_ids else {}
-    connection_of = dict(
-        connection.execute(
-            select(t.sales_order.c.id, t.sales_order.c.connection_id).where(
-                t.sales_order.c.merchant_id == merchant_id, t.sales_order.c.id.in_(list(records))
-            )
-        ).all()
-    )
-    concerned = set(sku_ids) | set(bound.values())
-    named = set(concerned)
-    for record in records.values():
-        for line in record.lines.values():
-            if line.sku_id is None and line.listing_external_id is not None:
-                line.sku_id = bound.get((connection_of[record.id], line.listing_external_id))
-            if line.sku_id is not None:
-                named.add(line.sku_id)
-    book, counted = stock.open_book(connection, merchant_id, named, order_ids=list(records))
-    for place, (units, reference) in sorted((book_opened or {}).items()):
-        if place not in book.before:
-            book.open(place, units, reference)
-            counted.setdefault(place[0], at)
-    orders.resettle(
-        connection,
-        merchant_id,
-        records,
-        book,
-        counted,
-        sku_ids=concerned,
-        connection_id_of=connection_of,
-        at=at,
-    )
-    return stock.write_book(connection, merchant_id, book, at=at, actor=actor, remark=remark)
 
 
 def adopt_stock(database: Database, merchant_id: UUID, connection_id: UUID, actor: str) -> UUID:

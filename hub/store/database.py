@@ -6,7 +6,6 @@ import hashlib
 import os
 import random
 import socket
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -30,15 +29,19 @@ Result = TypeVar("Result")
 Value = TypeVar("Value")
 
 
-class DatabaseAway(HubError):
+class Interrupted(HubError):
+    """Our own database got in the way: nothing was stored, and neither the record at hand nor its vendor is to blame."""
+
+
+class DatabaseAway(Interrupted):
     """The database cannot be reached, or is too busy to answer: nothing was stored."""
 
 
-class Broken(HubError):
+class Broken(Interrupted):
     """The transaction met a change made at the same moment: nothing was written, and it is worth starting again."""
 
 
-class LeaseLost(HubError):
+class LeaseLost(Interrupted):
     """Somebody else holds the lease by now: whoever gets this stops at once and writes nothing."""
 
 
@@ -287,7 +290,7 @@ def _worth_repeating(error: DBAPIError) -> bool:
 
 def _plain(error: DBAPIError) -> Exception:
     if any(missing in str(error.orig) for missing in ("no such table", "no such column", "has no column")):
-        return HubError("The database has no tables yet, or old ones. Run “hub db upgrade”.")
+        return DatabaseAway("The database has no tables yet, or old ones. Run “hub db upgrade”.")
     if isinstance(error, OperationalError) or error.connection_invalidated:
         return DatabaseAway("The database cannot be reached or is too busy. Nothing was stored; try again shortly.")
     return error

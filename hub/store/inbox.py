@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, case, delete, insert, or_, select, tuple_, update
 
 from hub.connector import Delivery, RawRecord, Webhook
+from hub.store import activity
 from hub.store import tables as t
 from hub.store.database import Database, for_update, new_id, upsert
-from hub.store.secrets import KeyRing
+from hub.store.secrets import KeyRing, SecretsUnreadable
 
 # A record that broke its worker this often is set aside, so that the ones behind it go on.
 MOST_CRASHES = 3
+QUARANTINE = "unreadable_record"  # the kind of issue; the subject is the connection
+_FORGOTTEN_AT_ONCE = 500
 _EVENT_RESOLUTION = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An inbox row as it waits to be read."""
+    """An inbox row as it waits to be read. ``damage`` says why its body cannot be decrypted, if so."""
 
     id: UUID
     source: str
@@ -31,6 +34,7 @@ class Stored:
     received_at: datetime
     asked_at: datetime | None
     crash_count: int
+    damage: str = ""
 
 
 def store_webhook(
@@ -142,16 +146,12 @@ def _add(
                 "state": "pending",
             }
         )
-    added = (
-        connection.execute(
-            upsert(connection, t.inbox)
-            .values(rows)
-            .on_conflict_do_nothing(index_elements=["merchant_id", "connection_id", "source", "dedupe_key"])
-            .returning(t.inbox.c.id)
-        )
-        .scalars()
-        .all()
+    insertion = (
+        upsert(connection, t.inbox)
+        .on_conflict_do_nothing(index_elements=["merchant_id", "connection_id", "source", "dedupe_key"])
+        .returning(t.inbox.c.id)
     )
+    added = connection.execute(insertion, rows).scalars().all()
     if added:
         connection.execute(
             insert(t.inbox_body),
@@ -205,23 +205,18 @@ def claim(database: Database, keyring: KeyRing, merchant_id: UUID, connection_id
         )
         return [(row, bodies.get(row.id)) for row in rows]
 
-    return [
-        Stored(
-            row.id,
-            row.source,
-            RawRecord(
-                row.topic,
-                row.external_id,
-                keyring.unpack(body, _place(merchant_id, row.id)) if body is not None else b"",
-                row.version,
-                row.headers,
-            ),
-            row.received_at,
-            row.asked_at,
-            row.crash_count + 1,
-        )
-        for row, body in database.transact(work)
-    ]
+    return [_stored(keyring, merchant_id, row, body) for row, body in database.transact(work)]
+
+
+def _stored(keyring: KeyRing, merchant_id: UUID, row: Row[Any], packed: bytes | None) -> Stored:
+    body, damage = b"", ""
+    if packed is not None:
+        try:
+            body = keyring.unpack(packed, _place(merchant_id, row.id))
+        except SecretsUnreadable as error:
+            damage = str(error)
+    record = RawRecord(row.topic, row.external_id, body, row.version, row.headers)
+    return Stored(row.id, row.source, record, row.received_at, row.asked_at, row.crash_count + 1, damage)
 
 
 def finish(
@@ -235,38 +230,42 @@ def finish(
 ) -> None:
     """Mark rows, in the transaction that did what they say: ``done`` with the record's external id."""
     inbox = t.inbox.c
-    for row_id, external_id in done:
-        connection.execute(
-            update(t.inbox)
-            .where(inbox.merchant_id == merchant_id, inbox.id == row_id)
-            .values(state="done", external_id=external_id[:200], crash_count=0, error="", done_at=at)
-        )
-    for row_id in ignored:
-        connection.execute(
-            update(t.inbox)
-            .where(inbox.merchant_id == merchant_id, inbox.id == row_id)
-            .values(state="ignored", crash_count=0, error="", done_at=at)
-        )
-    for row_id, error in quarantined:
-        connection.execute(
-            update(t.inbox)
-            .where(inbox.merchant_id == merchant_id, inbox.id == row_id)
-            .values(state="quarantined", error=error[:2000], done_at=at)
-        )
+    this = update(t.inbox).where(inbox.merchant_id == merchant_id, inbox.id == bindparam("this"))
+    if rows := [{"this": row_id, "about": external_id[:200]} for row_id, external_id in done]:
+        ended = this.values(state="done", external_id=bindparam("about"), crash_count=0, error="", done_at=at)
+        connection.execute(ended, rows)
+    if rows := [{"this": row_id} for row_id in ignored]:
+        connection.execute(this.values(state="ignored", crash_count=0, error="", done_at=at), rows)
+    if rows := [{"this": row_id, "why": error[:2000]} for row_id, error in quarantined]:
+        connection.execute(this.values(state="quarantined", error=bindparam("why"), done_at=at), rows)
 
 
-def put_back(connection: Connection, merchant_id: UUID, ids: Sequence[UUID]) -> None:
-    """Give claimed rows back unread, with nothing held against them."""
+def put_back(connection: Connection, merchant_id: UUID, rows: Sequence[Stored]) -> None:
+    """Give claimed rows back unread: what went wrong was not their fault, so this attempt is not counted."""
+    inbox = t.inbox.c
     connection.execute(
         update(t.inbox)
-        .where(t.inbox.c.merchant_id == merchant_id, t.inbox.c.id.in_(list(ids)), t.inbox.c.state == "pending")
-        .values(crash_count=0)
+        .where(inbox.merchant_id == merchant_id, inbox.id.in_([row.id for row in rows]), inbox.state == "pending")
+        .values(crash_count=case((inbox.crash_count > 0, inbox.crash_count - 1), else_=0))
+    )
+
+
+def ignore_pending(connection: Connection, merchant_id: UUID, connection_id: UUID, *, at: datetime) -> None:
+    """Nothing that waits to be read will be: the connection is being removed."""
+    inbox = t.inbox.c
+    connection.execute(
+        update(t.inbox)
+        .where(inbox.merchant_id == merchant_id, inbox.connection_id == connection_id, inbox.state == "pending")
+        .values(state="ignored", error="The connection was removed.", done_at=at)
     )
 
 
 def release_quarantined(database: Database, merchant_id: UUID, connection_id: UUID) -> int:
     """Have every quarantined record of a connection read again; returns how many."""
     with database.write() as connection:
+        activity.resolve_issue(
+            connection, merchant_id, QUARANTINE, str(connection_id), at=database.now(connection)
+        )  # opened again by whatever still cannot be read
         return connection.execute(
             update(t.inbox)
             .where(
@@ -296,19 +295,35 @@ def unread(connection: Connection, merchant_id: UUID, connection_id: UUID, *, si
     )
 
 
-def forget_bodies(database: Database, before: datetime) -> int:
-    """Delete raw bodies received before ``before`` whose rows are finished; keys and hashes stay."""
-    with database.write() as connection:
-        unfinished = (
-            select(t.inbox.c.id)
-            .where(
-                t.inbox.c.merchant_id == t.inbox_body.c.merchant_id,
-                t.inbox.c.id == t.inbox_body.c.inbox_id,
-                t.inbox.c.state.in_(["pending", "quarantined"]),
+def forget_bodies(database: Database, before: datetime, *, connectors: Collection[str] | None = None) -> int:
+    """Delete raw bodies received before ``before`` whose rows are finished; keys and hashes stay.
+
+    With ``connectors`` only those that came through one of these.
+    """
+    inbox, body, shop = t.inbox.c, t.inbox_body.c, t.connection.c
+    finished = [inbox.state.in_(["done", "ignored"])]
+    if connectors is not None:
+        finished.append(shop.connector.in_(list(connectors)))
+    old = (
+        select(body.merchant_id, body.inbox_id)
+        .select_from(
+            t.inbox_body.join(t.inbox, (inbox.merchant_id == body.merchant_id) & (inbox.id == body.inbox_id)).join(
+                t.connection, (shop.merchant_id == inbox.merchant_id) & (shop.id == inbox.connection_id)
             )
-            .exists()
         )
-        return connection.execute(delete(t.inbox_body).where(t.inbox_body.c.received_at < before, ~unfinished)).rowcount
+        .where(body.received_at < before, *finished)
+        .limit(_FORGOTTEN_AT_ONCE)
+    )
+    forgotten = 0
+    while True:
+        # Bit by bit: the database has other things to write meanwhile.
+        with database.write() as connection:
+            some = connection.execute(
+                delete(t.inbox_body).where(tuple_(body.merchant_id, body.inbox_id).in_(old))
+            ).rowcount
+        forgotten += some
+        if some < _FORGOTTEN_AT_ONCE:
+            return forgotten
 
 
 def _sha256(body: bytes) -> str:

@@ -99,29 +99,58 @@ def apply(
     return plan, touched
 
 
-def resettle(
-    connection: Connection,
-    merchant_id: UUID,
-    records: Mapping[UUID, OrderRecord],
-    book: StockBook,
-    *,
-    sku_ids: set[UUID],
-    connection_id_of: Mapping[UUID, UUID],
-    at: datetime,
-) -> None:
-    """Settle the lines of ``sku_ids`` in loaded orders anew, oldest order first: after a match or an adoption."""
-    plan = Plan({})
+def bind_lines(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, bound: Mapping[str, UUID], *, at: datetime
+) -> set[UUID]:
+    """Give the order lines that waited for it the SKU their listing was matched to, ``bound`` by the channel's id.
+
+    What is still to be shipped of them is reserved, the oldest order first. Returns the connections that have
+    something to publish.
+    """
+    line, order = t.order_line.c, t.sales_order.c
+    waiting = (line.merchant_id == merchant_id, line.sku_id.is_(None))
+    order_ids = (
+        connection.execute(
+            select(line.order_id)
+            .distinct()
+            .select_from(
+                t.order_line.join(t.sales_order, (order.merchant_id == line.merchant_id) & (order.id == line.order_id))
+            )
+            .where(
+                *waiting,
+                line.listing_external_id.in_(list(bound)),
+                order.connection_id == connection_id,
+                order.holds_stock,
+            )
+        )
+        .scalars()
+        .all()
+    )
+    records: dict[UUID, OrderRecord] = {}
+    for some in in_chunks(sorted(order_ids)):
+        records |= load(connection, merchant_id, order.id.in_(some))
+    book, _counted = stock.open_book(connection, merchant_id, bound.values(), line_ids=())
     for record in sorted(records.values(), key=lambda each: (each.placed_at or each.received_at, each.id)):
-        lines = [line for line in record.lines.values() if line.sku_id in sku_ids]
-        if not lines:
-            continue
         record.revision += 1
-        record.changed = True
-        for line in lines:
-            settle_line(line, record, plan, book)
-    for connection_id in set(connection_id_of.values()):
-        changed = [each for each in records.values() if each.changed and connection_id_of[each.id] == connection_id]
-        _write_orders(connection, merchant_id, connection_id, changed, at)
+        for each in record.lines.values():
+            if each.sku_id is None and each.listing_external_id is not None and each.listing_external_id in bound:
+                each.sku_id, each.changed = bound[each.listing_external_id], True
+                settle_line(each, record, Plan({}), book)
+    _write_orders(connection, merchant_id, connection_id, records.values(), at)
+    # All others hold nothing, and what they shipped was shipped without us: they only learn their SKU.
+    connection.execute(
+        update(t.order_line)
+        .where(
+            *waiting,
+            line.listing_external_id == bindparam("this_listing"),
+            line.order_id.in_(
+                select(order.id).where(order.merchant_id == merchant_id, order.connection_id == connection_id)
+            ),
+        )
+        .values(sku_id=bindparam("its_sku")),
+        [{"this_listing": external_id, "its_sku": sku_id} for external_id, sku_id in sorted(bound.items())],
+    )
+    return stock.write_book(connection, merchant_id, book, at=at)
 
 
 def _bindings(
@@ -251,9 +280,13 @@ def _address(address: Address) -> dict[str, str]:
 
 
 def _write_lines(connection: Connection, merchant_id: UUID, records: Sequence[OrderRecord]) -> None:
-    created, told, kept = [], [], []
+    created: list[dict[str, Any]] = []
+    told: list[dict[str, Any]] = []
+    kept: list[dict[str, Any]] = []
     for record in records:
         for line in record.lines.values():
+            if not (line.is_new or line.changed):
+                continue
             row: dict[str, Any] = {name: getattr(line, name) for name in _LINE_COLUMNS}
             if line.value is not None:
                 row |= {

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Update, bindparam, insert, or_, select, update
 
-from hub.connector import StockRef
+from hub.connector import StockRef, StockSeen
 from hub.store import tables as t
-from hub.store.database import new_id, upsert
+from hub.store.database import in_chunks, new_id, upsert
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +42,23 @@ class Due:
 def ensure(connection: Connection, merchant_id: UUID, *, at: datetime, connection_id: UUID | None = None) -> set[UUID]:
     """Give every listing that may be published its publication, due at once; returns the connections with new ones.
 
-    A listing is published when it is matched and tracked, its SKU is counted, its channel location is bound to one
-    of ours, and a person has set the connection live.
+    A listing is published when it is matched and tracked, its channel location is bound to one of ours, its SKU is
+    counted there, and a person has set the connection live.
     """
-    listing, place, shop = t.listing.c, t.channel_location.c, t.connection.c
+    listing, place, shop, level = t.listing.c, t.channel_location.c, t.connection.c, t.stock_level.c
     missing = (
         select(listing.id, place.external_id, listing.connection_id)
         .select_from(
-            t.listing.join(t.sku, (t.sku.c.merchant_id == listing.merchant_id) & (t.sku.c.id == listing.sku_id))
-            .join(t.connection, (shop.merchant_id == listing.merchant_id) & (shop.id == listing.connection_id))
+            t.listing.join(t.connection, (shop.merchant_id == listing.merchant_id) & (shop.id == listing.connection_id))
             .join(
                 t.channel_location,
                 (place.merchant_id == listing.merchant_id) & (place.connection_id == listing.connection_id),
+            )
+            .join(
+                t.stock_level,
+                (level.merchant_id == listing.merchant_id)
+                & (level.sku_id == listing.sku_id)
+                & (level.location_id == place.location_id),
             )
             .outerjoin(
                 t.publication,
@@ -66,10 +71,8 @@ def ensure(connection: Connection, merchant_id: UUID, *, at: datetime, connectio
             listing.merchant_id == merchant_id,
             listing.tracked,
             listing.active,
-            t.sku.c.counted_since.is_not(None),
             shop.live_at.is_not(None),
             shop.state != "removed",
-            place.location_id.is_not(None),
             place.active,
             t.publication.c.listing_id.is_(None),
         )
@@ -80,23 +83,22 @@ def ensure(connection: Connection, merchant_id: UUID, *, at: datetime, connectio
     if not rows:
         return set()
     connection.execute(
-        upsert(connection, t.publication)
-        .values(
-            [
-                {
-                    "merchant_id": merchant_id,
-                    "listing_id": row.id,
-                    "location_external_id": row.external_id,
-                    "connection_id": row.connection_id,
-                    "version": 1,
-                    "published_version": 0,
-                    "dirty_since": at,
-                    "cause": {"cause": "went_live", "reference": "", "order_id": None, "at": at.isoformat()},
-                }
-                for row in rows
-            ]
-        )
-        .on_conflict_do_nothing(index_elements=["merchant_id", "listing_id", "location_external_id"])
+        upsert(connection, t.publication).on_conflict_do_nothing(
+            index_elements=["merchant_id", "listing_id", "location_external_id"]
+        ),
+        [
+            {
+                "merchant_id": merchant_id,
+                "listing_id": row.id,
+                "location_external_id": row.external_id,
+                "connection_id": row.connection_id,
+                "version": 1,
+                "published_version": 0,
+                "dirty_since": at,
+                "cause": {"cause": "went_live", "reference": "", "order_id": None, "at": at.isoformat()},
+            }
+            for row in rows
+        ],
     )
     return {row.connection_id for row in rows}
 
@@ -104,76 +106,72 @@ def ensure(connection: Connection, merchant_id: UUID, *, at: datetime, connectio
 def due(connection: Connection, merchant_id: UUID, connection_id: UUID, *, at: datetime, limit: int) -> list[Due]:
     """What has to be published on a connection now, with the figure of this moment; the longest waiting first."""
     publication, listing, level = t.publication.c, t.listing.c, t.stock_level.c
-    dirty = publication.version > publication.published_version
-    rows = connection.execute(
-        select(
-            publication.listing_id,
-            publication.location_external_id,
-            publication.version,
-            publication.quantity,
-            publication.cause,
-            publication.attempts,
-            publication.explain_since,
-            dirty.label("dirty"),
-            listing.external_id,
-            listing.handles,
-            listing.sku_id,
-            level.on_hand,
-            level.allocated,
+    looked_at = select(
+        publication.listing_id,
+        publication.location_external_id,
+        publication.version,
+        publication.quantity,
+        publication.cause,
+        publication.attempts,
+        publication.explain_since,
+        listing.external_id,
+        listing.handles,
+        listing.sku_id,
+        (level.on_hand - level.allocated).label("available"),
+    ).select_from(_publishable())
+    here = (publication.merchant_id == merchant_id, publication.connection_id == connection_id, *_may_be_published(at))
+    found: list[Due] = []
+    for reason, oldest in ((_DIRTY, publication.dirty_since), (~_DIRTY & _to_be_read_back(at), publication.verify_at)):
+        if len(found) >= limit:
+            break
+        rows = connection.execute(
+            looked_at.where(reason, *here).order_by(oldest, publication.listing_id).limit(limit - len(found))
         )
-        .select_from(
-            _publishable().outerjoin(
-                t.stock_level,
-                (level.merchant_id == publication.merchant_id)
-                & (level.sku_id == listing.sku_id)
-                & (level.location_id == t.channel_location.c.location_id),
+        found += [
+            Due(
+                row.listing_id,
+                row.sku_id,
+                StockRef(row.external_id, row.location_external_id, row.handles),
+                row.version,
+                row.available,
+                row.quantity,
+                row.cause,
+                row.attempts,
+                reason is not _DIRTY,
+                row.explain_since,
             )
-        )
-        .where(
-            publication.merchant_id == merchant_id,
-            publication.connection_id == connection_id,
-            or_(dirty, publication.verify_at <= at),
-            *_may_be_published(at),
-        )
-        .order_by(publication.dirty_since, publication.listing_id)
-        .limit(limit)
-    ).all()
-    return [
-        Due(
-            row.listing_id,
-            row.sku_id,
-            StockRef(row.external_id, row.location_external_id, row.handles),
-            row.version,
-            (row.on_hand or 0) - (row.allocated or 0),
-            row.quantity,
-            row.cause,
-            row.attempts,
-            not row.dirty,
-            row.explain_since,
-        )
-        for row in rows
-    ]
+            for row in rows
+        ]
+    return found
 
 
-def connections_due(connection: Connection, at: datetime) -> list[tuple[UUID, UUID]]:
-    """The connections (merchant, connection) for which ``due`` has something."""
+def connections_due(connection: Connection, at: datetime, *conditions: ColumnElement[bool]) -> list[tuple[UUID, UUID]]:
+    """The connections (merchant, connection) for which ``due`` has something, among those that meet ``conditions``."""
     publication = t.publication.c
-    # Two looks, each along its own partial index: most publications are neither dirty nor to be read back.
-    reasons = (publication.version > publication.published_version, publication.verify_at <= at)
     found: dict[tuple[UUID, UUID], None] = {}
-    for reason in reasons:
+    for reason in (_DIRTY, _to_be_read_back(at)):
         rows = connection.execute(
             select(publication.merchant_id, publication.connection_id)
             .distinct()
             .select_from(_publishable())
-            .where(reason, *_may_be_published(at))
+            .where(reason, *_may_be_published(at), *conditions)
         )
         found.update(dict.fromkeys((row.merchant_id, row.connection_id) for row in rows))
     return list(found)
 
 
+# Looked for one after the other, each along its own partial index: most publications are neither.
+_DIRTY = t.publication.c.version > t.publication.c.published_version
+
+
+def _to_be_read_back(at: datetime) -> ColumnElement[bool]:
+    return t.publication.c.verify_at <= at
+
+
 def _publishable() -> Any:
+    """Publications with their listing, connection, and the stock of their SKU at the location they show."""
     publication, listing, place, shop = t.publication.c, t.listing.c, t.channel_location.c, t.connection.c
+    level = t.stock_level.c
     return (
         t.publication.join(
             t.listing, (listing.merchant_id == publication.merchant_id) & (listing.id == publication.listing_id)
@@ -185,6 +183,12 @@ def _publishable() -> Any:
             & (place.external_id == publication.location_external_id),
         )
         .join(t.connection, (shop.merchant_id == publication.merchant_id) & (shop.id == publication.connection_id))
+        .join(
+            t.stock_level,
+            (level.merchant_id == publication.merchant_id)
+            & (level.sku_id == listing.sku_id)
+            & (level.location_id == place.location_id),
+        )
     )
 
 
@@ -192,10 +196,9 @@ def _may_be_published(at: datetime) -> tuple[Any, ...]:
     publication, listing, shop = t.publication.c, t.listing.c, t.connection.c
     return (
         or_(publication.not_before.is_(None), publication.not_before <= at),
-        listing.sku_id.is_not(None),
         listing.tracked,
         listing.active,
-        t.channel_location.c.location_id.is_not(None),
+        t.channel_location.c.active,
         shop.live_at.is_not(None),
         shop.state == "connected",
         or_(shop.not_before.is_(None), shop.not_before <= at),
@@ -245,62 +248,63 @@ def record(
     at: datetime,
 ) -> None:
     """Write down what became of a batch. A listing that changed meanwhile keeps its higher version, and stays due."""
-    entries: list[dict[str, Any]] = []
-    for outcome in outcomes:
-        publication = t.publication.c
-        here = update(t.publication).where(
-            publication.merchant_id == merchant_id,
-            publication.listing_id == outcome.due.listing_id,
-            publication.location_external_id == outcome.due.ref.location_external_id,
+    publication = t.publication.c
+    # In the order in which others lock them, too.
+    outcomes = sorted(outcomes, key=lambda each: each.due.key)
+    written = [each for each in outcomes if isinstance(each, Written)]
+    if written:
+        statement = _this(merchant_id).values(
+            published_version=bindparam("its_version"),
+            quantity=bindparam("its_quantity"),
+            published_at=at,
+            verify_at=bindparam("its_verify_at"),
+            explain_since=None,
+            not_before=None,
+            attempts=0,
+            error="",
         )
-        if isinstance(outcome, Written):
-            verify_at = at + timedelta(seconds=outcome.verify_after) if outcome.verify_after is not None else None
-            connection.execute(
-                here.values(
-                    published_version=outcome.due.version,
-                    quantity=outcome.quantity,
-                    published_at=at,
-                    verify_at=verify_at,
-                    explain_since=None,
-                    not_before=None,
-                    attempts=0,
-                    error="",
-                )
-            )
-            if outcome.wrote:
-                entries.append(
-                    {
-                        "merchant_id": merchant_id,
-                        "id": new_id(),
-                        "listing_id": outcome.due.listing_id,
-                        "location_external_id": outcome.due.ref.location_external_id,
-                        "version": outcome.due.version,
-                        "before": outcome.before,
-                        "quantity": outcome.quantity,
-                        "cause": outcome.due.cause,
-                        "note": outcome.note,
-                        "at": at,
-                    }
-                )
-        elif isinstance(outcome, Postponed):
-            values: dict[str, Any] = {"not_before": at + timedelta(seconds=outcome.seconds), "error": outcome.error}
-            if outcome.seen is not None:
-                values["quantity"] = outcome.seen
-            if outcome.explaining:
-                values["explain_since"] = outcome.due.explain_since or at
-            if outcome.failed:
+        connection.execute(
+            statement,
+            [
+                _key(each.due)
+                | {
+                    "its_version": each.due.version,
+                    "its_quantity": each.quantity,
+                    "its_verify_at": None if each.verify_after is None else at + timedelta(seconds=each.verify_after),
+                }
+                for each in written
+            ],
+        )
+    for each in outcomes:
+        if isinstance(each, Postponed):
+            values: dict[str, Any] = {"not_before": at + timedelta(seconds=each.seconds), "error": each.error}
+            if each.seen is not None:
+                values["quantity"] = each.seen
+            if each.explaining:
+                values["explain_since"] = each.due.explain_since or at
+            if each.failed:
                 values["attempts"] = publication.attempts + 1
-            connection.execute(here.values(**values))
-        else:
-            connection.execute(
-                here.values(
-                    version=publication.version + 1,
-                    dirty_since=at,
-                    verify_at=None,
-                    explain_since=at,
-                    cause={"cause": "drift", "reference": "", "order_id": None, "at": at.isoformat()},
-                )
-            )
+            connection.execute(_this(merchant_id).values(**values), _key(each.due))
+        elif isinstance(each, Drifted):
+            cause = {"cause": "drift", "reference": "", "order_id": None, "at": at.isoformat()}
+            values = {"version": publication.version + 1, "dirty_since": at, "verify_at": None, "explain_since": at}
+            connection.execute(_this(merchant_id).values(cause=cause, **values), _key(each.due))
+    entries = [
+        {
+            "merchant_id": merchant_id,
+            "id": new_id(),
+            "listing_id": each.due.listing_id,
+            "location_external_id": each.due.ref.location_external_id,
+            "version": each.due.version,
+            "before": each.before,
+            "quantity": each.quantity,
+            "cause": each.due.cause,
+            "note": each.note,
+            "at": at,
+        }
+        for each in written
+        if each.wrote
+    ]
     if entries:
         connection.execute(insert(t.publication_entry), entries)
 
@@ -308,72 +312,68 @@ def record(
 def stop(connection: Connection, merchant_id: UUID, due: Due, *, error: str) -> None:
     """The channel refuses this listing for good: nothing more is written until it changes."""
     connection.execute(
-        update(t.publication)
-        .where(
-            t.publication.c.merchant_id == merchant_id,
-            t.publication.c.listing_id == due.listing_id,
-            t.publication.c.location_external_id == due.ref.location_external_id,
-        )
-        .values(published_version=due.version, verify_at=None, explain_since=None, error=error, attempts=0)
+        _this(merchant_id).values(
+            published_version=due.version, verify_at=None, explain_since=None, error=error, attempts=0
+        ),
+        _key(due),
     )
 
 
+def _this(merchant_id: UUID) -> Update:
+    """Changes the publication that ``_key`` names."""
+    publication = t.publication.c
+    return update(t.publication).where(
+        publication.merchant_id == merchant_id,
+        publication.listing_id == bindparam("this_listing"),
+        publication.location_external_id == bindparam("this_location"),
+    )
+
+
+def _key(due: Due) -> dict[str, Any]:
+    return {"this_listing": due.listing_id, "this_location": due.ref.location_external_id}
+
+
 def seen(
-    connection: Connection,
-    merchant_id: UUID,
-    connection_id: UUID,
-    external_id: str,
-    location_external_id: str,
-    available: int | None,
-    *,
-    handle: str,
-    at: datetime,
+    connection: Connection, merchant_id: UUID, connection_id: UUID, told: Sequence[StockSeen], *, at: datetime
 ) -> bool:
-    """The channel told its figure of a listing by itself. True when it is news, and the listing is due again.
+    """The channel told its figures by itself. True when there is news among them, and those listings are due again.
 
     The echo of our own write, and a figure that is right anyway, are dropped.
     """
-    publication, listing, level, place = t.publication.c, t.listing.c, t.stock_level.c, t.channel_location.c
-    name = listing.handles[handle].as_string() if handle else listing.external_id
-    rows = connection.execute(
-        select(publication.listing_id, publication.quantity, level.on_hand, level.allocated)
-        .select_from(
-            t.publication.join(
-                t.listing, (listing.merchant_id == publication.merchant_id) & (listing.id == publication.listing_id)
-            )
-            .join(
-                t.channel_location,
-                (place.merchant_id == publication.merchant_id)
-                & (place.connection_id == publication.connection_id)
-                & (place.external_id == publication.location_external_id),
-            )
-            .join(
-                t.stock_level,
-                (level.merchant_id == publication.merchant_id)
-                & (level.sku_id == listing.sku_id)
-                & (level.location_id == place.location_id),
-            )
-        )
-        .where(
-            publication.merchant_id == merchant_id,
-            publication.connection_id == connection_id,
-            publication.location_external_id == location_external_id,
-            name == external_id,
-        )
-    ).all()
-    news = [row for row in rows if available not in (row.quantity, row.on_hand - row.allocated)]
-    for row in news:
+    publication, listing, level = t.publication.c, t.listing.c, t.stock_level.c
+    latest = {(each.handle, each.location_external_id, each.external_id): each.available for each in told}
+    news: dict[tuple[UUID, str], int | None] = {}
+    for handle, location in {key[:2] for key in latest}:
+        name = listing.handles[handle].as_string() if handle else listing.external_id
+        for some in in_chunks(key[2] for key in latest if key[:2] == (handle, location)):
+            for row in connection.execute(
+                select(
+                    publication.listing_id,
+                    publication.quantity,
+                    (level.on_hand - level.allocated).label("available"),
+                    name.label("told_of"),
+                )
+                .select_from(_publishable())
+                .where(
+                    publication.merchant_id == merchant_id,
+                    publication.connection_id == connection_id,
+                    publication.location_external_id == location,
+                    name.in_(some),
+                )
+            ):
+                figure = latest[handle, location, row.told_of]
+                if figure not in (row.quantity, row.available):
+                    news[row.listing_id, location] = figure
+    if news:
         connection.execute(
-            update(t.publication)
-            .where(
-                publication.merchant_id == merchant_id,
-                publication.listing_id == row.listing_id,
-                publication.location_external_id == location_external_id,
-            )
-            .values(
-                version=publication.version + 1,
-                dirty_since=at,
-                cause={"cause": "seen", "reference": str(available), "order_id": None, "at": at.isoformat()},
-            )
+            _this(merchant_id).values(version=publication.version + 1, dirty_since=at, cause=bindparam("why")),
+            [
+                {
+                    "this_listing": listing_id,
+                    "this_location": location,
+                    "why": {"cause": "seen", "reference": str(figure), "order_id": None, "at": at.isoformat()},
+                }
+                for (listing_id, location), figure in sorted(news.items(), key=lambda each: each[0])
+            ],
         )
     return bool(news)

@@ -82,8 +82,8 @@ def see_other(address: str) -> AnyResponse:
 
 
 def wants_json() -> bool:
-    """Whether a program asks, rather than a browser."""
-    return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "application/json"
+    """Whether a program asks, rather than a browser: those name HTML."""
+    return request.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html"
 
 
 def safe_path(target: str) -> str:

@@ -12,7 +12,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from hub.connector import Connector, Delivery, SalesChannel, Webhook
-from hub.errors import Rejected, Unverified
+from hub.errors import Unverified
 from hub.store import activity, connections, inbox
 from hub.store import tables as t
 from hub.store.secrets import SecretsUnreadable
@@ -79,14 +79,12 @@ def _reader(merchant_id: UUID, connection_id: UUID) -> Connector:
 
 
 def _verify(connector: Connector, webhook: Webhook) -> Delivery | None:
-    if not isinstance(connector, SalesChannel):
+    if not isinstance(connector, SalesChannel) or type(connector).verify is SalesChannel.verify:
         raise NotFound("This connection takes no webhooks.")
     try:
         delivery = connector.verify(webhook)
     except Unverified:
         raise
-    except Rejected as error:
-        raise NotFound(str(error)) from error
     except BaseException as error:
         raise _blame(type(connector), error) from error
     if delivery is not None and not isinstance(delivery, Delivery):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import ast
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
 import pytest
+from click.testing import CliRunner
 
 from hub import plugins
+from hub.cli import main
 from hub.store import tables as t
 from hub.store.database import Database
 from hub.store.secrets import KeyRing
+from hub.testing.simulator import Fault
 from hub_larkmart.connector import LarkmartConnector
 from hub_larkmart.simulator import LarkmartSimulator
 from tests.docs.pages import DOCS, Page
@@ -22,6 +24,7 @@ from tests.town import Town, town
 
 EXAMPLE = DOCS / "examples" / "larkmart"
 TUTORIAL = Page(DOCS / "connectors" / "tutorial.md")
+SIMULATORS = Page(DOCS / "connectors" / "simulators.md")
 
 
 @pytest.fixture
@@ -67,8 +70,6 @@ def test_an_order_at_one_stall_is_taken_off_the_other(hub_town: Town) -> None:
 
 
 def test_a_stall_that_fails_for_a_while_gets_its_figures_afterwards(hub_town: Town) -> None:
-    from hub.testing.simulator import Fault
-
     corner, market = LarkmartSimulator("corner"), LarkmartSimulator("market")
     for stall in (corner, market):
         stall.add_product("MUG-1", "Mug", stock=10, price="12.50")
@@ -126,30 +127,39 @@ def test_the_connector_stays_under_a_hundred_lines() -> None:
     assert len((EXAMPLE / "hub_larkmart" / "connector.py").read_text().splitlines()) < 100
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "pyproject.toml",
-        "hub_larkmart/__init__.py",
-        "hub_larkmart/settings.py",
-        "hub_larkmart/translation.py",
-        "hub_larkmart/connector.py",
-        "hub_larkmart/simulator.py",
-        "tests/test_larkmart.py",
-    ],
-)
-def test_the_tutorial_shows_the_files_as_they_are(name: str) -> None:
-    """Each block after a comment that names a file is a part of it; the connector itself is shown whole."""
-    shown = [block.text for block in TUTORIAL.blocks if block.label == name and block.language in ("python", "toml")]
-    assert shown, f"The tutorial never shows {name}."
+WHOLE = [
+    "pyproject.toml",
+    "hub_larkmart/__init__.py",
+    "hub_larkmart/settings.py",
+    "hub_larkmart/translation.py",
+    "hub_larkmart/connector.py",
+]
+IN_PART = ["hub_larkmart/simulator.py", "tests/test_larkmart.py"]
+
+
+@pytest.mark.parametrize("name", WHOLE + IN_PART)
+def test_the_pages_show_the_files_as_they_are(name: str) -> None:
+    """A block after a comment that names a file is a part of that file, character by character."""
     file = (EXAMPLE / name).read_text()
+    shown = [block.text for page in (TUTORIAL, SIMULATORS) for block in page.blocks if block.label == name]
+    assert shown, f"The tutorial never shows {name}."
     for part in shown:
-        assert part in file, f"This part of the tutorial is not in {name}:\n{part}"
-    if name in ("pyproject.toml", "hub_larkmart/__init__.py", "hub_larkmart/settings.py", "hub_larkmart/connector.py"):
-        assert _squeezed("\n".join(shown)) == _squeezed(file), (
-            f"The tutorial does not show all of {name}, in its order."
-        )
+        assert part in file, f"This is not a part of {name}:\n{part}"
 
 
-def _squeezed(text: str) -> str:
-    return re.sub(r"\n\s*\n+", "\n", text).strip()
+@pytest.mark.parametrize("name", WHOLE)
+def test_nothing_of_the_connector_is_left_out(name: str) -> None:
+    rest = (EXAMPLE / name).read_text()
+    for block in TUTORIAL.blocks:
+        if block.label == name:
+            rest = rest.replace(block.text, "", 1)
+    assert rest.strip() == "", f"The tutorial leaves this out of {name}:\n{rest.strip()}"
+
+
+def test_the_command_lists_it_as_the_tutorial_says(installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TALLYHUB_PLUGINS", "tallyhub-larkmart")
+
+    listed = CliRunner().invoke(main, ["connectors"])
+
+    (line,) = [line for line in listed.output.splitlines() if line.startswith("larkmart")]
+    assert line in TUTORIAL.text

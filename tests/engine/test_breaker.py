@@ -150,11 +150,10 @@ def test_a_removed_connection_raises_no_issue(error: Exception, note: Any, issue
 
 
 @pytest.mark.postgres
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_storing_a_webhook_does_not_wait_for_an_outcome_being_noted(
     database: Database, merchant: UUID, connection_id: UUID, clock: Any
 ) -> None:
-    if database.is_sqlite:
-        pytest.skip("SQLite has one writer at a time")
     stored = threading.Event()
 
     def store() -> None:

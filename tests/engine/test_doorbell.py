@@ -147,10 +147,14 @@ def test_gives_up_quickly_when_redis_takes_the_connection_and_says_nothing(
     doorbell.ring(SHOP, GREEN, "inbox")
     redis_server.pause()
 
-    for lane in ("publish", "effects"):  # the second one does not even try
-        began = time.monotonic()
-        doorbell.ring(SHOP, GREEN, lane)
-        assert time.monotonic() - began < 0.4
+    began = time.monotonic()
+    doorbell.ring(SHOP, GREEN, "publish")
+    assert time.monotonic() - began < 0.4
+
+    began = time.monotonic()
+    for _ in range(100):
+        doorbell.ring(SHOP, GREEN, "effects")  # does not even try
+    assert time.monotonic() - began < 0.1
 
 
 @pytest.mark.parametrize("setting", [("maxmemory", "1"), ("requirepass", "secret")])
@@ -197,11 +201,12 @@ def attacker(redis_server: RedisServer) -> Iterator[redis.Redis]:
 
 
 def test_a_foreign_function_is_not_run(attacker: redis.Redis, listen: Any, tmp_path: Path) -> None:
-    Queue(QUEUE, connection=attacker, serializer="json").enqueue("os.system", f"touch {tmp_path / 'owned'}")
-    Queue(QUEUE, connection=attacker, serializer="json").enqueue("os.system", "a", "b", f"touch {tmp_path / 'owned'}")
+    queue = Queue(QUEUE, connection=attacker, serializer="json")
+    queue.enqueue("os.system", f"touch {tmp_path / 'owned'}")
+    queue.enqueue("os.symlink", "anywhere", f"{tmp_path / 'owned'}", "with three texts, as a ring has")
 
     assert listen() == []
-    assert not (tmp_path / "owned").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_pickle_is_not_loaded_wherever_it_stands(attacker: redis.Redis, listen: Any, tmp_path: Path) -> None:
@@ -214,6 +219,9 @@ def test_a_pickle_is_not_loaded_wherever_it_stands(attacker: redis.Redis, listen
     heard = listen()
 
     assert [lane for _, _, lane in heard] == ["meta", "result"]  # these two are rings, with ballast
+    job = Queue(QUEUE, connection=attacker, serializer="json").enqueue("hub.wakeup.wake", "a", "b", "c")
+    attacker.hset(job.key, "meta", bomb)
+    WakeUp.fetch(job.id, connection=attacker)  # RQ itself forgets the serializer here and there
     assert not (tmp_path / "owned").exists()
 
 
@@ -269,6 +277,8 @@ def trap() -> Iterator[tuple[str, list[str]]]:
             reached.append(self.path)
             self.send_response(200)
             self.end_headers()
+
+        do_GET = do_POST
 
         def log_message(self, *arguments: Any) -> None:
             pass

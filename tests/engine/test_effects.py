@@ -270,6 +270,20 @@ def test_the_oldest_of_an_order_goes_first_and_holds_back_the_others(desk: Desk)
     assert desk.vendor.done == ["0", "1", "2", "3"]
 
 
+def test_effects_of_one_moment_keep_the_order_in_which_they_were_planned(desk: Desk) -> None:
+    with desk.database.write() as connection:
+        now = desk.database.now(connection)
+        for number in range(20):
+            effects.plan(
+                connection, desk.merchant, desk.connection_id, "send_mail", str(number), {"id": str(number)},
+                now=now, ordering_key="order 5",
+            )  # fmt: skip
+
+    desk.settle()
+
+    assert desk.vendor.done == [str(number) for number in range(20)]
+
+
 def test_one_in_flight_holds_back_its_order_and_nothing_else(desk: Desk) -> None:
     desk.plan("submit", "a", ordering_key="order 5")
     desk.plan("submit", "b", ordering_key="order 5")
@@ -624,6 +638,35 @@ def test_one_that_was_stopped_beyond_its_lease_sends_nothing_and_writes_nothing(
     assert desk.vendor.calls == ["buy_label"]
 
 
+@pytest.mark.postgres
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_does_not_wait_for_an_effect_that_somebody_is_deciding_upon(desk: Desk) -> None:
+    locked = desk.plan("buy_label", "1")
+    desk.plan("buy_label", "2")
+
+    with desk.database.write() as connection:
+        connection.execute(select(t.effect).where(t.effect.c.id == locked).with_for_update())
+        began = time.monotonic()
+        effect = desk.claim()
+        assert time.monotonic() - began < 5
+    assert effect is not None and effect.request == {"id": "2"}
+
+
+def test_what_was_not_sent_tells_nothing_about_the_vendor(desk: Desk, change: Callable[..., None]) -> None:
+    change(t.connection, failures=4)
+    desk.plan("buy_label")
+    effect = desk.claim()
+    assert effect is not None
+
+    assert effects.run(desk.database, replace(effect, until=effect.until - 150), desk.connector) == "planned"
+    with desk.database.read() as connection:
+        assert connection.execute(select(t.connection.c.failures)).scalar() == 4
+
+    assert desk.settle() == ["succeeded"]
+    with desk.database.read() as connection:
+        assert connection.execute(select(t.connection.c.failures)).scalar() == 0
+
+
 @pytest.mark.parametrize("kind", ALL)
 def test_too_short_a_rest_of_the_lease_sends_nothing(desk: Desk, kind: str) -> None:
     planned = desk.plan(kind)
@@ -651,6 +694,21 @@ def test_a_search_needs_time_for_the_send_after_it(desk: Desk) -> None:
 
     assert desk.vendor.calls == ["submit"]
     assert desk.settle() == ["succeeded"]
+
+
+def test_the_slower_of_two_cannot_end_what_the_quicker_one_is_sending(desk: Desk) -> None:
+    planned = desk.plan("buy_label")
+    slow = desk.claim()
+    desk.wait()
+    quick = desk.claim()
+    assert slow is not None and quick is not None
+
+    with pytest.raises(LeaseLost):
+        desk.run(slow)
+
+    assert desk.row(planned).state == "in_flight"
+    assert desk.run(quick) == "succeeded"
+    assert desk.vendor.done == ["1"]
 
 
 def test_the_slower_of_two_that_hold_the_same_effect_cannot_overwrite_the_end(desk: Desk) -> None:

@@ -208,11 +208,11 @@ def upgrade():
         migrate.upgrade(lived_in)
         assert "nickname" in [column["name"] for column in inspect(lived_in.engine).get_columns("connection")]
 
+    # PostgreSQL checks every statement by itself.
+    @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
     def test_is_undone_when_it_would_leave_a_row_without_its_parent(
         self, lived_in: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        if not lived_in.is_sqlite:
-            pytest.skip("PostgreSQL checks every statement by itself")
         self.plan(monkeypatch, tmp_path, then='op.execute("delete from connection")')
 
         with pytest.raises(HubError, match="row of “channel_location” without its “connection”"):

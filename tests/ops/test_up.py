@@ -60,8 +60,12 @@ class Up:
         found = {}
         for entry in Path("/proc").iterdir():
             with suppress(OSError):
-                if entry.name.isdigit() and marker in (entry / "environ").read_bytes().split(b"\0"):
-                    found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                if not entry.name.isdigit():
+                    continue
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                # Redis writes its title over its environment; the title names its socket.
+                if marker in (entry / "environ").read_bytes().split(b"\0") or f"{self.folder}/redis" in command:
+                    found[int(entry.name)] = command
         return found
 
 

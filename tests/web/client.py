@@ -22,7 +22,11 @@ class Browser:
 
     def get(self, path: str, *, headers: dict[str, str] | None = None) -> TestResponse:
         return self.client.get(
-            path, base_url=self.base_url, headers=HTML | (headers or {}), environ_overrides=self.environ
+            path,
+            base_url=self.base_url,
+            headers=HTML | (headers or {}),
+            environ_overrides=self.environ,
+            buffered=True,
         )
 
     def post(

@@ -515,7 +515,7 @@ def _objects(found: Any) -> int:
         return sum(map(_objects, found))
     if not isinstance(found, dict):
         return 0
-    own = 2 if "pageInfo" in found else 1
+    own = 2 if {"nodes", "pageInfo"} & found.keys() else 1
     return own + sum(_objects(value) for name, value in found.items() if name != "pageInfo")
 
 

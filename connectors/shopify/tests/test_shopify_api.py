@@ -231,6 +231,13 @@ def test_no_secret_reaches_the_activity_page(shop: ShopifySimulator) -> None:
     assert "shpat_" not in repr(seen)  # as every token begins
 
 
+def test_an_error_page_that_repeats_the_secret_does_not_spread_it(shop: ShopifySimulator) -> None:
+    page = SimResponse(500, {"Content-Type": "text/html"}, f"<p>bad: {shop.client_secret}</p>".encode())
+    shop.fail_next(GRANT, Fault(response=page))
+    with pytest.raises(Unavailable, match="bad: •••"):
+        connect(shop).check()
+
+
 # --- the query budget
 
 
@@ -251,7 +258,18 @@ def test_throttling_at_http_200_is_a_rate_limit_with_the_time_to_wait() -> None:
         assert [len(page.records) for page in connector.fetch_orders(None)] == [1]
 
 
-def test_the_budget_is_learned_from_every_answer(shop: ShopifySimulator) -> None:
+def test_a_throttled_call_is_never_repeated_at_once(shop: ShopifySimulator) -> None:
+    status = {"maximumAvailable": 1000, "currentlyAvailable": 990, "restoreRate": 50}
+    cost = {"requestedQueryCost": 3, "actualQueryCost": None, "throttleStatus": status}
+    connector = connect(shop)
+    throttled = [{"message": "Throttled", "extensions": {"code": "THROTTLED"}}]
+    shop.fail_next(GRAPHQL, says({"errors": throttled, "extensions": {"cost": cost}}))
+    with pytest.raises(RateLimited) as limited:
+        connector.check()
+    assert limited.value.retry_after == 1.0
+
+
+def test_the_budget_is_learned_from_every_answer() -> None:
     learned: list[tuple[float, float, float]] = []
 
     class Watched(LocalLimiter):
@@ -261,9 +279,9 @@ def test_the_budget_is_learned_from_every_answer(shop: ShopifySimulator) -> None
 
     budget = ShopifyConnector.rate_budget
     assert budget == RateBudget(per_second=100, burst=1000)
-    connect(shop, limiter=Watched(budget)).check()
-    assert [(rate, most) for _, rate, most in learned] == [(1000.0, 20_000.0)] * 2
-    assert learned[0][0] > learned[1][0]
+    with ShopifySimulator(now=Clock()) as shop:
+        connect(shop, limiter=Watched(budget)).check()
+    assert learned == [(19_997.0, 1000.0, 20_000.0), (19_994.0, 1000.0, 20_000.0)]
 
 
 def test_a_spent_budget_is_known_without_asking_shopify() -> None:

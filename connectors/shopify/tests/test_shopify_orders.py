@@ -192,6 +192,25 @@ def test_units_refunded_after_they_were_shipped_stay_shipped(
     assert [refund.amount for refund in order.refunds] == [eur("8.80"), eur("17.60")]
 
 
+def test_units_that_cost_nothing_are_told_apart_too(shop: ShopifySimulator, connector: ShopifyConnector) -> None:
+    shop.add_product("GIFT", "Free gift", 10, "0.00")
+    id = sell(shop, ("GIFT", 3))
+    shop.fulfill(id, units=1)
+    shop.refund(id, "GIFT", 2)
+    order = read(connector, id)
+    assert units(order) == [(3, 1, 1, 1)]
+    assert order.whole
+
+
+def test_a_refunded_unit_is_not_shipped_even_if_it_counts_as_unfulfilled(
+    shop: ShopifySimulator, connector: ShopifyConnector
+) -> None:
+    shop.refund(id := sell(shop, ("MUG", 3)), "MUG", 1)
+    told = json.loads(connector.fetch_order(id).body)
+    told["lineItems"]["nodes"][0]["unfulfilledQuantity"] = 3
+    assert units(connector.read_order(RawRecord("order", id, json.dumps(told).encode()))) == [(3, 0, 1, 2)]
+
+
 def test_a_canceled_shipment_is_none(shop: ShopifySimulator, connector: ShopifyConnector) -> None:
     id = sell(shop, ("MUG", 3))
     shop.refund(id, "MUG", 1)
@@ -378,6 +397,7 @@ def test_nothing_is_fetched_twice_once_it_has_settled(
     clock.pass_by(seconds=20)
     ids, cursor = fetch(connector)
     assert ids == [first]
+    assert OrderCursor.parse(cursor).newest == datetime(2026, 11, 21, 12, tzinfo=UTC)
     assert fetch(connector, cursor) == ([], cursor)
     second = sell(shop)
     assert fetch(connector, cursor)[0] == [second]
@@ -469,6 +489,17 @@ def test_a_very_long_listing_goes_on_with_a_new_search(
     assert sorted(set(fetched)) == sorted(ids)
     assert len(fetched) == len(ids)
     assert searches == {None, "updated_at:>='2026-11-21T12:04:09Z'"}
+
+
+def test_a_very_long_listing_of_one_second_ends(
+    shop: ShopifySimulator, connector: ShopifyConnector, clock: Clock
+) -> None:
+    class Impatient(ShopifyConnector):
+        listing_limit = 1
+
+    ids = {sell(shop) for _ in range(documents.SCAN_PAGE + 1)}
+    clock.pass_by(hours=1)
+    assert set(fetch(Impatient(connector.context))[0]) == ids
 
 
 def test_the_cursor_stays_small(clock: Clock) -> None:

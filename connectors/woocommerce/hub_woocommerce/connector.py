@@ -70,6 +70,7 @@ _NEW_KEY = (
     "In WooCommerce, under Settings > Advanced > REST API, add a key with the permission Read/Write for an "
     "administrator or a shop manager, and enter both of its parts."
 )
+_SIGNED = "Without https:// the clocks of hub and shop must agree; enter an https:// address if the shop has one."
 _NO_API = (
     "No WooCommerce answers at {site}/wp-json/. Check the address (the one of the shop's front page); see that the "
     "WooCommerce plugin is active; and in WordPress, under Settings > Permalinks, choose anything but “Plain”."
@@ -140,25 +141,21 @@ class WooCommerceConnector(SalesChannel):
 
     def _refusal(self, response: Response) -> ConnectorError:
         code, message = _said(response)
-        if response.status == 404:
-            # Only WooCommerce itself can say that something is gone. A page "not found" while the shop is being
-            # repaired must not remove an order.
-            if code.endswith("_invalid_id"):
-                return NotFound("WooCommerce does not have it any more.", code)
-            return Unavailable(_NO_API.format(site=self._site))
+        # Only WooCommerce itself can say that something is gone, or a key wrong. A page "not found" while the shop is
+        # being repaired must not remove an order, nor a firewall's whim pause the connection.
         if not code.startswith("woocommerce_rest_"):
+            if response.status == 404:
+                return Unavailable(_NO_API.format(site=self._site))
             return Unavailable(
                 f"Something in front of WooCommerce refused the request ({response.status}): a security plugin, a "
                 "firewall or a password on the site. Let the hub reach /wp-json/wc/v3/ there."
             )
-        if "permissions" in message:
-            return AuthError(f"The key may not both read and write. {_NEW_KEY}")
-        if "signature" in message.lower() or "timestamp" in message.lower() or "nonce" in message.lower():
-            return AuthError(
-                f"WooCommerce refused the signature of the request ({message}) Enter the shop's https:// address if "
-                "it has one; otherwise see that the clocks of the hub and of the shop are right."
-            )
-        return AuthError(f"WooCommerce refused the key: it is wrong, or was revoked, or may not do this. {_NEW_KEY}")
+        if response.status == 404:
+            return NotFound("WooCommerce does not have it any more.", code)
+        if code != "woocommerce_rest_authentication_error":
+            message = "It is wrong, or was revoked, or may not do this."
+        clocks = "" if self._site.startswith("https://") else f" {_SIGNED}"
+        return AuthError(f"WooCommerce refused the key. {message} {_NEW_KEY}{clocks}")
 
     def _walk(self, path: str, **parameters: str | int) -> Iterator[tuple[list[dict[str, Any]], int | None]]:
         """Every row of a list by id, page by page, with how many there are.
@@ -384,10 +381,10 @@ class WooCommerceConnector(SalesChannel):
         for parent, ids in _batches(refs):
             path = f"products/{parent}/variations" if parent else "products"
             try:
-                answer = self._call("GET", path, include=",".join(ids), per_page=PER_PAGE, _fields=STOCK_FIELDS)
+                rows = self._all(path, include=",".join(ids), _fields=STOCK_FIELDS)
             except NotFound:
                 continue
-            found |= {str(row["id"]): _tracked_quantity(row) for row in _rows(answer)}
+            found |= {str(row["id"]): _tracked_quantity(row) for row in rows}
         return [found.get(ref.listing_external_id) for ref in refs]
 
     def push_stock(self, pushes: Sequence[StockPush]) -> Sequence[PushOutcome]:
@@ -460,7 +457,7 @@ def _said(response: Response) -> tuple[str, str]:
     """WooCommerce's code and message in a refusal, "" where something else refused."""
     said = _object(response) or {}
     code, message = said.get("code"), said.get("message")
-    return (code if isinstance(code, str) else ""), (html.unescape(message) if isinstance(message, str) else "")
+    return (code if isinstance(code, str) else ""), (html.unescape(message)[:200] if isinstance(message, str) else "")
 
 
 def _rows(response: Response) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Writing stock to a simulated shop and reading it back: one bad product never spoils the others."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from hub.connector import PushOutcome, PushState, StockPush, StockRef
 from hub.errors import AuthError, RateLimited, Unavailable
 from hub.testing.context import connector_for
-from hub.testing.simulator import Fault, SimResponse
+from hub.testing.simulator import Fault, SimRequest, SimResponse
 from hub_woocommerce.connector import WooCommerceConnector
 from hub_woocommerce.simulator import WooCommerceSimulator
 
@@ -146,6 +147,18 @@ def test_more_than_a_hundred_go_in_several_calls(shop: WooCommerceSimulator, con
     assert states(connector.push_stock(pushes)) == [(PushState.WRITTEN, number) for number in range(230)]
     assert [len(body["update"]) for _, body in writes(shop)] == [100, 100, 30]
     assert connector.read_stock([ref(id) for id in ids]) == list(range(230))
+
+
+def test_a_host_that_gives_few_rows_at_a_time_is_read_to_the_end() -> None:
+    class SmallHost(WooCommerceSimulator):
+        def answer(self, request: SimRequest) -> SimResponse:
+            query = [(name, "5" if name == "per_page" else value) for name, value in request.query]
+            return super().answer(replace(request, query=query))
+
+    with SmallHost() as shop:
+        ids = [shop.add_product(f"SKU-{number}", "Mug", number, "1") for number in range(12)]
+        connector = connector_for(WooCommerceConnector, shop)
+        assert connector.read_stock([ref(id) for id in ids]) == list(range(12))
 
 
 def test_one_family_that_fails_holds_back_no_other(shop: WooCommerceSimulator, connector: WooCommerceConnector) -> None:

@@ -1,0 +1,106 @@
+"""Forms drawn from a schema: every kind of input, what was typed, what was wrong, and no secret coming back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow
+import pytest
+from marshmallow import fields, validate, validates_schema
+from werkzeug.datastructures import MultiDict
+
+from hub.errors import BadInput
+from hub.web import forms
+
+
+class Everything(marshmallow.Schema):
+    shop = fields.String(required=True, metadata={"label": "Shop", "hint": "Its name.", "placeholder": "acme"})
+    address = fields.Url(metadata={"label": "Address", "hint": "With https."})
+    contact = fields.Email(metadata={"label": "Contact", "hint": "For questions."})
+    days = fields.Integer(
+        load_default=90, validate=validate.Range(min=1, max=365), metadata={"label": "Days", "hint": "How long."}
+    )
+    size = fields.String(
+        validate=validate.OneOf(["s", "l"], labels=["Small"]), metadata={"label": "Size", "hint": "Roughly."}
+    )
+    notes = fields.String(
+        validate=validate.Length(max=50), metadata={"label": "Notes", "hint": "Any.", "input": "textarea"}
+    )
+    active = fields.Boolean(load_default=True, metadata={"label": "Active", "hint": "Yes or no."})
+    api_key = fields.String(required=True, metadata={"secret": True, "label": "Key", "hint": "From the vendor."})
+    internal = fields.String(dump_only=True)
+    no_words = fields.String()
+
+    @validates_schema
+    def _both(self, data: dict[str, Any], **_: Any) -> None:
+        if data.get("shop") == "closed":
+            raise marshmallow.ValidationError("This shop is closed.")
+
+
+def by_name(**more: Any) -> dict[str, forms.Field]:
+    return {each.name: each for each in forms.fields(Everything(), **more)}
+
+
+def test_each_field_becomes_the_input_that_fits_it() -> None:
+    drawn = by_name()
+
+    assert {name: each.kind for name, each in drawn.items()} == {
+        "shop": "text",
+        "address": "url",
+        "contact": "email",
+        "days": "number",
+        "size": "select",
+        "notes": "textarea",
+        "active": "checkbox",
+        "api_key": "password",
+        "no_words": "text",
+    }
+    assert (drawn["shop"].label, drawn["shop"].hint, drawn["shop"].placeholder) == ("Shop", "Its name.", "acme")
+    assert (drawn["days"].value, drawn["days"].lowest, drawn["days"].highest) == ("90", 1, 365)
+    assert drawn["size"].choices == (("s", "Small"), ("l", "l"))
+    assert drawn["notes"].longest == 50
+    assert [name for name, each in drawn.items() if each.required] == ["shop", "api_key"]
+    assert drawn["no_words"].label == "No words"
+
+
+def test_a_secret_is_never_put_into_a_form() -> None:
+    drawn = by_name(values={"api_key": "s3cret", "shop": "acme"})
+
+    assert (drawn["api_key"].value, drawn["shop"].value) == ("", "acme")
+    assert "api_key" not in forms.typed(MultiDict({"api_key": "s3cret", "shop": "acme"}), list(drawn.values()))
+
+
+def test_what_was_typed_is_loaded_by_the_schema() -> None:
+    form = MultiDict({"shop": " acme \n", "days": "7", "active": "true", "api_key": "k", "size": "", "csrf_token": "x"})
+
+    assert forms.load(Everything(), form) == {"shop": "acme", "days": 7, "active": True, "api_key": "k"}
+
+
+def test_an_empty_box_means_no() -> None:
+    assert forms.load(Everything(), MultiDict({"shop": "a", "api_key": "k"}))["active"] is False
+
+
+def test_what_is_wrong_is_said_of_its_field() -> None:
+    form = MultiDict({"days": "1000", "address": "nope", "api_key": "k", "shop": "closed"})
+    with pytest.raises(BadInput) as caught:
+        forms.load(Everything(), form)
+    assert caught.value.fields["days"] == ["Must be greater than or equal to 1 and less than or equal to 365."]
+    assert caught.value.fields["address"] == ["Not a valid URL."]
+
+    with pytest.raises(BadInput) as caught:
+        forms.load(Everything(), MultiDict({"shop": "closed", "api_key": "k"}))
+    assert caught.value.fields == {"_schema": ["This shop is closed."]}
+    drawn = by_name(errors={"days": ["Too many."]})
+    assert drawn["days"].errors == ("Too many.",)
+
+
+@pytest.mark.parametrize(("text", "number"), [("0", 0), (" 12 ", 12), ("007", 7)])
+def test_a_whole_number_is_read(text: str, number: int) -> None:
+    assert forms.whole_number(text, "on_hand") == number
+
+
+@pytest.mark.parametrize("text", ["", "-1", "+1", "1.0", "1,5", "1_0", "٣", "1" * 13, "0x1", "²"])
+def test_anything_else_is_no_whole_number(text: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        forms.whole_number(text, "on_hand")
+    assert list(caught.value.fields) == ["on_hand"]
