@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from hub.core.model import Order, OrderLine, OrderStatus
+from hub.core.model import Address, Money, Order, OrderLine, OrderStatus, Refund
 from hub.core.stock import StockBook
 
 
@@ -123,8 +124,22 @@ class Plan:
 
 def content_of(order: Order) -> str:
     """A hash of what an order says. A webhook's body and a fetched record differ in their bytes, not in this."""
-    said = asdict(replace(order, whole=True))
-    return hashlib.sha256(repr(sorted(said.items())).encode()).hexdigest()
+    return hashlib.sha256(repr(_said(replace(order, whole=True))).encode()).hexdigest()
+
+
+def _said(value: Any) -> Any:
+    """A value of the model as plain tuples, amounts without the zeros that one shape of a record writes and another
+    does not."""
+    if isinstance(value, Money):
+        return value.amount.normalize(), value.currency
+    if isinstance(value, tuple):
+        return tuple(_said(each) for each in value)
+    if names := _FIELDS.get(type(value)):
+        return tuple(_said(getattr(value, name)) for name in names)
+    return value
+
+
+_FIELDS = {kind: [each.name for each in fields(kind)] for kind in (Order, OrderLine, Refund, Address)}
 
 
 def import_orders(

@@ -30,7 +30,8 @@ def drain(hub: Hub, merchant_id: UUID, connection_id: UUID, lane: str, budget_se
     Safe to run at any time, twice, or late: what is due is read from the database, and a fenced lease lets one worker
     at a time write. Errors of a vendor or of a connector end the drain, not the worker.
     """
-    ends = time.monotonic() + budget_seconds
+    began = time.monotonic()
+    ends = began + budget_seconds
     while True:
         with start_shift(hub, merchant_id, connection_id, lane, ends) as shift:
             if shift is None:
@@ -40,6 +41,7 @@ def drain(hub: Hub, merchant_id: UUID, connection_id: UUID, lane: str, budget_se
             except LeaseLost:
                 log.warning("lease lost", lane=lane, connection=str(connection_id))
                 return True
+        log.debug("drained", lane=lane, connection=str(connection_id), seconds=round(time.monotonic() - began, 3))
         # Work may have come in between the last look and the release, while its ring found the lane taken.
         if time.monotonic() >= ends or stop_requested():
             return True

@@ -332,7 +332,7 @@ def _enter_opening_stock(
             changed = stock.write_book(
                 connection, shift.merchant_id, book, at=at, actor=task.actor, remark="Opening stock"
             )
-            return started, changed | publications.ensure(connection, shift.merchant_id, at=at)
+            return started, changed | publications.ensure(connection, shift.merchant_id, at=at, sku_ids=started)
 
         started, changed = shift.write(write)
         entered |= started

@@ -129,6 +129,7 @@ def _not_ended(before: datetime) -> Select[Any]:
 def _order_missing(_: datetime) -> Select[Any]:
     inbox, order = t.inbox.c, t.sales_order.c
     about_an_order = or_(inbox.topic == "order", inbox.topic.like("orders/%"), inbox.topic.like("order.%"))
+    about_an_order = and_(about_an_order, inbox.topic != "order.gone")  # the vendor was asked and has no such order
     same = and_(
         order.merchant_id == inbox.merchant_id,
         order.connection_id == inbox.connection_id,

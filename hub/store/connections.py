@@ -676,7 +676,7 @@ def _match(
         .where(publication.merchant_id == merchant_id, publication.listing_id.in_([each for each, _ in matches]))
         .values(version=publication.version + 1, dirty_since=at)
     )
-    publications.ensure(connection, merchant_id, at=at)
+    publications.ensure(connection, merchant_id, at=at, sku_ids=set(sku_of.values()))
 
 
 def adopt_stock(database: Database, merchant_id: UUID, connection_id: UUID, actor: str) -> UUID:

@@ -30,7 +30,7 @@ Value = TypeVar("Value")
 
 
 class Interrupted(HubError):
-    """Our own database got in the way: nothing was stored, and neither the record at hand nor its vendor is to blame."""
+    """Our own database got in the way: nothing was stored, and neither the record at hand nor a vendor is to blame."""
 
 
 class DatabaseAway(Interrupted):
@@ -270,15 +270,27 @@ def _take_over_sqlite_transactions(engine: Engine, busy_seconds: float) -> None:
     def _connect(dbapi: Any, _record: Any) -> None:
         dbapi.isolation_level = None
         cursor = dbapi.cursor()
-        cursor.execute(f"PRAGMA busy_timeout={int(busy_seconds * 1000)}")
+        cursor.execute("PRAGMA busy_timeout=2")
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("sqlite_write", True)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if not connection.get_execution_options().get("sqlite_write", True):
+            connection.exec_driver_sql("BEGIN")
+            return
+        # SQLite's own waiting sleeps longer and longer, up to a tenth of a second, while others take the lock again and
+        # again. Asking often keeps the wait as short as the queue is.
+        gives_up = time.monotonic() + busy_seconds
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                return
+            except OperationalError as error:
+                if "locked" not in str(error.orig) or time.monotonic() > gives_up:
+                    raise
+            time.sleep(random.uniform(0.0005, 0.003))  # noqa: S311 - spreads the tries, hides nothing
 
 
 def _worth_repeating(error: DBAPIError) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -39,8 +39,17 @@ class Due:
         return self.listing_id, self.ref.location_external_id
 
 
-def ensure(connection: Connection, merchant_id: UUID, *, at: datetime, connection_id: UUID | None = None) -> set[UUID]:
+def ensure(
+    connection: Connection,
+    merchant_id: UUID,
+    *,
+    at: datetime,
+    connection_id: UUID | None = None,
+    sku_ids: Collection[UUID] | None = None,
+) -> set[UUID]:
     """Give every listing that may be published its publication, due at once; returns the connections with new ones.
+
+    ``connection_id`` and ``sku_ids`` say where to look; by default everywhere.
 
     A listing is published when it is matched and tracked, its channel location is bound to one of ours, its SKU is
     counted there, and a person has set the connection live.
@@ -79,6 +88,8 @@ def ensure(connection: Connection, merchant_id: UUID, *, at: datetime, connectio
     )
     if connection_id is not None:
         missing = missing.where(listing.connection_id == connection_id)
+    if sku_ids is not None:
+        missing = missing.where(listing.sku_id.in_(list(sku_ids)))
     rows = connection.execute(missing).all()
     if not rows:
         return set()

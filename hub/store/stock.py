@@ -351,7 +351,7 @@ def adjust(
             at=at,
             actor=actor,
         )
-        return touched | publications.ensure(connection, merchant_id, at=at)
+        return touched | publications.ensure(connection, merchant_id, at=at, sku_ids=[sku_id])
 
     return database.transact(work)
 

@@ -188,6 +188,14 @@ def test_what_came_in_a_moment_ago_may_still_be_on_its_way(database: Database, k
     assert broken(database, keyring, settle=timedelta(0)) == {"I5": 1}
 
 
+def test_an_order_the_vendor_does_not_have_need_not_be_here(database: Database, keyring: KeyRing) -> None:
+    with database.write() as connection:
+        shop = Shop(connection, keyring)
+        shop.add(connection, t.inbox, **shop.record(id=new_id(), dedupe_key="x", topic="order.gone", external_id="404"))
+
+    assert broken(database, keyring) == {}
+
+
 def test_a_finding_names_a_few_of_the_rows(unguarded: Database, keyring: KeyRing) -> None:
     with unguarded.write() as connection:
         shop = Shop(connection, keyring)

@@ -102,7 +102,7 @@ class OrderCursor:
 
 
 def _moment(mark: str) -> datetime:
-    return datetime.fromisoformat(mark.replace("Z", "+00:00"))
+    return datetime.fromisoformat(mark)
 
 
 # ---------------------------------------------------------------- the connector

@@ -44,8 +44,8 @@ API_VERSION = "2026-10"
 SCOPES = ("read_orders", "read_all_orders", "read_products", "write_inventory", "read_locations")
 TOKEN_SECONDS = 86_399
 KEY_KEPT = timedelta(hours=24)
-# Eight further attempts within four hours, further and further apart.
-RETRIES = (60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 3840.0, 6780.0)
+# Eight further attempts within four hours, further and further apart: how far, Shopify does not say.
+RETRIES = (5.0, 15.0, 60.0, 240.0, 900.0, 1800.0, 3600.0, 7780.0)
 
 # ---------------------------------------------------------------- the shop
 

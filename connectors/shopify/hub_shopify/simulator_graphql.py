@@ -164,7 +164,7 @@ class Api:
             term = re.fullmatch(r"updated_at:>='([^']+)'", query)
             if term is None:
                 raise GraphQLError(f"The simulation does not know the search “{query}”.")
-            since = datetime.fromisoformat(term[1].replace("Z", "+00:00"))
+            since = datetime.fromisoformat(term[1])
         now = self._shop.now()
         known = []
         for order in self._shop.sold.values():

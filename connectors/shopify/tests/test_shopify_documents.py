@@ -29,7 +29,7 @@ from graphql import (
 from graphql.validation import NoDeprecatedCustomRule
 
 from hub_shopify import documents
-from hub_shopify.connector import SCOPES, TOPICS, ShopifyConnector
+from hub_shopify.connector import OLD_ORDERS, SCOPES, TOPICS, ShopifyConnector
 from hub_shopify.simulator_graphql import MOST_COST, SCHEMA, requested_cost
 
 REPOSITORY = Path(__file__).parents[3]
@@ -120,6 +120,15 @@ def test_the_scopes_are_enough_for_the_webhooks_too() -> None:
 def test_the_connector_names_the_version_it_speaks() -> None:
     assert ShopifyConnector.api_version == documents.API_VERSION == "2026-10"
     assert ShopifyConnector.api_version_ends is not None
+
+
+def test_the_readme_names_what_a_merchant_must_enter_and_when_the_version_ends() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    assert f"`{', '.join(SCOPES)}`" in readme
+    assert f"`{OLD_ORDERS}`" in readme
+    assert f"`{documents.API_VERSION}`, which Shopify serves until {ShopifyConnector.api_version_ends:%B %Y}" in readme
+    assert len(TOPICS) == 10
+    assert "subscribes to ten webhook topics" in readme
 
 
 def test_the_simulated_schema_is_a_part_of_the_published_one() -> None:
