@@ -6,10 +6,12 @@ import ctypes
 import logging
 import os
 import random
+import select
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
@@ -42,13 +44,14 @@ class Child:
     """A forked process that runs ``target`` and is killed, with everything it started, ``deadline`` seconds later.
 
     It leads a process group of its own and does not outlive its parent (Linux; elsewhere it ends at its deadline).
+    ``deadline`` None means that somebody else sees to it.
     The parent must have one thread and no open database connection. Raises OSError when the system has no process to
     spare.
     """
 
     _BROKEN, _DATABASE_AWAY = 1, 75
 
-    def __init__(self, target: Callable[[], object], deadline: float) -> None:
+    def __init__(self, target: Callable[[], object], deadline: float | None) -> None:
         self.began = time.monotonic()
         self._deadline = deadline
         self._killed = False
@@ -85,7 +88,7 @@ class Child:
 
     def ended(self) -> Exit | None:
         """How it ended, None while it lives. Kills it when its deadline has passed."""
-        if not self._killed and time.monotonic() - self.began > self._deadline:
+        if not self._killed and self._deadline is not None and time.monotonic() - self.began > self._deadline:
             self.kill()
         if hasattr(os, "waitid"):
             if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
@@ -104,7 +107,7 @@ class Child:
         if code == self._DATABASE_AWAY:
             return Exit("the database was away", database_away=True)
         if self._killed or -code == signal.SIGALRM:
-            return Exit(f"it took longer than {self._deadline:.0f} seconds")
+            return Exit(_too_long(self._deadline))
         return Exit(f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}")
 
     def _live(self, target: Callable[[], object], parent: int, mask: Iterable[Any]) -> NoReturn:
@@ -117,7 +120,8 @@ class Child:
                 os._exit(code)
             # The system ends it even if the parent is gone and this process has lost its mind.
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.setitimer(signal.ITIMER_REAL, self._deadline + 1)
+            if self._deadline is not None:
+                signal.setitimer(signal.ITIMER_REAL, self._deadline + 1)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, _on_stop_request)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -134,6 +138,133 @@ class Child:
                 logging.shutdown()
                 _flush()
             os._exit(code)
+
+
+class Runner:
+    """A child that does one task after another, so that what the first one warmed up serves the next.
+
+    ``do`` gets each task as one line of text. A task that takes longer than ``deadline`` seconds, raises, or ends the
+    process ends the runner with it; one that comes to an orderly end leaves it free for more. Python's caches make up
+    most of what a short task costs: a fresh process for each would spend its time filling them.
+    """
+
+    def __init__(self, do: Callable[[str], object], deadline: float) -> None:
+        self._deadline = deadline
+        self._began: float | None = None
+        self.tasks = 0
+        self.born = time.monotonic()
+        heard, self._commands = os.pipe()
+        self._answers, told = os.pipe()
+
+        def live() -> None:
+            for theirs in (self._commands, self._answers):
+                os.close(theirs)
+            for task in _lines(heard):
+                signal.setitimer(signal.ITIMER_REAL, deadline + 1)
+                do(task)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                os.write(told, b".")
+                if _left_something():
+                    return  # the parent ends it, with whatever it is
+
+        try:
+            self._child = Child(live, None)
+        except OSError:
+            os.close(self._commands)
+            os.close(self._answers)
+            raise
+        finally:
+            os.close(heard)
+            os.close(told)
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def fileno(self) -> int:
+        """Readable when a task has ended, or the process has."""
+        return self._answers
+
+    def begin(self, task: str) -> bool:
+        """Hand it a task; False if the process is gone."""
+        try:
+            os.write(self._commands, f"{task}\n".encode())
+        except BrokenPipeError:
+            return False
+        self._began = time.monotonic()
+        self.tasks += 1
+        return True
+
+    def ended(self) -> Exit | None:
+        """How its task ended, None while it is at it. After an Exit with a reason the runner is gone."""
+        if select.select([self._answers], (), (), 0)[0] and os.read(self._answers, 1):
+            self._began = None
+            return Exit()
+        if self._began is not None and time.monotonic() - self._began > self._deadline:
+            self._child.kill()
+        ended = self._child.ended()
+        if ended is None:
+            return None
+        self._close()
+        if ended.reason:
+            return Exit(_too_long(self._deadline)) if ended.reason == _too_long(None) else ended
+        return Exit("it ended its process")
+
+    def gone(self) -> bool:
+        """Whether the process has ended while it had nothing to do; what it left behind is ended too."""
+        if self._child.ended() is None:
+            return False
+        self._close()
+        return True
+
+    def ask_to_stop(self) -> None:
+        """Let it finish what it is doing, and begin nothing new."""
+        self._child.ask_to_stop()
+
+    def kill(self) -> None:
+        """End it and whatever it started, now."""
+        self._child.kill()
+
+    def retire(self) -> None:
+        """End it while it has nothing to do."""
+        self._child.kill()
+        while not self.gone():
+            time.sleep(0.001)
+
+    def _close(self) -> None:
+        for mine in (self._commands, self._answers):
+            with suppress(OSError):
+                os.close(mine)
+
+
+def _left_something() -> bool:
+    """Whether the task has started a process or a thread that still runs."""
+    if threading.active_count() > 1:
+        return True
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _lines(source: int) -> Iterator[str]:
+    """Lines of text from a pipe, until it ends, the parent is gone or the process is asked to stop."""
+    parent = os.getppid()
+    kept = b""
+    while os.getppid() == parent and not _stop_requested:
+        # Looked at now and then: brothers forked later hold the pipe open when the parent is gone.
+        if not select.select([source], (), (), 5.0)[0]:
+            continue
+        read = os.read(source, 65536)
+        if not read:
+            return
+        *lines, kept = (kept + read).split(b"\n")
+        yield from (line.decode() for line in lines)
+
+
+def _too_long(deadline: float | None) -> str:
+    return "it took too long" if deadline is None else f"it took longer than {deadline:.0f} seconds"
 
 
 def _flush() -> None:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from types import FrameType
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
@@ -33,7 +32,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.timeouts import BaseDeathPenalty
 
-from hub.children import Child, Exit
+from hub.children import Child, Exit, Runner
 from hub.errors import HubError
 from hub.store.database import Database
 
@@ -48,6 +47,7 @@ _RING_SECONDS = 60  # a ring that was not answered by then is of no use to anybo
 # after it was coalesced with others is made up for by the next sweep.
 _COALESCE_SECONDS = 2
 _QUIET_SECONDS = 1.0
+_MOST_TASKS, _OLDEST = 500, 600.0  # of one process; then a fresh one, whatever a plugin may have piled up in it
 
 # ---------------------------------------------------------------- ringing
 
@@ -147,7 +147,8 @@ class WakeUp(Job):
         except Exception as error:
             raise DeserializationError from error
         if instance is not None or kwargs or len(args) != 3 or not all(isinstance(each, str) for each in args):
-            raise NotAllowed("A job in Redis is not of the form of a ring. It was not run.")
+            # The only error of this method that RQ is prepared for; another one would end its loop.
+            raise DeserializationError("A job in Redis is not of the form of a ring. It was not run.")
         self._func_name, self._instance, self._args, self._kwargs = str(name), None, args, {}
 
     def restore(self, raw_data: Mapping[bytes, bytes]) -> None:
@@ -301,7 +302,8 @@ class Worker:
         self._deadline = deadline_seconds
         self._grace = grace_seconds
         self._waiting: dict[Lane, None] = {}
-        self._draining: dict[Lane, Child] = {}
+        self._draining: dict[Lane, Runner] = {}
+        self._idle: dict[UUID, list[Runner]] = {}  # by the connection they have worked for, the last one last
         self._doing: dict[Chore, Child] = {}
         self._redis_seen: bool | None = None
         self._connection: redis.Redis | None = None
@@ -411,7 +413,7 @@ class Worker:
             # A connection gets two children at most, so that one whose plugin hangs cannot take them all.
             if lane not in self._draining and sum(lane[1] == each[1] for each in self._draining) < 2:
                 try:
-                    self._draining[lane] = self._child(partial(self._drain, *lane))
+                    self._draining[lane] = self._runner(lane)
                 except OSError as error:
                     log.error("no child could be started, trying again", error=_short(error))
                     break
@@ -420,21 +422,47 @@ class Worker:
 
     def wait(self, seconds: float) -> None:
         """Wait for so long, or until a child ends."""
-        children = [*self._draining.values(), *self._doing.values()]
+        children = self._children()
         if children:
             select.select(children, (), (), seconds)
         else:
             time.sleep(seconds)
 
-    def _child(self, target: Callable[[], object]) -> Child:
-        # SQLite must not be carried across a fork, and two processes on one connection to PostgreSQL would mix.
+    def _runner(self, lane: Lane) -> Runner:
+        """A process that begins with ``lane``: one that worked for the same connection before, or a new one.
+
+        Never one of another connection: what a plugin leaves behind in its process reaches that connection alone.
+        """
+        task = " ".join(map(str, lane))
+        mine = self._idle.get(lane[1], [])
+        while mine:
+            runner = mine.pop()
+            fresh = runner.tasks < _MOST_TASKS and time.monotonic() - runner.born < _OLDEST
+            if fresh and runner.begin(task):
+                return runner
+            runner.retire()
+        others = [(connection_id, each) for connection_id, idle in self._idle.items() for each in idle]
+        if len(others) + len(self._draining) >= self._at_once and others:
+            connection_id, oldest = min(others, key=lambda each: each[1].born)
+            self._idle[connection_id].remove(oldest)
+            oldest.retire()
+        self._prepare_fork()
+        runner = Runner(self._task, self._deadline)
+        runner.begin(task)
+        return runner
+
+    def _task(self, line: str) -> None:
+        merchant_id, connection_id, lane = line.split(" ")
+        self._drain(UUID(merchant_id), UUID(connection_id), lane)
+
+    def _prepare_fork(self) -> None:
+        # SQLite must not be carried across a fork, and two processes on one connection to PostgreSQL would mix: closed
+        # here, there is nothing to carry.
         self._database.close()
 
-        def live() -> None:
-            self._database.forget_connections()
-            target()
-
-        return Child(live, self._deadline)
+    def _child(self, target: Callable[[], object]) -> Child:
+        self._prepare_fork()
+        return Child(target, self._deadline)
 
     def _start_chore(self, chore: Chore) -> None:
         try:
@@ -446,15 +474,19 @@ class Worker:
             log.warning("a chore could not be started, trying again", chore=chore.name, error=_short(error))
 
     def _reap(self) -> None:
+        for idle in self._idle.values():
+            idle[:] = [runner for runner in idle if not runner.gone()]
         for chore, child in list(self._doing.items()):
             if (ended := child.ended()) is not None:
                 del self._doing[chore]
                 if ended.reason:
                     log.error("a chore broke down", chore=chore.name, reason=ended.reason)
-        for lane, child in list(self._draining.items()):
-            if (ended := child.ended()) is not None:
+        for lane, runner in list(self._draining.items()):
+            if (ended := runner.ended()) is not None:
                 del self._draining[lane]
-                if ended.reason and not self.stopping:
+                if not ended.reason:
+                    self._idle.setdefault(lane[1], []).append(runner)
+                elif not self.stopping:
                     self._tell(lane, ended)
 
     def _tell(self, lane: Lane, ended: Exit) -> None:
@@ -467,23 +499,32 @@ class Worker:
             log.warning("that could not be noted", error=_short(error))
 
     def _see_children_out(self) -> None:
-        children = [*self._draining.values(), *self._doing.values()]
-        for child in children:
+        self._retire_idle()
+        for child in self._children():
             child.ask_to_stop()
         end = (self._stop_at or time.monotonic()) + self._grace
         while (self._draining or self._doing) and time.monotonic() < end:
             self.wait(0.1)
             self._reap()
-        for child in [*self._draining.values(), *self._doing.values()]:
+        self._retire_idle()
+        for child in self._children():
             log.warning("a drain did not end in time and was killed", pid=child.pid)
             child.kill()
             while child.ended() is None:
                 time.sleep(0.01)
 
+    def _children(self) -> list[Child | Runner]:
+        return [*self._draining.values(), *self._doing.values()]
+
+    def _retire_idle(self) -> None:
+        for runner in [each for idle in self._idle.values() for each in idle]:
+            runner.retire()
+        self._idle.clear()
+
     def _on_signal(self, _signum: int, _frame: FrameType | None) -> None:
         if self._stop_at is None:
             self._stop_at = time.monotonic()
         elif time.monotonic() - self._stop_at > 1.0:  # one press of Ctrl+C may arrive by two ways
-            for child in [*self._draining.values(), *self._doing.values()]:
+            for child in self._children():
                 child.kill()
             os._exit(1)

@@ -105,7 +105,8 @@ class Money:
 
     def __str__(self) -> str:
         digits = minor_digits(self.currency)
-        return f"{self.amount.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP)} {self.currency}"
+        rounded = self.amount.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP)
+        return f"{rounded if rounded else abs(rounded)} {self.currency}"
 
     def _same_currency(self, other: Money) -> None:
         if self.currency != other.currency:

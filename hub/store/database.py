@@ -266,11 +266,13 @@ def for_update(connection: Connection, statement: Any, *, skip_locked: bool = Fa
 def _take_over_sqlite_transactions(engine: Engine, busy_seconds: float) -> None:
     # The driver's own transaction control loses updates under concurrency: it begins a transaction as a reader and
     # upgrades it later on a stale snapshot. We begin writers IMMEDIATE ourselves.
+    patient = f"PRAGMA busy_timeout={int(busy_seconds * 1000)}"
+
     @event.listens_for(engine, "connect")
     def _connect(dbapi: Any, _record: Any) -> None:
         dbapi.isolation_level = None
         cursor = dbapi.cursor()
-        cursor.execute("PRAGMA busy_timeout=2")
+        cursor.execute(patient)
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
@@ -281,16 +283,21 @@ def _take_over_sqlite_transactions(engine: Engine, busy_seconds: float) -> None:
             connection.exec_driver_sql("BEGIN")
             return
         # SQLite's own waiting sleeps longer and longer, up to a tenth of a second, while others take the lock again and
-        # again. Asking often keeps the wait as short as the queue is.
+        # again. Asking often keeps the wait as short as the queue is. For every other lock its waiting is right.
         gives_up = time.monotonic() + busy_seconds
-        while True:
-            try:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-                return
-            except OperationalError as error:
-                if "locked" not in str(error.orig) or time.monotonic() > gives_up:
-                    raise
-            time.sleep(random.uniform(0.0005, 0.003))  # noqa: S311 - spreads the tries, hides nothing
+        dbapi: Any = connection.connection.dbapi_connection
+        dbapi.execute("PRAGMA busy_timeout=2")
+        try:
+            while True:
+                try:
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
+                    return
+                except OperationalError as error:
+                    if "locked" not in str(error.orig) or time.monotonic() > gives_up:
+                        raise
+                time.sleep(random.uniform(0.0005, 0.003))  # noqa: S311 - spreads the tries, hides nothing
+        finally:
+            dbapi.execute(patient)
 
 
 def _worth_repeating(error: DBAPIError) -> bool:

@@ -116,21 +116,21 @@ def test_from_an_empty_hub_to_a_live_shop(hub: Hub, site: Site, visit: Visit) ->
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_is_clean_and_usable_by_everybody(hub: Hub, shop: Shop, visit: Visit, scheme: Any) -> None:
     things = furnish(shop)
-    shop.connection("Outlet", state="paused", error="The shop refused the token. Reconnect the shop.")
+    outlet = shop.connection("Outlet", state="paused", error="The shop refused the token. Reconnect the shop.")
+    failed = shop.task(outlet, state="failed", message="The shop refused the token. Copy it again.")
     visit.page.emulate_media(color_scheme=scheme)
-    problems = {}
     visit.go("/sign-in")
-    if found := visit.accessibility_problems():
-        problems["/sign-in"] = found
+    problems = [f"/sign-in {each}" for each in visit.accessibility_problems()]
     visit.sign_in()
-    for path in [*pages(create_app(hub), things), "/orders?q=nothing", "/issues?show=resolved"]:
+    more = [f"/connections/{outlet}", f"/connections/{outlet}/tasks/{failed}", "/orders?q=nothing", "/nowhere"]
+    visit.expected.append("404")
+    for path in [*pages(create_app(hub), things), *more]:
         if path in PUBLIC:
             continue
         visit.go(path)
-        if found := visit.accessibility_problems():
-            problems[path] = found
+        problems += [f"{path} {each}" for each in visit.accessibility_problems()]
 
-    assert problems == {}
+    assert not problems, "\n".join(problems)
 
 
 def test_on_a_phone_nothing_is_cut_off_and_the_menu_opens(hub: Hub, shop: Shop, phone: Visit) -> None:
@@ -142,16 +142,15 @@ def test_on_a_phone_nothing_is_cut_off_and_the_menu_opens(hub: Hub, shop: Shop, 
     shop.issue(long)
     shop.activity(long)
     phone.sign_in()
-    wide = {}
+    problems = []
     for path in [*pages(create_app(hub), things), f"/stock/{sku_id}"]:
         if path in PUBLIC:
             continue
         page = phone.go(path)
         if (width := page.evaluate("document.documentElement.scrollWidth")) > 390:
-            wide[path] = width
-        if found := phone.accessibility_problems():
-            wide[path] = found
-    assert wide == {}
+            problems.append(f"{path} is {width} wide")
+        problems += [f"{path} {each}" for each in phone.accessibility_problems()]
+    assert not problems, "\n".join(problems)
 
     page = phone.go("/")
     expect(page.get_by_role("link", name="Orders", exact=True)).not_to_be_visible()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
 
@@ -83,6 +84,17 @@ def _written(page: Page, name: str) -> str:
     assert blocks, f"{page}: `{name}` shows no signature."
     (node,) = ast.parse(blocks[0]).body
     return _stub(node)
+
+
+ENUMERATIONS = [
+    value for name in hub.__all__ if isinstance(value := getattr(hub, name), type) and issubclass(value, StrEnum)
+]
+
+
+@pytest.mark.parametrize("values", ENUMERATIONS)
+def test_every_value_of_an_enumeration_is_explained(values: type[StrEnum]) -> None:
+    explained = REFERENCE.section(f"`{values.__name__}`").text.rpartition("```")[2]
+    assert set(re.findall(r"`([A-Z_]+)`", explained)) >= {value.name for value in values}
 
 
 @pytest.mark.parametrize("name", hub.__all__)

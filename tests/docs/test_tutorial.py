@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-from uuid import UUID
 
 import pytest
 from click.testing import CliRunner
@@ -14,33 +11,15 @@ from click.testing import CliRunner
 from hub import plugins
 from hub.cli import main
 from hub.store import tables as t
-from hub.store.database import Database
-from hub.store.secrets import KeyRing
 from hub.testing.simulator import Fault
 from hub_larkmart.connector import LarkmartConnector
 from hub_larkmart.simulator import LarkmartSimulator
 from tests.docs.pages import DOCS, Page
-from tests.town import Town, town
+from tests.town import Town
 
 EXAMPLE = DOCS / "examples" / "larkmart"
 TUTORIAL = Page(DOCS / "connectors" / "tutorial.md")
 SIMULATORS = Page(DOCS / "connectors" / "simulators.md")
-
-
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The example's distribution as `pip install` would leave it: its metadata on the path beside its package."""
-    about = tmp_path / "site" / "tallyhub_larkmart-0.1.0.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: tallyhub-larkmart\nVersion: 0.1.0\n")
-    (about / "entry_points.txt").write_text("[hub]\nlarkmart = hub_larkmart\n")
-    monkeypatch.syspath_prepend(about.parent)
-
-
-@pytest.fixture
-def hub_town(database: Database, keyring: KeyRing, merchant: UUID, tmp_path: Path, installed: None) -> Iterator[Town]:
-    with town(database, keyring, merchant, plugins.load(["tallyhub-larkmart"]), tmp_path) as built:
-        yield built
 
 
 def test_an_order_at_one_stall_is_taken_off_the_other(hub_town: Town) -> None:
@@ -89,7 +68,7 @@ def test_a_stall_that_fails_for_a_while_gets_its_figures_afterwards(hub_town: To
     assert hub_town.count(t.sales_order) == 1
 
 
-def test_it_is_loaded_only_when_the_operator_names_it(installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_loaded_only_when_it_is_named(larkmart_installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "hub_larkmart"]:
         monkeypatch.delitem(sys.modules, name)
 
@@ -156,7 +135,7 @@ def test_nothing_of_the_connector_is_left_out(name: str) -> None:
     assert rest.strip() == "", f"The tutorial leaves this out of {name}:\n{rest.strip()}"
 
 
-def test_the_command_lists_it_as_the_tutorial_says(installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_lists_it_as_the_tutorial_says(larkmart_installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TALLYHUB_PLUGINS", "tallyhub-larkmart")
 
     listed = CliRunner().invoke(main, ["connectors"])

@@ -123,6 +123,11 @@ class LarkmartSimulator(ShopSimulator):
         with self.lock:
             self._stock[self._offer(sku)["id"]] = quantity
 
+    def withdraw(self, offer: str) -> None:
+        """The owner takes an offer down."""
+        with self.lock:
+            del self._offers[offer], self._stock[offer]
+
     def orders(self) -> set[str]:
         with self.lock:
             return set(self._orders)
