@@ -222,14 +222,12 @@ def _import_one(
     summary = _apply_lines(order, record, plan, bound, counted_since, book, new_id)
     if is_new:
         plan.notes.append(
-            Note(
-                "order_imported", record.id, f"Order {order.number} imported: {order.total}, {order.status}. {summary}"
-            )
+            Note("order_imported", record.id, f"Order {order.number} imported: {order.total}, {order.status}.{summary}")
         )
     else:
         what = f"{before} → {order.status}" if before != order.status else f"still {order.status}"
         plan.notes.append(
-            Note("order_updated", record.id, f"Order {order.number} updated: {order.total}, {what}. {summary}")
+            Note("order_updated", record.id, f"Order {order.number} updated: {order.total}, {what}.{summary}")
         )
     return "applied"
 
@@ -359,8 +357,10 @@ def settle_line(line: LineRecord, record: OrderRecord, plan: Plan, book: StockBo
     to_ship = max(0, line.fulfilled - line.fulfilled_before) - line.shipped
     if to_ship > 0:
         shipped = book.ship(claim, to_ship, reference)
-        line.shipped += to_ship
+        line.shipped += shipped
         if shipped < to_ship:
+            # Never counted, so never taken out, now or when a person has counted again.
+            line.fulfilled_before += to_ship - shipped
             plan.shortfalls.append(Shortfall(record.id, record.number, line.sku_id, to_ship - shipped))
     elif to_ship < 0 and (record.whole or record.status is OrderStatus.OPEN):
         # A fulfilment was undone. Half a record of a finished order may only not know what was shipped.
@@ -374,5 +374,5 @@ def _stock_summary(record: OrderRecord, book: StockBook) -> str:
     claims = [book.claims[line.id] for line in record.lines.values() if line.id in book.claims]
     held, waiting = sum(claim.held for claim in claims), sum(claim.waiting for claim in claims)
     if waiting:
-        return f"{held} allocated, {waiting} on backorder."
-    return f"{held} allocated." if held else ""
+        return f" {held} allocated, {waiting} on backorder."
+    return f" {held} allocated." if held else ""

@@ -26,13 +26,14 @@ log = structlog.get_logger()
 
 READ_BACK_SECONDS = 5.0  # after a write to a channel without compare-and-set
 NOT_PUBLISHED = "not_published"  # the kind of issue; the subject is the listing's id
+_LISTEN_SECONDS = 1.0  # for the webhook of the sale that changed a figure, before the vendor is asked for all orders
 _MOST_EXPLANATIONS = 3  # imports of orders in one shift, until a figure that nobody can explain is overwritten
 _FAILURES_BEFORE_TOLD = 3
 
 
 def work(shift: Shift) -> None:
     """Publish what is due, a batch per call, until nothing is or the shift ends."""
-    odd: _OddFigures = {}
+    odd = _OddFigures(_LISTEN_SECONDS if shift.hub.settings.public_url else 0.0)
     while shift.time_left():
         shift.keep()
         row = shift.row()
@@ -52,14 +53,58 @@ def work(shift: Shift) -> None:
         unexplained = _publish_batch(shift, row, caller, batch, odd)
         if unexplained is None:
             return
-        if unexplained and not _explain(shift):
+        if unexplained and odd.still_listening():
+            time.sleep(0.1)
+        elif unexplained and _explain(shift):
+            odd.orders_imported()
+        elif unexplained:
             wait = 1.0 + jitter.random()
             _postpone(shift, [Postponed(each, wait, explaining=True) for each in unexplained])
             return
 
 
-# Figures found in this shift that orders do not explain so far, as read one after the other.
-_OddFigures = dict[tuple[UUID, str], list[int]]
+class _OddFigures:
+    """Figures found in this shift that orders do not explain so far.
+
+    Where webhooks bring the news, the order behind such a figure is mostly on its way already: for ``patience``
+    seconds it is listened for. Then the newest orders are imported, and what still stands there is nobody's.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._since: dict[tuple[UUID, str], float] = {}
+        self._found: dict[tuple[UUID, str], list[int]] = {}  # the last one before an import, then one after each
+        self._imported = False
+
+    def found(self, due: Due, figure: int) -> None:
+        """The channel says something else than was left there."""
+        self._since.setdefault(due.key, time.monotonic())
+        if not self._imported:
+            self._found[due.key] = [figure]
+        else:
+            self._found.setdefault(due.key, []).append(figure)
+
+    def may_be_overwritten(self, due: Due, figure: int) -> bool:
+        """Whether the same odd figure still stands there after orders were imported.
+
+        One that has changed meanwhile may be a customer's doing, whose order is imported first. But not for ever.
+        """
+        before = list(self._found.get(due.key, [])) if self._imported else []
+        self.found(due, figure)
+        return bool(before) and (before[-1] == figure or len(before) >= _MOST_EXPLANATIONS)
+
+    def settled(self, due: Due) -> None:
+        """The channel says what it should."""
+        self._since.pop(due.key, None)
+        self._found.pop(due.key, None)
+
+    def still_listening(self) -> bool:
+        """Whether the order behind each of them may still come by itself, so that none has to be imported yet."""
+        return all(time.monotonic() - since < self._patience for since in self._since.values())
+
+    def orders_imported(self) -> None:
+        """The newest orders are known by now: from here on figures are compared."""
+        self._imported = True
 
 
 def _publish_batch(
@@ -146,11 +191,11 @@ def _publish(shift: Shift, caller: SalesChannel, batch: Sequence[Due], odd: _Odd
         elif figure == quantity:
             outcomes.append(Written(each, quantity, wrote=False))
         elif each.verify:
-            odd[each.key] = [figure]
+            odd.found(each, figure)
             outcomes.append(Drifted(each))
         elif figure == each.expected:
             writes.append(_Write(each, figure))
-        elif _stays_unexplained(odd.setdefault(each.key, []), figure):
+        elif odd.may_be_overwritten(each, figure):
             writes.append(_Write(each, figure, odd=True))
         else:
             outcomes.append(Postponed(each, 0.0, seen=figure if each.expected is None else None, explaining=True))
@@ -172,7 +217,7 @@ def _publish(shift: Shift, caller: SalesChannel, batch: Sequence[Due], odd: _Odd
             )
         elif answer.state is PushState.STALE:
             if answer.quantity is not None:
-                odd.setdefault(due.key, []).append(answer.quantity)
+                odd.found(due, answer.quantity)
             outcomes.append(Postponed(due, 0.0, explaining=True))
         elif answer.state is PushState.RETRY:
             wait = 0.2 + retry.backoff(due.attempts + 1, jitter, first=1.0)
@@ -186,6 +231,8 @@ def _publish(shift: Shift, caller: SalesChannel, batch: Sequence[Due], odd: _Odd
             publications.stop(connection, shift.merchant_id, due, error=reason)
             _raise_not_published(connection, shift, due, reason, at)
         settled = [outcome.due for outcome in outcomes if isinstance(outcome, Written)]
+        for due in settled:
+            odd.settled(due)
         activity.resolve_issues(
             connection, shift.merchant_id, NOT_PUBLISHED, {str(due.listing_id) for due in settled}, at=at
         )
@@ -204,16 +251,6 @@ def _publish(shift: Shift, caller: SalesChannel, batch: Sequence[Due], odd: _Odd
     return [
         each.due for each in outcomes if isinstance(each, Drifted) or (isinstance(each, Postponed) and each.explaining)
     ]
-
-
-def _stays_unexplained(found: list[int], figure: int) -> bool:
-    """Whether the same odd figure still stands there after orders were imported; ``found`` has those met before.
-
-    One that has changed meanwhile may be a customer's doing, whose order is imported first. But not for ever.
-    """
-    same = bool(found) and found[-1] == figure
-    found.append(figure)
-    return same or len(found) > _MOST_EXPLANATIONS
 
 
 def _push(shift: Shift, caller: SalesChannel, writes: Sequence[_Write]) -> Sequence[PushOutcome]:

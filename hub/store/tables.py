@@ -437,7 +437,7 @@ order_line = Table(
     _count("quantity"),
     _count("fulfilled"),
     _count("removed"),
-    _count("fulfilled_before"),  # fulfilled before the hub counted this SKU: never taken out of its stock
+    _count("fulfilled_before"),  # fulfilled of what the hub never counted: not taken out of its stock
     _count("shipped"),  # taken out of the hub's stock
     Column("unit_price", String(40), nullable=False),
     Column("total_minor", BigInteger, nullable=False, default=0),

@@ -84,15 +84,15 @@ class Desk:
 
     def import_(self, *received: Received) -> Plan:
         """Import one batch, and write what it changed."""
-        self.book = StockBook(self.stock, self.book.claims.values())
-        plan = import_orders(received, self.orders, self.bound, self.counted, self.book, self.new_id)
-        self.orders = plan.orders
-        for record in self.orders.values():
+        for record in self.orders.values():  # as they come back from the database
             record.is_new = record.changed = False
             record.value = None
             for line in record.lines.values():
                 line.is_new = line.changed = False
                 line.value = None
+        self.book = StockBook(self.stock, self.book.claims.values())
+        plan = import_orders(received, self.orders, self.bound, self.counted, self.book, self.new_id)
+        self.orders = plan.orders
         self.stock = {place: self.book.level(place) for place in self.stock}
         self.ledger += [(each.cause.value, each.on_hand, each.allocated) for each in self.book.movements]
         return plan

@@ -92,7 +92,9 @@ def test_two_currencies_are_not_added() -> None:
         Money.of(1, "EUR") - Money.of(1, "USD")
 
 
-@pytest.mark.parametrize("text", ["NaN", "sNaN", "Infinity", "-Infinity", "1_000", "1,5", "", "ten", "0x10", "٣", "１２"])
+@pytest.mark.parametrize(
+    "text", ["NaN", "sNaN", "Infinity", "-Infinity", "1_000", "1,5", "", "ten", "0x10", "٣", "１２"]
+)
 def test_refuses_what_is_no_plain_decimal_number(text: str) -> None:
     with pytest.raises(ValueError, match="decimal"):
         Money.of(text, "EUR")

@@ -29,7 +29,11 @@ def test_an_order_whose_parts_add_up_has_no_rounding() -> None:
 
 
 def test_the_rounding_is_what_the_channel_made_of_it() -> None:
-    lines = (a_line(1, total=euros("3.33")), a_line(1, id="2", total=euros("3.33")), a_line(1, id="3", total=euros("3.33")))
+    lines = (
+        a_line(1, total=euros("3.33")),
+        a_line(1, id="2", total=euros("3.33")),
+        a_line(1, id="3", total=euros("3.33")),
+    )
 
     assert an_order(*lines, total=euros(10)).rounding == euros("0.01")
     assert an_order(*lines, total=euros("9.95")).rounding == euros("-0.04")

@@ -16,7 +16,7 @@ QUOTING = [
     Page(DOCS / "merchants" / "connect-shopify.md"),
     Page(DOCS / "merchants" / "connect-woocommerce.md"),
     Page(DOCS / "operators" / "running.md"),
-    Page(ROOT / "connectors" / "woocommerce" / "README.md"),
+    *(Page(path) for path in sorted(ROOT.glob("connectors/*/README.md"))),
 ]
 
 
@@ -56,5 +56,8 @@ def test_a_label_in_bold_stands_on_a_page_of_the_hub(page: Page, label: str) -> 
 
 
 def test_the_scopes_to_paste_are_those_the_connector_needs() -> None:
-    (shown,) = [block.text.strip() for block in QUOTING[0].blocks]
-    assert set(shown.split(",")) == {*SCOPES, OLD_ORDERS}
+    page = QUOTING[0]
+    (shown,) = [block.text.strip() for block in page.blocks]
+
+    assert set(shown.split(",")) == set(SCOPES)
+    assert f"Add `{OLD_ORDERS}`" in page.text

@@ -59,7 +59,9 @@ def test_python_and_toml_can_be_parsed(page: Page) -> None:
 
 @_each_page
 def test_every_make_task_that_a_page_names_exists(page: Page) -> None:
-    named = set(re.findall(r"\bmake ([a-z][a-z-]*)", _code_of(page)))
+    spans = re.findall(r"`(make [^`]+)`", "\n".join(page.prose))
+    lines = [line for block in page.blocks if block.language == "sh" for line in block.text.splitlines()]
+    named = {found[1] for text in [*spans, *lines] if (found := re.search(r"(?:^|\s)make ([a-z][a-z-]*)", text))}
     assert named <= TARGETS, f"{page} names tasks that the Makefile does not have: {sorted(named - TARGETS)}"
 
 
@@ -103,8 +105,3 @@ def test_drawings_carry_text_that_a_screen_reader_can_read(path: Path) -> None:
     assert root.get("aria-labelledby") == f"{title.get('id')} {description.get('id')}"
     assert root.findall(f".//{space}text"), "The words are text, not outlines."
     assert root.findall(f".//{space}image") == [], "Nothing is loaded from elsewhere."
-
-
-def _code_of(page: Page) -> str:
-    spans = re.findall(r"`([^`]+)`", "\n".join(page.prose))
-    return "\n".join([*spans, *(block.text for block in page.blocks)])

@@ -142,7 +142,7 @@ def test_the_stock_list_says_of_each_shop_whether_it_is_right(shop: Shop, owner:
         return words(owner.get(f"/stock?q={code}"))
 
     assert "Tea Street 9 3 min ago" in figure("RIGHT", quantity=9)
-    assert "Tea Street 4 → 9, since" in figure("BEHIND", quantity=4, version=2, dirty_since=shop.ago(seconds=7))
+    assert "Tea Street 4 → 9, 1 min ago" in figure("BEHIND", quantity=4, version=2, dirty_since=shop.ago(seconds=70))
     assert "Tea Street 4 should be 9" in figure("REFUSED", quantity=4, error="No.")
     assert "Tea Street — no stock kept there" in figure("UNTRACKED", listing={"tracked": False})
     sku_id = shop.sku("ASLEEP")

@@ -1,0 +1,129 @@
+"""Draws the pictures of the README and the docs from a running hub: `python -m tools.screenshots --base-url URL`.
+
+`hub demo` prints an address and a sign-in that fit; the password may also come from TALLYHUB_SCREENSHOT_PASSWORD.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, Error, Page, StorageState, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One file: the page at ``path``, reached from there by ``then``."""
+
+    name: str
+    path: str
+    then: Callable[[Page], None] | None = None
+    dark: bool = False
+    phone: bool = False
+    height: int = 860
+
+
+def _first_row(page: Page) -> None:
+    page.locator("main a.row-link").first.click()
+
+
+PICTURES = (
+    Picture("home", "/"),
+    Picture("home-dark", "/", dark=True),
+    Picture("orders", "/orders"),
+    Picture("order", "/orders?status=open", _first_row),
+    Picture("stock", "/stock"),
+    Picture("stock-phone", "/stock", phone=True, height=844),
+    Picture("sku", "/stock", _first_row),
+    Picture("connections", "/connections", height=560),
+    Picture("connection", "/connections", _first_row),
+    Picture("connectors", "/connectors", height=560),
+    Picture("issues", "/issues", height=560),
+    Picture("activity", "/activity"),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tools.screenshots", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--base-url", required=True, help="where the hub runs, such as http://127.0.0.1:8484")
+    parser.add_argument("--email", default="demo@example.com", help="whom to sign in as (default: %(default)s)")
+    parser.add_argument(
+        "--password", default=os.environ.get("TALLYHUB_SCREENSHOT_PASSWORD"), help="the password of that person"
+    )
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images", help="the folder (default: docs/images)")
+    parser.add_argument("--only", nargs="*", metavar="NAME", help="draw these alone: " + ", ".join(_names()))
+    given = parser.parse_args()
+    if not given.password:
+        parser.error("give --password, or set TALLYHUB_SCREENSHOT_PASSWORD")
+    if unknown := set(given.only or ()) - set(_names()):
+        parser.error(f"there is no picture {', '.join(sorted(unknown))}")
+    wanted = [each for each in PICTURES if not given.only or each.name in given.only]
+    given.out.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=_chromium(), args=["--no-sandbox"])
+        try:
+            session = _sign_in(browser, given.base_url.rstrip("/"), given.email, given.password)
+            for number, picture in enumerate(wanted, start=1):
+                print(f"{number}/{len(wanted)}  {picture.name}.png", flush=True)
+                _draw(browser, session, given.base_url.rstrip("/"), picture, given.out / f"{picture.name}.png")
+        except Error as error:
+            sys.exit(f"screenshots: {error.message.splitlines()[0]}")
+        finally:
+            browser.close()
+
+
+def _names() -> list[str]:
+    return [picture.name for picture in PICTURES]
+
+
+def _chromium() -> str:
+    for candidate in (os.environ.get("TALLYHUB_CHROMIUM"), "chromium", "chromium-browser", "google-chrome"):
+        if candidate and (found := shutil.which(candidate)):
+            return found
+    sys.exit("screenshots: no Chromium here. Install it, or name one in TALLYHUB_CHROMIUM.")
+
+
+def _sign_in(browser: Browser, base_url: str, email: str, password: str) -> StorageState:
+    """The cookies of a session that has been signed in."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{base_url}/sign-in")
+    page.get_by_label("E-mail address").fill(email)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_load_state()
+    if urlsplit(page.url).path != "/":
+        sys.exit(f"screenshots: {base_url} does not let {email} in. Check the address and the password.")
+    session = context.storage_state()
+    context.close()
+    return session
+
+
+def _draw(browser: Browser, session: StorageState, base_url: str, picture: Picture, target: Path) -> None:
+    context = browser.new_context(
+        viewport={"width": 390 if picture.phone else 1280, "height": picture.height},
+        device_scale_factor=2 if picture.phone else 1.5,
+        color_scheme="dark" if picture.dark else "light",
+        storage_state=session,
+        reduced_motion="reduce",
+    )
+    page = context.new_page()
+    page.goto(f"{base_url}{picture.path}")
+    if picture.then is not None:
+        picture.then(page)
+    page.wait_for_load_state("networkidle")
+    page.mouse.move(0, 0)
+    page.screenshot(path=target)
+    context.close()
+
+
+if __name__ == "__main__":
+    main()
