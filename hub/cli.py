@@ -114,7 +114,11 @@ def worker(poll: bool) -> None:
 
 
 @main.command()
-@click.option("--seconds", type=click.FloatRange(min=1), help="Sell for this long, then stop.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1),
+    help="Sell for this long, then stop [default: until Ctrl-C; headless: 30].",
+)
 @click.option("--headless", is_flag=True, help="Run without a person: sell, wait for quiet, count, end.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write what was counted to this file.")
 @click.option("--rate", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Orders per second.")
@@ -136,6 +140,8 @@ def demo(
     """
     from hub import demo as show
 
+    if headless and seconds is None:
+        seconds = 30.0
     plan = show.Plan(seconds=seconds, headless=headless, report=report, rate=rate, seed=seed, port=port)
     sys.exit(show.run(plan, data_dir, os.environ))
 

@@ -28,7 +28,9 @@ DATABASE_NAME = "tallyhub.sqlite3"
 
 # Names that start like ours and are none of our business: what the repository's own tests read, and what Kubernetes
 # puts into every container beside a service called "tallyhub" or "tallyhub-web".
-_FOREIGN = re.compile(r"TALLYHUB_(TEST_\w+|SPECS|FIXTURES|CHROMIUM|(\w+_)?SERVICE_(HOST|PORT)(_\w+)?|(\w+_)?PORT_\d+_\w+)")
+_FOREIGN = re.compile(
+    r"TALLYHUB_(TEST_\w+|SPECS|FIXTURES|CHROMIUM|(\w+_)?SERVICE_(HOST|PORT)(_\w+)?|(\w+_)?PORT_\d+_\w+)"
+)
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 
 RedisMode = Literal["none", "private", "given"]

@@ -36,7 +36,7 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A verified webhook: its topic and the key under which a second copy of it is recognised.
+    """A verified webhook: its topic and the key under which a second copy of it is recognized.
 
     Choose the key with care: a key that two different events can share loses one of them.
     """
@@ -105,7 +105,7 @@ class Refetch:
 class StockSeen:
     """The channel tells its stock of a listing: compared with what the hub published, and repaired if it drifted.
 
-    ``handle`` is the name of the ``Listing.handles`` entry that ``external_id`` belongs to, "" for the listing's own id.
+    ``handle`` names the ``Listing.handles`` entry that ``external_id`` belongs to, "" for the listing's own id.
     """
 
     external_id: str
@@ -163,7 +163,7 @@ class PushOutcome:
 class Settlement(StrEnum):
     """How an unclear outcome of an effect is settled."""
 
-    NATIVE_KEY = "native_key"  # send the same key again: the vendor recognises it
+    NATIVE_KEY = "native_key"  # send the same key again: the vendor recognizes it
     NATURAL_KEY = "natural_key"  # repeating is harmless: do it again, read back
     LOOKUP = "lookup"  # find it by our reference, then decide
     NONE = "none"  # a person decides
@@ -181,9 +181,9 @@ class EffectResult:
 class Capabilities:
     """What a connector can do: the hub and its pages go by this.
 
-    ``compare_and_set``: push_stock honours ``StockPush.expected``. ``push_batch``: most pushes per call of
-    push_stock. ``webhooks``: it can subscribe and verify. ``min_poll_seconds``: the shortest sensible pause between
-    two polls of the same stream.
+    ``compare_and_set``: push_stock honors ``StockPush.expected``. ``push_batch``: most pushes per call of push_stock,
+    and most refs per call of read_stock. ``webhooks``: it can subscribe and verify. ``min_poll_seconds``: the shortest
+    sensible pause between two polls of the same stream.
     """
 
     orders: bool = True
@@ -246,7 +246,7 @@ class Connector(ABC):
     description: ClassVar[str] = ""
     api_version: ClassVar[str] = ""
     api_version_ends: ClassVar[date | None] = None  # when the vendor stops serving api_version, if it says
-    # Schema of the connect form. Mark secrets with metadata={"secret": True}; give every field metadata "label", "hint".
+    # Schema of the connect form. Give every field the metadata "label" and "hint", and secrets "secret": True.
     settings_schema: ClassVar[type[marshmallow.Schema]]
     effects: ClassVar[Mapping[str, Settlement]] = {}  # method name -> how an unclear outcome is settled
     rate_budget: ClassVar[RateBudget | None] = None
@@ -291,7 +291,7 @@ class SalesChannel(Connector):
         """Every order changed since ``cursor`` (None: every order the hub should know), oldest change first.
 
         Each page's records have the topic "order". The cursor of a page must lead to everything after it, with an
-        overlap wide enough for the vendor's clock and index lag; records met twice are recognised by the hub.
+        overlap wide enough for the vendor's clock and index lag; records met twice are recognized by the hub.
         """
 
     @abstractmethod
@@ -331,11 +331,17 @@ class SalesChannel(Connector):
 
     @abstractmethod
     def read_stock(self, refs: Sequence[StockRef]) -> Sequence[int | None]:
-        """What the channel says is available, in the order of ``refs``; None: unknown listing, or not tracked there."""
+        """What the channel says is available, in the order of ``refs``; None: unknown listing, or not tracked there.
+
+        At most ``capabilities.push_batch`` refs are asked for at once.
+        """
 
     @abstractmethod
     def push_stock(self, pushes: Sequence[StockPush]) -> Sequence[PushOutcome]:
-        """Write absolute quantities; one outcome per push, in order. One bad item must not spoil the others."""
+        """Write absolute quantities, none below 0; one outcome per push, in order.
+
+        One bad item must not spoil the others. Raise only when nothing was written, or nobody can tell what was.
+        """
 
     # --- out: effects. A connector lists in ``effects`` those it implements.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+import structlog
 from sqlalchemy import insert, text
 from sqlalchemy.engine import make_url
 
@@ -18,6 +19,12 @@ from hub.store import tables
 from hub.store.database import Database, new_id
 from hub.store.secrets import KeyRing, new_key
 from tests import servers
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_logs() -> None:
+    # The renderer for a developer's terminal spends a third of a second on each traceback.
+    structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

@@ -35,6 +35,10 @@ def _first_row(page: Page) -> None:
     page.locator("main a.row-link").first.click()
 
 
+def _first_form(page: Page) -> None:
+    page.locator("main a.btn-primary").first.click()
+
+
 PICTURES = (
     Picture("home", "/"),
     Picture("home-dark", "/", dark=True),
@@ -45,7 +49,8 @@ PICTURES = (
     Picture("sku", "/stock", _first_row),
     Picture("connections", "/connections", height=560),
     Picture("connection", "/connections", _first_row),
-    Picture("connectors", "/connectors", height=560),
+    Picture("catalogue", "/connectors", height=560),
+    Picture("connect", "/connectors", _first_form),
     Picture("issues", "/issues", height=560),
     Picture("activity", "/activity"),
 )

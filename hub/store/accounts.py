@@ -82,7 +82,6 @@ class Visitor:
     role: str
     merchant_id: UUID
     merchant_name: str
-    demo: bool
     signed_in_at: datetime
     last_seen_at: datetime
 
@@ -318,7 +317,6 @@ def visitor(connection: Connection, token: str) -> Visitor | None:
             t.membership.c.role,
             t.merchant.c.id,
             t.merchant.c.name,
-            t.merchant.c.demo,
             t.session.c.created_at,
             t.session.c.last_seen_at,
         )

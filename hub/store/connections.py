@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from hub.connector import Connector
@@ -466,11 +466,19 @@ def keep_listings(
     # A record read twice in one batch counts once, with its last word.
     latest = {each.external_id: each for each in listings}
     statement = upsert(connection, t.listing)
-    told = ("sku_text", "title", "barcode", "tracked", "active", "price", "currency", "handles", "imported_at")
+    told = {
+        name: statement.excluded[name]
+        for name in ("sku_text", "title", "barcode", "tracked", "active", "handles", "imported_at")
+    }
+    # Webhooks tell no currency, and so no price: the one that is known stays.
+    told["price"] = func.coalesce(statement.excluded.price, t.listing.c.price)
+    told["currency"] = case(
+        (statement.excluded.price.is_(None), t.listing.c.currency), else_=statement.excluded.currency
+    )
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["merchant_id", "connection_id", "external_id"],
-            set_={name: statement.excluded[name] for name in told},
+            set_=told,
         ),
         [
             {

@@ -6,6 +6,7 @@ import hashlib
 import os
 import random
 import socket
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -310,9 +311,16 @@ def _worth_repeating(error: DBAPIError) -> bool:
 def _plain(error: DBAPIError) -> Exception:
     if any(missing in str(error.orig) for missing in ("no such table", "no such column", "has no column")):
         return DatabaseAway("The database has no tables yet, or old ones. Run “hub db upgrade”.")
-    if isinstance(error, OperationalError) or error.connection_invalidated:
+    if not _is_refusal(error) and (isinstance(error, OperationalError) or error.connection_invalidated):
         return DatabaseAway("The database cannot be reached or is too busy. Nothing was stored; try again shortly.")
     return error
+
+
+def _is_refusal(error: DBAPIError) -> bool:
+    """Whether the statement is at fault and not the database: both drivers call that operational, too."""
+    if isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+    return "number of parameters must be" in str(error.orig)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hub.demo import propagation
+from hub.demo.books import propagation
 from hub.testing.simulator import Sale, StockWrite
 
 
@@ -63,6 +63,10 @@ def test_every_sku_is_followed_by_itself() -> None:
 def test_every_other_shop_is_told() -> None:
     told = propagation({"MUG": 10}, [[sale(1.0)], [], []], [[], [write(1.25, 9)], [write(1.5, 9)]])
     assert told == [0.25, 0.5]
+
+
+def test_a_sku_without_a_known_opening_is_not_followed() -> None:
+    assert propagation({"BOWL": 10}, [[sale(1.0)], []], [[], [write(1.2, 9)]]) == []
 
 
 def test_both_directions_are_measured() -> None:

@@ -1,40 +1,26 @@
-"""The page of commands repeats the help of every command, word by word."""
+"""The page of commands repeats the help of every command word by word, and explains the report of the demo."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ast
+import re
 
 import click
 import pytest
-from click.testing import CliRunner
 
 from hub.cli import main
-from tests.docs.pages import DOCS, Page, all_pages
+from tests.docs.dictated import COMMANDS, COMMANDS_PAGE, help_of
+from tests.docs.pages import Page, all_pages
+from tests.docs.said import modules
 
-PAGE = Page(DOCS / "operators" / "commands.md")
-
-
-def _commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
-    yield name, command
-    if isinstance(command, click.Group):
-        for each in sorted(command.commands):
-            yield from _commands(command.commands[each], f"{name} {each}")
-
-
-COMMANDS = dict(_commands(main, "hub"))
-
-
-def _help(name: str) -> str:
-    shown = CliRunner().invoke(main, [*name.split()[1:], "--help"], prog_name="hub", terminal_width=100)
-    assert shown.exit_code == 0
-    return shown.output
+PAGE = Page(COMMANDS_PAGE)
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_is_shown_with_its_help(name: str) -> None:
     section = PAGE.section(f"`{name}`")
 
-    assert f"```\n{_help(name)}```" in section.text, f"{PAGE} should show under `{name}`:\n\n```\n{_help(name)}```"
+    assert f"```\n{help_of(name)}```" in section.text, "Run: python -m tests.docs.dictated"
 
 
 def test_nothing_is_shown_that_is_no_command() -> None:
@@ -56,6 +42,24 @@ def test_every_command_that_a_page_tells_to_run_exists() -> None:
                 if problem:
                     unknown.append(f"{page}:{block.line}: {line.strip()}: {problem}")
     assert unknown == []
+
+
+def test_every_key_of_the_demos_report_is_explained() -> None:
+    counted = {
+        key.value
+        for module in modules("hub/demo")
+        for function in ast.walk(module.tree)
+        if isinstance(function, ast.FunctionDef) and function.name in ("count", "run")
+        for node in ast.walk(function)
+        if isinstance(node, ast.Dict)
+        for key in node.keys
+        if isinstance(key, ast.Constant)
+    }
+    section = PAGE.section("`hub demo`").text
+    explained = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`[^|]+) \|", section, re.MULTILINE)))
+
+    assert "orders_placed" in counted
+    assert set(explained) == counted
 
 
 def _problem(words: list[str]) -> str:

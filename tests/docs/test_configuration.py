@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from hub.config import _SETTINGS, PREFIX, SettingsError, read_settings
+from hub.config import _SETTINGS, PREFIX, SettingsError, load_settings, read_settings
+from hub.store.secrets import KeyRing
 from tests.docs.pages import DOCS, Page, all_pages
 
 PAGE = Page(DOCS / "operators" / "configuration.md")
@@ -70,6 +72,20 @@ def test_the_example_file_can_be_used(tmp_path: Path) -> None:
     settings = read_settings({"TALLYHUB_DATA_DIR": str(tmp_path)})
 
     assert (settings.public_url, settings.workers, dict(settings.routes)) == ("https://hub.example.com", 4, {})
+
+
+def test_a_new_key_is_put_before_the_old_ones_as_the_page_tells(tmp_path: Path) -> None:
+    """Every command of the page is run as it stands, in the folder of the keys."""
+    old = load_settings({"TALLYHUB_DATA_DIR": str(tmp_path)}).secret_keys
+    page = Page(DOCS / "operators" / "running.md")
+    (commands,) = re.findall(r"```sh\n(.*?)```", page.section("Keys").text, re.DOTALL)
+
+    subprocess.run(["bash", "-euo", "pipefail", "-c", commands], cwd=tmp_path, check=True, timeout=30)
+
+    new = read_settings({"TALLYHUB_DATA_DIR": str(tmp_path)}).secret_keys
+    assert [key.partition(":")[0] for key in new] == ["k2", *(key.partition(":")[0] for key in old)]
+    sealed = KeyRing(old).encrypt(b"kept", "place")
+    assert KeyRing(new).decrypt(sealed, "place") == b"kept"
 
 
 def test_no_page_names_a_setting_that_does_not_exist() -> None:

@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from uuid import UUID
 
+import structlog
+
 from hub.children import stop_requested
 from hub.store.database import Database, DatabaseAway
 from hub.wakeup import Chore, RedisDoorbell, Worker
@@ -39,7 +41,9 @@ def main(database_url: str, redis_url: str, folder: str, sweep_seconds: str = "0
         return found
 
     def drain(merchant_id: UUID, connection_id: UUID, lane: str) -> None:
-        (root / f"pid_{lane}").write_text(str(os.getpid()))
+        mine = root / f"pid_{lane}_{os.getpid()}"
+        mine.write_text(str(os.getpid()))
+        mine.rename(root / f"pid_{lane}")
         if lane == "hang":
             while True:
                 time.sleep(60)
@@ -81,4 +85,5 @@ def main(database_url: str, redis_url: str, folder: str, sweep_seconds: str = "0
 
 
 if __name__ == "__main__":
+    structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
     main(*sys.argv[1:])

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from hub import children
-from hub.children import Child, Exit
+from hub.children import Child, Exit, Runner
 from hub.store.database import DatabaseAway
 
 Eventually = Callable[..., None]
@@ -195,3 +195,111 @@ time.sleep(60)
     parent.wait()
 
     eventually(lambda: not runs(child))
+
+
+# ---------------------------------------------------------------- one process for many tasks
+
+
+class Tasks:
+    """What a runner does: the task's first word says what, in the runner's process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.done = 0
+
+    def __call__(self, task: str) -> None:
+        self.done += 1
+        (self.folder / task.replace(" ", "_")).write_text(f"{self.done} {os.getpid()}")
+        match task.split()[0]:
+            case "hang":
+                time.sleep(60)
+            case "break":
+                raise ValueError(task)
+            case "leave":
+                os._exit(0)
+            case "litter":
+                (self.folder / "pid").write_text(str(subprocess.Popen(["/bin/sleep", "60"]).pid))
+
+    def said(self, task: str) -> str:
+        return (self.folder / task.replace(" ", "_")).read_text()
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> Tasks:
+    return Tasks(tmp_path)
+
+
+@pytest.fixture
+def runner(tasks: Tasks) -> Iterator[Runner]:
+    runner = Runner(tasks, deadline=1.0)
+    yield runner
+    if runs(runner.pid):
+        runner.retire()
+
+
+def outcome(runner: Runner, task: str) -> Exit:
+    assert runner.begin(task)
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        select.select([runner], (), (), 0.1)
+        if (ended := runner.ended()) is not None:
+            return ended
+    raise AssertionError("it does not end")
+
+
+def test_a_runner_does_one_task_after_another_in_one_process(runner: Runner, tasks: Tasks) -> None:
+    assert [outcome(runner, f"task {number}") for number in (1, 2, 3)] == [Exit()] * 3
+
+    assert [tasks.said(f"task {number}") for number in (1, 2, 3)] == [f"{n} {runner.pid}" for n in (1, 2, 3)]
+    assert (runner.tasks, tasks.done) == (3, 0)
+
+
+def test_each_task_of_a_runner_has_the_whole_time(runner: Runner) -> None:
+    for number in range(3):
+        assert outcome(runner, f"task {number}") == Exit()
+        time.sleep(0.6)  # idle time is nobody's
+
+    assert runs(runner.pid)
+
+
+@pytest.mark.parametrize(
+    ("task", "reason"),
+    [
+        ("hang", "it took longer than 1 seconds"),
+        ("break", "exit status 1"),
+        ("leave", "it ended its process"),
+    ],
+)
+def test_a_task_that_goes_wrong_ends_its_runner(runner: Runner, task: str, reason: str) -> None:
+    assert outcome(runner, "first") == Exit()
+
+    assert outcome(runner, task) == Exit(reason)
+
+    assert not runs(runner.pid)
+
+
+def test_a_runner_ends_when_a_task_has_left_something_running(
+    runner: Runner, tasks: Tasks, eventually: Eventually
+) -> None:
+    assert outcome(runner, "litter") == Exit()
+
+    eventually(runner.gone)
+
+    eventually(lambda: not runs(int((tasks.folder / "pid").read_text())))
+
+
+def test_a_runner_that_died_takes_no_task(runner: Runner, eventually: Eventually) -> None:
+    assert outcome(runner, "first") == Exit()
+    os.kill(runner.pid, signal.SIGKILL)
+    eventually(lambda: not runs(runner.pid))
+
+    assert not runner.begin("second")
+    assert runner.gone()
+
+
+def test_a_runner_is_retired_at_once(runner: Runner) -> None:
+    assert outcome(runner, "first") == Exit()
+
+    runner.retire()
+
+    assert not runs(runner.pid)

@@ -372,7 +372,9 @@ def test_a_page_that_refreshes_itself_is_led_to_the_sign_in_when_its_session_end
 def test_a_banner_on_every_page_says_that_the_shops_are_simulated(hub: Hub, shop: Shop) -> None:
     routed = replaced(hub, routes={"https://tea.example": "http://127.0.0.1:4001"})
     browser = Browser(create_app(routed))
-    assert "https://tea.example → http://127.0.0.1:4001" in words(browser.get("/sign-in"))
+    before = browser.get("/sign-in")
+    assert "Simulated shops: tea.example" in words(before)
+    assert 'title="https://tea.example → http://127.0.0.1:4001"' in before.text
     browser.sign_in("ada@tea.example")
     for path in ("/", "/orders", "/stock", "/settings", "/nowhere"):
         assert "Simulated shops" in words(browser.get(path)), path

@@ -61,7 +61,6 @@ def test_what_a_shop_says_stays_text_on_every_page(
     shop.line(order_id, shown, None, title=shown, sku_text=shown, listing_external_id=f"Y{shown}")
     shop.issue(shown, next_step=shown, link=shown, connection_id=hostile, order_id=order_id)
     shop.activity(shown, actor=shown, details={shown: [shown]}, order_id=order_id, connection_id=hostile)
-    shop.entry(sku_id, place, "adopted", on_hand=1, note=shown, actor=shown) if False else None
     task_id = shop.task(here, "check", "failed", message=shown)
 
     for path in [

@@ -1,0 +1,266 @@
+"""The market: a merchant with a catalogue, the shops it sells in, and the customers who buy there."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+
+from hub.demo.show import Show
+from hub.errors import HubError
+from hub.jobs import Hub
+from hub.store import accounts, connections, stock
+from hub.store import tables as t
+from hub.testing.simulator import Sale, ShopSimulator
+
+EMAIL = "demo@example.com"
+
+_SETUP_SECONDS = 120.0
+_BUSY_SECONDS = 30.0  # how long the customers of an endless demo hurry, before they come now and then
+_SLOW_RATE = 0.5  # orders per second after that
+_WIDEST_BASKET = 3
+_DELIVERY = 40
+
+_GOODS = (
+    ("MUG", "Stoneware mug", "14.90"),
+    ("BOWL", "Breakfast bowl", "17.50"),
+    ("PLATE", "Dinner plate", "19.00"),
+    ("TEAPOT", "Teapot", "48.00"),
+    ("JUG", "Milk jug", "22.00"),
+    ("VASE", "Bud vase", "26.50"),
+    ("TRAY", "Serving tray", "34.00"),
+    ("CANDLE", "Candle holder", "12.00"),
+    ("APRON", "Linen apron", "39.00"),
+    ("TOWEL", "Tea towel", "11.00"),
+    ("BOARD", "Cutting board", "29.00"),
+    ("SPOON", "Wooden spoon", "6.50"),
+)
+_NOBODY = UUID(int=0)
+_COLORS = ("Sand", "Moss", "Ink", "Rust")
+
+
+@dataclass(slots=True)
+class Shop:
+    """A simulated shop, what it sold, and the hub's connection to it once there is one."""
+
+    name: str
+    simulator: ShopSimulator
+    connection_id: UUID = _NOBODY
+    sales: list[Sale] = field(default_factory=list)
+    turned_away: int = 0
+
+
+class Market:
+    """Sets everything up by the same code as the pages, then lets customers buy.
+
+    ``opening`` is the stock of every SKU when selling begins. Without ``seconds`` the customers hurry for a while,
+    then come now and then; orders are shipped, and what runs low is delivered.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        shops: Sequence[Shop],
+        show: Show,
+        stop: threading.Event,
+        *,
+        rate: float,
+        seconds: float | None,
+        seed: int,
+        log: Path,
+    ) -> None:
+        self.merchant_id = _NOBODY
+        self._hub = hub
+        self._shops = shops
+        self._show = show
+        self._stop = stop
+        self._rate = rate
+        self._seconds = seconds
+        self._seed = seed
+        self._log = log
+        self.delivered: set[str] = set()  # SKUs of which more arrived after the opening
+        self._shipped: set[str] = set()
+        self.opening = self._stock_the_shelves()
+
+    def _stock_the_shelves(self) -> dict[str, int]:
+        """Of most things there is enough, of some too little, so that they sell out."""
+        choose = random.Random(self._seed)  # noqa: S311 (customers are no secret)
+        goods = [
+            (f"{code}-{color.upper()}", f"{title}, {color.lower()}", price)
+            for code, title, price in _GOODS
+            for color in _COLORS
+        ]
+        expected = 60.0 if self._seconds is None else self._rate * self._seconds * _WIDEST_BASKET / len(goods)
+        opening = {sku: 3 + round(expected * choose.choice((0.5, 2.0, 3.0, 4.0))) for sku, _, _ in goods}
+        for number, shop in enumerate(self._shops):
+            for sku, title, price in goods:
+                # Before they are connected, every shop but the first says something of its own.
+                shop.simulator.add_product(sku, title, opening[sku] if number == 0 else choose.randint(0, 20), price)
+        return opening
+
+    # ------------------------------------------------------------ setting up
+
+    def open_for_business(self) -> str:
+        """Make the merchant and its owner; returns the password."""
+        password = secrets.token_urlsafe(12)
+        database = self._hub.database
+        token = accounts.issue_setup_token(database) or ""
+        self.merchant_id, _ = accounts.set_up(
+            database, token, merchant_name="Kiln & Cloth (demo)", email=EMAIL, name="Demo", password=password
+        )
+        with database.write() as connection:
+            connection.execute(update(t.merchant).where(t.merchant.c.id == self.merchant_id).values(demo=True))
+        return password
+
+    def connect(self) -> None:
+        """Connect every shop, match its listings, adopt the stock of the first, go live in all of them."""
+        database, keyring, merchant_id = self._hub.database, self._hub.keyring, self.merchant_id
+        for shop in self._shops:
+            connector = self._hub.registry.connector(shop.name)
+            with self._show.working(f"Connecting {connector.label}"):
+                settings = connector.settings_schema().load(shop.simulator.settings())
+                shop.connection_id, task_id = connections.connect(
+                    database, keyring, merchant_id, connector, connector.label, settings, EMAIL
+                )
+                self._ring(shop.connection_id, "fetch")
+                self._wait_for_task(task_id)
+        for shop in self._shops:
+            with self._show.working(f"Importing the products of {shop.name}"):
+                self._wait_for_listings(shop)
+                matched = connections.accept_suggestions(database, merchant_id, shop.connection_id, None, EMAIL)
+                if matched != len(self.opening):
+                    raise HubError(f"{matched} of {len(self.opening)} products of {shop.name} could be matched.")
+        first = self._shops[0]
+        with self._show.working(f"Adopting the opening stock of {first.name}"):
+            task_id = connections.adopt_stock(database, merchant_id, first.connection_id, EMAIL)
+            self._ring(first.connection_id, "fetch")
+            self._wait_for_task(task_id)
+        with self._show.working("Going live: every shop gets the hub's figures"):
+            for shop in self._shops:
+                for each in connections.go_live(database, merchant_id, shop.connection_id, EMAIL):
+                    self._ring(each, "publish")
+            self._until(lambda: all(shop.simulator.stock() == self.opening for shop in self._shops))
+        with self._show.working("Subscribing to webhooks"):
+            self._until(self._subscribed)
+
+    def _wait_for_task(self, task_id: UUID) -> None:
+        def ended() -> bool:
+            with self._hub.database.read() as connection:
+                row = connection.execute(select(t.task.c.state, t.task.c.message).where(t.task.c.id == task_id)).one()
+            if row.state == "failed":
+                raise HubError(f"The demo cannot go on: {row.message}")
+            return bool(row.state == "done")
+
+        self._until(ended)
+
+    def _wait_for_listings(self, shop: Shop) -> None:
+        here = select(func.count()).select_from(t.listing).where(t.listing.c.connection_id == shop.connection_id)
+
+        def imported() -> bool:
+            with self._hub.database.read() as connection:
+                return connection.execute(here).scalar_one() == len(self.opening)
+
+        self._until(imported)
+
+    def _subscribed(self) -> bool:
+        done = select(func.count()).select_from(t.effect).where(t.effect.c.state == "succeeded")
+        with self._hub.database.read() as connection:
+            return connection.execute(done).scalar_one() >= len(self._shops)
+
+    def _until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + _SETUP_SECONDS
+        while not condition():
+            if time.monotonic() > deadline:
+                raise HubError(f"This takes far too long. See what the hub says in {self._log}")
+            if self._stop.wait(0.05):
+                raise HubError("The demo was stopped before it began.")
+
+    # ------------------------------------------------------------ selling
+
+    def sell(self, counters: Callable[[], str]) -> float:
+        """Let customers buy in every shop at once until the time is over or somebody stops it; returns the seconds."""
+        if self._seconds is None:
+            busy = f"{self._rate:g} times a second for {_BUSY_SECONDS:g} s"
+            self._show.line(f"Customers buy {busy}, then now and then. Ctrl-C ends it.")
+        else:
+            self._show.line(f"Customers buy {self._rate:g} times a second for {self._seconds:g} s.")
+        began = time.monotonic()
+        closing = threading.Event()
+        crowds = [threading.Thread(target=self._crowd, args=(shop, closing)) for shop in self._shops]
+        for crowd in crowds:
+            crowd.start()
+        try:
+            while not self._stop.is_set():
+                passed = time.monotonic() - began
+                if self._seconds is not None and passed >= self._seconds:
+                    break
+                self._show.counters(f"{passed:4.0f} s   {counters()}")
+                if self._seconds is None:
+                    self._tend()
+                self._stop.wait(1.0 if self._seconds is None else min(1.0, max(0.01, self._seconds - passed)))
+        finally:
+            closing.set()
+            for crowd in crowds:
+                crowd.join()
+        return round(time.monotonic() - began, 1)
+
+    def _crowd(self, shop: Shop, closing: threading.Event) -> None:
+        choose = random.Random(f"{self._seed} {shop.name}")  # noqa: S311
+        skus = sorted(self.opening)
+        began = due = time.monotonic()
+        while True:
+            hurry = self._seconds is not None or time.monotonic() - began < _BUSY_SECONDS
+            rate = self._rate if hurry else min(self._rate, _SLOW_RATE)
+            due += choose.expovariate(rate / len(self._shops))
+            if closing.wait(max(0.0, due - time.monotonic())):
+                return
+            basket = Counter(choose.choices(skus, k=choose.randint(1, _WIDEST_BASKET)))
+            sale = shop.simulator.buy(sorted(basket.items()))
+            if sale is None:
+                shop.turned_away += 1
+            else:
+                shop.sales.append(sale)
+
+    def _tend(self) -> None:
+        """What happens in a real business meanwhile: an order is shipped, and what runs low is delivered."""
+        for shop in self._shops:
+            waiting = [sale for sale in shop.sales[-200:] if sale.order_external_id not in self._shipped]
+            if waiting and waiting[0].at < time.monotonic() - 15:
+                self._shipped.add(waiting[0].order_external_id)
+                shop.simulator.fulfill(waiting[0].order_external_id)
+        low = {sku for sku, left in self._shops[0].simulator.stock().items() if left < 5}
+        if not low:
+            return
+        level, sku = t.stock_level.c, t.sku.c
+        with self._hub.database.read() as connection:
+            row = connection.execute(
+                select(sku.id, sku.code, level.location_id, level.on_hand)
+                .join(t.stock_level, (level.merchant_id == sku.merchant_id) & (level.sku_id == sku.id))
+                .where(sku.merchant_id == self.merchant_id, sku.code.in_(low))
+                .limit(1)
+            ).first()
+        if row is not None:
+            self.delivered.add(row.code)
+            arrived = row.on_hand + _DELIVERY
+            reason, reference = f"A delivery of {_DELIVERY} arrived", f"delivery-{secrets.token_hex(6)}"
+            for connection_id in stock.adjust(
+                self._hub.database, self.merchant_id, row.id, row.location_id, arrived, reason, EMAIL, reference
+            ):
+                self._ring(connection_id, "publish")
+
+    def synchronize(self) -> None:
+        """What the pages offer as “Sync now”, for every shop: it finds what a lost webhook would have told."""
+        for shop in self._shops:
+            connections.sync_now(self._hub.database, self.merchant_id, shop.connection_id, EMAIL)
+            self._ring(shop.connection_id, "fetch")
+
+    def _ring(self, connection_id: UUID, lane: str) -> None:
+        self._hub.doorbell.ring(self.merchant_id, connection_id, lane)
