@@ -63,8 +63,8 @@ bench: setup ## measure; writes bench/results.json
 chaos: setup ## the long tests that kill processes
 	@$(BIN)/pytest -n 0 -m chaos $(ARGS)
 
-screenshots: setup ## draw the pictures of the README from demo data
-	@if test -e tools/screenshots.py; then $(BIN)/python -m tools.screenshots $(ARGS); else echo "tools/screenshots.py is not there yet"; fi
+screenshots: setup ## draw the pictures of the docs: ARGS="--base-url URL --password …" of a running `make demo`
+	@$(BIN)/python -m tools.screenshots $(ARGS)
 
 lock: $(VENV)/.uv ## resolve requirements.lock and package-lock.json again (UPGRADE=1 takes newer versions)
 	@$(BIN)/python tools/lock.py $(if $(UPGRADE),--upgrade)

@@ -140,6 +140,9 @@ class Child:
             os._exit(code)
 
 
+_MORE, _LAST = b".", b"!"  # what a runner says at the end of a task
+
+
 class Runner:
     """A child that does one task after another, so that what the first one warmed up serves the next.
 
@@ -151,6 +154,7 @@ class Runner:
     def __init__(self, do: Callable[[str], object], deadline: float) -> None:
         self._deadline = deadline
         self._began: float | None = None
+        self._ending = False
         self.tasks = 0
         self.born = time.monotonic()
         heard, self._commands = os.pipe()
@@ -163,8 +167,9 @@ class Runner:
                 signal.setitimer(signal.ITIMER_REAL, deadline + 1)
                 do(task)
                 signal.setitimer(signal.ITIMER_REAL, 0)
-                os.write(told, b".")
-                if _left_something():
+                last = _left_something()
+                os.write(told, _LAST if last else _MORE)
+                if last:
                     return  # the parent ends it, with whatever it is
 
         try:
@@ -186,7 +191,9 @@ class Runner:
         return self._answers
 
     def begin(self, task: str) -> bool:
-        """Hand it a task; False if the process is gone."""
+        """Hand it a task; False if the process is gone, or about to be."""
+        if self._ending:
+            return False
         try:
             os.write(self._commands, f"{task}\n".encode())
         except BrokenPipeError:
@@ -197,8 +204,9 @@ class Runner:
 
     def ended(self) -> Exit | None:
         """How its task ended, None while it is at it. After an Exit with a reason the runner is gone."""
-        if select.select([self._answers], (), (), 0)[0] and os.read(self._answers, 1):
+        if select.select([self._answers], (), (), 0)[0] and (said := os.read(self._answers, 1)):
             self._began = None
+            self._ending = said == _LAST
             return Exit()
         if self._began is not None and time.monotonic() - self._began > self._deadline:
             self._child.kill()

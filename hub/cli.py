@@ -473,7 +473,7 @@ def _about(settings: Settings, redis_server: object | None) -> Iterator[str]:
     if settings.redis_mode == "private" and redis_server is None:
         yield "There is no Redis here: workers look for work every moment. Set TALLYHUB_REDIS_URL to have them woken."
     if settings.public_url is None:
-        yield "TALLYHUB_PUBLIC_URL is not set: shops cannot send webhooks, so the hub asks them once a minute."
+        yield "TALLYHUB_PUBLIC_URL is not set: shops cannot send webhooks, so the hub asks them every few seconds."
     if settings.routes:
         yield "TALLYHUB_ROUTES is set: calls to vendors are led elsewhere. Never do this with real shops."
 

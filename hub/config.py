@@ -386,7 +386,7 @@ def _kept_keys(reader: _Reader) -> tuple[str, ...] | str:
             if mode & 0o077:
                 reader.problems.append(
                     f"{path} can be read by others (its mode is {mode:04o}): run chmod 600 on it. If somebody may have "
-                    "read it, add a new key and let the hub encrypt its secrets again."
+                    "read it, put a new key on the first line and enter the credentials of every connection again."
                 )
             return file.read()
     except FileNotFoundError:

@@ -186,9 +186,6 @@ class Capabilities:
     sensible pause between two polls of the same stream.
     """
 
-    orders: bool = True
-    listings: bool = True
-    push_stock: bool = True
     compare_and_set: bool = False
     push_batch: int = 100
     webhooks: bool = True

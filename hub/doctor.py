@@ -227,7 +227,7 @@ def _public_address(settings: Settings, fetch: Callable[[str], int] | None = Non
     address = settings.public_url
     if address is None:
         step = "Set TALLYHUB_PUBLIC_URL to the address shops can reach, so that orders arrive at once."
-        yield Check("public address", "warning", "There is none: shops are asked for news once a minute.", step)
+        yield Check("public address", "warning", "There is none: shops are asked for news every few seconds.", step)
         return
     parts = urlsplit(address)
     if parts.hostname in ("localhost", "127.0.0.1", "::1"):

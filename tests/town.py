@@ -127,9 +127,7 @@ class Town:
 
 
 @contextmanager
-def town(
-    database: Database, keyring: KeyRing, merchant: UUID, registry: Registry, data_dir: Path
-) -> Iterator[Town]:
+def town(database: Database, keyring: KeyRing, merchant: UUID, registry: Registry, data_dir: Path) -> Iterator[Town]:
     """A town whose shops are closed at the end."""
     settings = Settings(data_dir=data_dir, database_url="", secret_keys=(new_key(),))
     built = Town(Hub(settings, database, keyring, registry, Rings()), merchant)

@@ -1,6 +1,6 @@
 """Draws the pictures of the README and the docs from a running hub: `python -m tools.screenshots --base-url URL`.
 
-`hub demo` prints an address and a sign-in that fit; the password may also come from TALLYHUB_SCREENSHOT_PASSWORD.
+`hub demo` prints an address and a sign-in that fit; the password may also come from SCREENSHOTS_PASSWORD.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ def main() -> None:
     parser.add_argument("--base-url", required=True, help="where the hub runs, such as http://127.0.0.1:8484")
     parser.add_argument("--email", default="demo@example.com", help="whom to sign in as (default: %(default)s)")
     parser.add_argument(
-        "--password", default=os.environ.get("TALLYHUB_SCREENSHOT_PASSWORD"), help="the password of that person"
+        "--password", default=os.environ.get("SCREENSHOTS_PASSWORD"), help="the password of that person"
     )
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images", help="the folder (default: docs/images)")
     parser.add_argument("--only", nargs="*", metavar="NAME", help="draw these alone: " + ", ".join(_names()))
     given = parser.parse_args()
     if not given.password:
-        parser.error("give --password, or set TALLYHUB_SCREENSHOT_PASSWORD")
+        parser.error("give --password, or set SCREENSHOTS_PASSWORD")
     if unknown := set(given.only or ()) - set(_names()):
         parser.error(f"there is no picture {', '.join(sorted(unknown))}")
     wanted = [each for each in PICTURES if not given.only or each.name in given.only]

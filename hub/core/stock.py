@@ -3,7 +3,7 @@ written, all in one step, under the rule 0 <= allocated <= on_hand."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -12,6 +12,7 @@ from uuid import UUID
 from hub.core.model import StockLevel
 
 Place = tuple[UUID, UUID]  # (SKU, location)
+Queue = Callable[[UUID, int], Iterable["Claim"]]  # the first so many claims that wait for a SKU, the oldest first
 
 
 class Cause(StrEnum):
@@ -61,6 +62,9 @@ class StockBook:
 
     Every change goes through it and leaves a Movement; nothing is written before the whole book is. After each
     change the queue is served, so that a line never waits while stock of its SKU is free. Quantities are units.
+
+    ``claims`` are those that are known to matter. Of all others that wait, ``queue`` calls up as many as units came
+    free; where there was free stock from the beginning, nobody waits.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class StockBook:
         claims: Iterable[Claim] = (),
         *,
         location_order: Iterable[UUID] = (),
+        queue: Queue = lambda _sku, _most: (),
     ) -> None:
         self.before = dict(levels)
         self._on_hand = {place: level.on_hand for place, level in levels.items()}
@@ -82,6 +87,11 @@ class StockBook:
         for claim in claims:
             self._adopt(claim)
         self.changed_claims: set[UUID] = set()
+        self._others = queue
+        # How many of the queue have been asked for: those who are here already stand in it, too.
+        self._called_up = {
+            sku_id: len(self._queue.get(sku_id, ())) for sku_id in self._places if not self.available(sku_id)
+        }
         self._movements: dict[tuple[Place, Cause, str], list[int]] = {}
         self._orders: dict[tuple[Place, Cause, str], UUID | None] = {}
 
@@ -241,8 +251,16 @@ class StockBook:
 
     def _serve(self, sku_id: UUID, reference: str) -> None:
         """Give what is free to the lines that wait, the oldest order first."""
+        free = self.available(sku_id)
+        if not free:
+            return
+        if sku_id in self._called_up:
+            self._called_up[sku_id] += free  # each that waits takes one unit at least
+            for claim in self._others(sku_id, self._called_up[sku_id]):
+                if claim.line_id not in self.claims:
+                    self._adopt(claim)
         queue = self._queue.get(sku_id)
-        if not queue or not self.available(sku_id):
+        if not queue:
             return
         for claim in sorted(queue.values(), key=lambda each: (each.since, each.line_id)):
             for place in self._places[sku_id]:

@@ -16,7 +16,7 @@ from typing import Any
 import click
 from sqlalchemy import Connection, delete, select
 
-from hub import processes
+from hub import plugins, processes
 from hub.config import Settings, load_settings, read_settings
 from hub.demo.books import Books
 from hub.demo.market import EMAIL, Market, Shop
@@ -127,9 +127,10 @@ def _clear(connection: Connection) -> None:
 
 
 def _open_shops(plan: Plan, ending: ExitStack) -> list[Shop]:
-    """One simulated shop for each connector that brings one."""
+    """One simulated shop for each of our connectors; other people's packages are not imported unasked."""
     shops = []
-    for point in sorted(entry_points(group="hub.simulators"), key=lambda each: each.name):
+    ours = [each for each in entry_points(group="hub.simulators") if each.dist and each.dist.name in plugins.BUILT_IN]
+    for point in sorted(ours, key=lambda each: each.name):
         try:
             found = point.load()
         except (ImportError, AttributeError) as error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     ForeignKeyConstraint,
     Select,
@@ -27,7 +28,7 @@ from sqlalchemy import (
 
 from hub.store import tables as t
 from hub.store.database import Database
-from hub.store.secrets import KeyRing
+from hub.store.secrets import KeyRing, SecretsUnreadable
 
 MINUTES_TO_SETTLE = timedelta(minutes=10)
 _EXAMPLES = 5
@@ -297,10 +298,27 @@ _ENCRYPTED = (t.connection.c.secrets, t.connection_token.c.value, t.inbox_body.c
 
 def _secrets(connection: Connection, keyring: KeyRing) -> Finding:
     def unknown(column: Any) -> Select[Any]:
-        known = (func.substr(column, 1, len(opening)) == opening for opening in keyring.openings)
         return select(literal(f"{column.table.name}.{column.name}").label("what")).where(
-            column.is_not(None), not_(or_(*known))
+            column.is_not(None), not_(_known(column, keyring))
         )
 
     together = union_all(*(unknown(column) for column in _ENCRYPTED)).subquery()
-    return _finding(connection, "I17", "Every stored secret is encrypted under a key at hand", select(together.c.what))
+    found = _finding(connection, "I17", "Every stored secret can be decrypted", select(together.c.what))
+    damaged = tuple(_damaged_credentials(connection, keyring))
+    return replace(found, count=found.count + len(damaged), examples=(*found.examples, *damaged)[:_EXAMPLES])
+
+
+def _known(column: Any, keyring: KeyRing) -> ColumnElement[bool]:
+    return or_(*(func.substr(column, 1, len(opening)) == opening for opening in keyring.openings))
+
+
+def _damaged_credentials(connection: Connection, keyring: KeyRing) -> Iterator[str]:
+    """Bodies are too many to decrypt them all; the credentials are few, and a hub without them can do nothing."""
+    shop = t.connection.c
+    for row in connection.execute(
+        select(shop.merchant_id, shop.id, shop.secrets).where(shop.secrets.is_not(None), _known(shop.secrets, keyring))
+    ):
+        try:
+            keyring.decrypt(row.secrets, f"connection:{row.merchant_id}:{row.id}:secrets")
+        except SecretsUnreadable:
+            yield f"connection.secrets {row.id}"

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, s
 from sqlalchemy.exc import IntegrityError
 
 from hub.connector import Connector
-from hub.core.model import Account, Listing
+from hub.core.model import Account, ChannelLocation, Listing
 from hub.errors import BadInput, Conflict
 from hub.store import activity, inbox, orders, publications, stock
 from hub.store import tables as t
@@ -208,6 +208,11 @@ def checked(
                 not_before=None,
             )
         )
+        connection.execute(
+            update(t.publication)
+            .where(t.publication.c.merchant_id == merchant_id, t.publication.c.connection_id == connection_id)
+            .values(not_before=None)
+        )
     except IntegrityError as error:
         raise Conflict(f"{account.name} is connected already. Open that connection instead.") from error
     connection.execute(
@@ -242,7 +247,9 @@ def _keep_locations(
     connection: Connection, merchant_id: UUID, connection_id: UUID, account: Account, at: datetime
 ) -> None:
     place = t.channel_location
-    for each in account.locations:
+    # A channel that names no locations has one stock figure per listing.
+    locations = account.locations or (ChannelLocation(external_id="", name=account.name),)
+    for each in locations:
         statement = upsert(connection, place).values(
             merchant_id=merchant_id,
             connection_id=connection_id,
@@ -263,7 +270,7 @@ def _keep_locations(
             place.c.location_id.is_not(None),
         )
     ).first()
-    first = next((each for each in account.locations if each.active), None)
+    first = next((each for each in locations if each.active), None)
     if bound is None and first is not None:
         # One place to begin with: the shop's first location is the merchant's first. More are bound by a person.
         connection.execute(

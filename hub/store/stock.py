@@ -30,12 +30,11 @@ def open_book(
 ) -> tuple[StockBook, dict[UUID, datetime]]:
     """Lock the SKUs, in id order, and open the book of their stock.
 
-    It holds every balance and the whole backorder queue, and what the order lines ``line_ids`` (None: all of them)
-    hold. Also returns since when each of the SKUs is counted.
+    It holds every balance, and what the order lines ``line_ids`` (None: all of them) hold and wait for; whoever else
+    waits is called up when there is something for him. Also returns since when each of the SKUs is counted.
     """
     counted: dict[UUID, datetime] = {}
     levels: dict[Place, StockLevel] = {}
-    claims: dict[UUID, Claim] = {}
     sku, level = t.sku.c, t.stock_level.c
     for some in in_chunks(sorted(set(sku_ids))):
         skus = select(sku.id, sku.counted_since).where(sku.merchant_id == merchant_id, sku.id.in_(some))
@@ -49,41 +48,49 @@ def open_book(
             )
         ):
             levels[row.sku_id, row.location_id] = StockLevel(row.on_hand, row.allocated)
-        _add_waiting(connection, merchant_id, claims, t.backorder.c.sku_id.in_(some))
-        if line_ids is None:
-            _add_held(connection, merchant_id, claims, t.allocation.c.sku_id.in_(some))
-    if line_ids is not None:
-        # A hot SKU may be held by thousands of other lines, which do not matter here, unless they wait for more.
-        for some in in_chunks({*line_ids, *claims}) if counted else ():
-            _add_held(connection, merchant_id, claims, t.allocation.c.order_line_id.in_(some))
+    claims: dict[UUID, Claim] = {}
+    wanted, name = (counted, "sku_id") if line_ids is None else (line_ids, "order_line_id")
+    # A hot SKU may be held, and waited for, by thousands of lines that do not matter here.
+    for some in in_chunks(wanted) if counted else ():
+        _add_waiting(connection, merchant_id, claims, t.backorder.c[name].in_(some))
+        _add_held(connection, merchant_id, claims, t.allocation.c[name].in_(some))
     locations = connection.execute(
         select(t.location.c.id)
         .where(t.location.c.merchant_id == merchant_id)
         .order_by(t.location.c.created_at, t.location.c.id)
     ).scalars()
-    return StockBook(levels, claims.values(), location_order=locations), counted
+
+    def queue(sku_id: UUID, most: int) -> Iterable[Claim]:
+        first: dict[UUID, Claim] = {}
+        _add_waiting(connection, merchant_id, first, t.backorder.c.sku_id == sku_id, most)
+        for some in in_chunks(first):
+            _add_held(connection, merchant_id, first, t.allocation.c.order_line_id.in_(some))
+        return first.values()
+
+    return StockBook(levels, claims.values(), location_order=locations, queue=queue), counted
 
 
-def _add_waiting(connection: Connection, merchant_id: UUID, claims: dict[UUID, Claim], which: Any) -> None:
-    backorder = t.backorder.c
-    for row in connection.execute(_claimed(t.backorder, backorder.quantity, merchant_id, which)):
+def _add_waiting(
+    connection: Connection, merchant_id: UUID, claims: dict[UUID, Claim], which: Any, most: int | None = None
+) -> None:
+    waits = t.backorder.c
+    queue = _claimed(t.backorder, merchant_id, which).order_by(waits.since, waits.order_line_id).limit(most)
+    for row in connection.execute(queue):
         claims[row.id] = Claim(row.id, row.order_id, row.sku_id, row.placed_at or row.received_at, waiting=row.quantity)
 
 
 def _add_held(connection: Connection, merchant_id: UUID, claims: dict[UUID, Claim], which: Any) -> None:
-    allocation = t.allocation.c
-    for row in connection.execute(
-        _claimed(t.allocation, allocation.quantity, merchant_id, which, allocation.location_id)
-    ):
+    for row in connection.execute(_claimed(t.allocation, merchant_id, which)):
         claim = claims.setdefault(row.id, Claim(row.id, row.order_id, row.sku_id, row.placed_at or row.received_at))
         claim.allocated[row.location_id] = row.quantity
 
 
-def _claimed(table: Table, quantity: Any, merchant_id: UUID, which: Any, *more: Any) -> Select[Any]:
+def _claimed(table: Table, merchant_id: UUID, which: Any) -> Select[Any]:
     """The rows of ``table`` that meet ``which``, each with its order line and the line's place in the queue."""
     line, order = t.order_line.c, t.sales_order.c
+    columns = [each for each in table.c if each.name not in ("merchant_id", "order_line_id", "since")]
     return (
-        select(line.id, line.order_id, table.c.sku_id, quantity, order.placed_at, order.received_at, *more)
+        select(line.id, line.order_id, *columns, order.placed_at, order.received_at)
         .select_from(
             table.join(
                 t.order_line, (line.merchant_id == table.c.merchant_id) & (line.id == table.c.order_line_id)

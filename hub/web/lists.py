@@ -58,6 +58,7 @@ def chosen_id(parameter: str) -> UUID | None:
 
 
 def time_mark(at: datetime, row_id: UUID) -> str:
+    """Where a list by time goes on after this row."""
     return f"{at.isoformat()}~{row_id}"
 
 
@@ -75,6 +76,7 @@ def read_time_mark(parameter: str = "before") -> tuple[datetime, UUID] | None:
 
 
 def text_mark(text: str, row_id: UUID) -> str:
+    """Where a list by name goes on after this row."""
     return f"{row_id}~{text}"
 
 

@@ -70,9 +70,10 @@ _CAUSES = {
     "allocated": State("lock", "Allocated", "busy"),
     "released": State("lock-open", "Released", "calm"),
     "shipped": State("truck-delivery", "Shipped", "ok"),
-    "unshipped": State("truck-return", "Fulfilment undone", "warn"),
+    "unshipped": State("truck-return", "Fulfillment undone", "warn"),
     "went_live": State("bolt", "Went live", "ok"),
     "drift": State("arrows-exchange", "Changed at the shop", "warn"),
+    "seen": State("arrows-exchange", "Changed at the shop", "warn"),
 }
 
 _KIND_ICONS = {

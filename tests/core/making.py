@@ -1,4 +1,4 @@
-"""Orders and stock for tests of the core: each with the plainest values there are, and the ones that matter in sight."""
+"""Orders and stock for tests of the core: the plainest values there are, but for those that matter."""
 
 from __future__ import annotations
 

@@ -171,6 +171,44 @@ def test_a_line_never_waits_while_stock_is_free() -> None:
         assert book.available(MUG) == max(0, on_hand - 5)
 
 
+def test_only_as_many_are_called_up_as_units_came_free() -> None:
+    queue = [a_claim(number, waiting=1) for number in range(10, 20)]
+    asked: list[int] = []
+
+    def first_ones(sku_id: UUID, most: int) -> list[Claim]:
+        assert sku_id == MUG
+        asked.append(most)
+        return queue[:most]
+
+    holder = a_claim(1, held=3)
+    book = StockBook({(MUG, SHELF): StockLevel(3, 3)}, [holder], queue=first_ones)
+
+    book.demand(holder, 1, of(holder))
+    book.demand(holder, 0, of(holder))
+
+    assert [claim.held for claim in queue] == [1] * 3 + [0] * 7
+    assert asked == [2, 3]
+
+
+def test_who_is_known_to_wait_keeps_nobody_behind_him_from_being_called_up() -> None:
+    known, other = a_claim(1, held=2, waiting=1), a_claim(2, waiting=1)
+    queue = [known, other]
+    book = StockBook({(MUG, SHELF): StockLevel(2, 2)}, [known], queue=lambda _sku, most: queue[:most])
+
+    book.demand(known, 1, of(known))
+
+    assert (known.held, known.waiting, other.held) == (1, 0, 1)
+
+
+def test_nobody_is_called_up_where_stock_was_free_from_the_beginning() -> None:
+    book = StockBook({(MUG, SHELF): StockLevel(3, 1)}, queue=lambda *_: pytest.fail("nobody can wait"))
+    claim = book.claim(UUID(int=1), UUID(int=100), MUG, minutes(0))
+
+    book.demand(claim, 9, of(claim))
+
+    assert (claim.held, claim.waiting) == (2, 7)
+
+
 # ---------------------------------------------------------------- shipping
 
 

@@ -1,4 +1,4 @@
-"""What the code dictates to the pages: the help of each command, and the signatures of the connector API.
+"""What the code dictates to the pages: the help of each command, the signatures of the connector API, the invariants.
 
 `python -m tests.docs.dictated` writes it into the pages, after a change that a test has complained about.
 """
@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 
 import click
@@ -19,11 +20,16 @@ from click.testing import CliRunner
 
 import hub
 from hub.cli import main as command
+from hub.store import tables
+from hub.store.audit import audit
+from hub.store.database import Database
+from hub.store.secrets import KeyRing, new_key
 from tests.docs.pages import DOCS, ROOT
 
 COMMANDS_PAGE = DOCS / "operators" / "commands.md"
 REFERENCE_PAGE = DOCS / "connectors" / "reference.md"
 SIMULATORS_PAGE = DOCS / "connectors" / "simulators.md"
+GUARANTEES_PAGE = DOCS / "design" / "guarantees.md"
 
 # ---------------------------------------------------------------- commands
 
@@ -128,6 +134,15 @@ def _formatted(text: str) -> str:
     return subprocess.run(ruff, input=text, capture_output=True, text=True, check=True, cwd=ROOT).stdout
 
 
+# ---------------------------------------------------------------- invariants
+
+
+def invariants(database: Database) -> str:
+    """The table of what `hub audit` asks, found by asking it about ``database``."""
+    rows = [f"| {each.invariant} | {each.title} |" for each in audit(database, KeyRing([new_key()]))]
+    return "\n".join(["| Invariant | What must be true |", "|---|---|", *rows, ""])
+
+
 # ---------------------------------------------------------------- writing
 
 
@@ -146,6 +161,13 @@ def main() -> None:
     def signature(names: dict[str, str]) -> Callable[[str], str | None]:
         return lambda name: _formatted(stub(definition(names[name], name))) if name in names else None
 
+    with TemporaryDirectory() as folder:
+        database = Database(f"sqlite:///{folder}/empty.db")
+        tables.metadata.create_all(database.engine)
+        table = invariants(database)
+        database.close()
+    text = re.sub(r"\| Invariant \|.*?\n(?=\n)", lambda _: table, GUARANTEES_PAGE.read_text(), flags=re.DOTALL)
+    GUARANTEES_PAGE.write_text(text)
     _write(COMMANDS_PAGE, "", lambda name: help_of(name) if name in COMMANDS else None)
     _write(REFERENCE_PAGE, "python", signature(public_names()))
     _write(SIMULATORS_PAGE, "python", signature(shipped_for_tests()))

@@ -105,3 +105,19 @@ def test_drawings_carry_text_that_a_screen_reader_can_read(path: Path) -> None:
     assert root.get("aria-labelledby") == f"{title.get('id')} {description.get('id')}"
     assert root.findall(f".//{space}text"), "The words are text, not outlines."
     assert root.findall(f".//{space}image") == [], "Nothing is loaded from elsewhere."
+
+
+def test_every_picture_of_the_hub_is_one_that_the_screenshots_make() -> None:
+    program = ast.parse((ROOT / "tools" / "screenshots.py").read_text())
+    drawn = {
+        call.args[0].value
+        for call in ast.walk(program)
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func) == "Picture"
+        and call.args
+        and isinstance(call.args[0], ast.Constant)
+    }
+    used = {Path(target).stem for page in PAGES for _, image, target in page.links() if image and "images/" in target}
+
+    assert "home" in drawn
+    assert used - drawn == set()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import sys
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
 from hub import plugins
+from hub.app import create_app
 from hub.cli import main
 from hub.store import tables as t
+from hub.store.secrets import new_key
 from hub.testing.simulator import Fault
 from hub_larkmart.connector import LarkmartConnector
 from hub_larkmart.simulator import LarkmartSimulator
@@ -66,6 +69,30 @@ def test_a_stall_that_fails_for_a_while_gets_its_figures_afterwards(hub_town: To
     hub_town.poll(there)
     assert market.stock() == {"MUG-1": 6}
     assert hub_town.count(t.sales_order) == 1
+
+
+def test_a_webhook_brings_the_order_before_anybody_asks(hub_town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    reachable = replace(hub_town.hub.settings, public_url="https://hub.example", secret_keys=(new_key(),))
+    hub_town.hub = replace(hub_town.hub, settings=reachable)
+    corner = LarkmartSimulator("corner")
+    corner.add_product("MUG-1", "Mug", stock=10, price="12.50")
+    letters: list[tuple[str, dict[str, str], bytes]] = []
+    monkeypatch.setattr(corner, "deliver", lambda *letter: letters.append(letter))
+    here = hub_town.connect(LarkmartConnector, corner)
+    corner.buy([("MUG-1", 3)])
+    ((address, headers, body),) = letters
+    asked = len(corner.requests)
+    browser = create_app(hub_town.hub).test_client()
+
+    forged = browser.post(address, data=body + b" ", headers=headers)
+    answer = browser.post(address, data=body, headers=headers)
+    hub_town.work()
+
+    assert address == f"https://hub.example/webhooks/{hub_town.merchant}/{here}"
+    assert (forged.status_code, answer.status_code, answer.json) == (401, 200, {"stored": True})
+    assert hub_town.row(t.sales_order).number == "1001"
+    assert hub_town.count(t.inbox, t.inbox.c.source == "webhook") == 1
+    assert len(corner.requests) == asked, "The webhook says it all: the stall need not be asked."
 
 
 def test_it_is_loaded_only_when_it_is_named(larkmart_installed: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ def main(database_url: str, redis_url: str, folder: str, sweep_seconds: str = "0
         mine = root / f"pid_{lane}_{os.getpid()}"
         mine.write_text(str(os.getpid()))
         mine.rename(root / f"pid_{lane}")
-        if lane == "hang":
+        if lane in ("hang", "stuck"):
             while True:
                 time.sleep(60)
         elif lane == "crash":
@@ -75,7 +75,7 @@ def main(database_url: str, redis_url: str, folder: str, sweep_seconds: str = "0
         drain=drain,
         due=due,
         broke_down=lambda merchant_id, connection_id, lane, reason: say("broke", connection_id, lane, reason),
-        lanes=["work", "hang", "crash", "exit", "away", "slow", "patient", "litter"],
+        lanes=["work", "hang", "stuck", "crash", "exit", "away", "slow", "patient", "litter"],
         chores=[Chore("sweep", float(sweep_seconds), sweep)],
         redis_url=None if redis_url == "poll" else redis_url,
         at_once=3,

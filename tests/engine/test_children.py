@@ -283,6 +283,7 @@ def test_a_runner_ends_when_a_task_has_left_something_running(
 ) -> None:
     assert outcome(runner, "litter") == Exit()
 
+    assert not runner.begin("one that nobody would do")
     eventually(runner.gone)
 
     eventually(lambda: not runs(int((tasks.folder / "pid").read_text())))

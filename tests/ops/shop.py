@@ -89,7 +89,7 @@ class Shop:
         ]
 
     def _channel(self, keyring: KeyRing) -> dict[str, Any]:
-        sealed = keyring.encrypt(b"{}", "somewhere")
+        sealed = keyring.encrypt(b"{}", f"connection:{self.merchant}:{self.channel}:secrets")
         return {
             "id": self.channel,
             "connector": "woocommerce",

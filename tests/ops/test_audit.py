@@ -64,7 +64,7 @@ def _dropped_but_held(connection: Connection, shop: Shop) -> None:
 
 def _listed_elsewhere(connection: Connection, shop: Shop) -> None:
     other = new_id()
-    shop.copy(connection, t.connection, id=other)
+    shop.copy(connection, t.connection, id=other, secrets=None)
     shop.copy(connection, t.channel_location, connection_id=other)
     connection.execute(update(t.publication).values(connection_id=other))
 
@@ -83,6 +83,11 @@ def _belongs_to_somebody_else(connection: Connection, shop: Shop) -> None:
 
 def _under_a_foreign_key(connection: Connection, shop: Shop) -> None:
     connection.execute(update(t.inbox_body).values(body=KeyRing([new_key()]).pack(b"{}", "")))
+
+
+def _copied_credentials(connection: Connection, shop: Shop) -> None:
+    # An attacker who can write to the database gives a connection of theirs the credentials of another one.
+    shop.copy(connection, t.connection, id=new_id())
 
 
 PLANTED: dict[str, tuple[str, Planted]] = {
@@ -122,6 +127,7 @@ PLANTED: dict[str, tuple[str, Planted]] = {
     "a publication on the wrong connection": ("I14", _listed_elsewhere),
     "a backorder of the wrong SKU": ("I14", _held_of_another_sku),
     "a secret in plain text": ("I17", _set(t.connection, secrets=b"shpat_in_plain_text")),
+    "credentials copied from another connection": ("I17", _copied_credentials),
     "a body under an unknown key": ("I17", _under_a_foreign_key),
 }
 

@@ -14,7 +14,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hub_woocommerce.connector import WooCommerceConnector
 from sqlalchemy import select, update
 
 from hub.connector import Context, Delivery, RawRecord, Webhook
@@ -24,6 +23,7 @@ from hub.store import tables as t
 from hub.store.database import Database, DatabaseAway, new_id
 from hub.store.inbox import Stored
 from hub.testing.context import MemoryTokenVault
+from hub_woocommerce.connector import WooCommerceConnector
 from tests.store.warehouse import Warehouse
 
 SECRET = "made-by-the-hub"
@@ -310,8 +310,9 @@ def test_each_crash_is_counted_until_an_orderly_end(post: Post) -> None:
     counts = [post.claim()[0].crash_count for _ in range(4)]
     assert counts == [1, 2, 3, 4]
 
+    rows = post.claim()
     with post.database.write() as connection:
-        inbox.put_back(connection, post.merchant, post.claim())
+        inbox.put_back(connection, post.merchant, rows)
     assert post.claim()[0].crash_count == 5, "only the attempt that was not its fault is taken back"
 
 

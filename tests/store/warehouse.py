@@ -141,7 +141,7 @@ class Warehouse:
     def count(self, sku_id: UUID, on_hand: int, location: UUID | None = None) -> set[UUID]:
         """Set what is on hand of a SKU."""
         where = location or self.location()
-        reference = f"form/{next(self._numbers)}"
+        reference = f"count/{next(self._numbers)}"
         return stock.adjust(self.database, self.merchant, sku_id, where, on_hand, "counted", OWNER, reference)
 
     def listing(self, connection_id: UUID, external_id: str, sku_id: UUID | None = None, **more: Any) -> UUID:

@@ -299,6 +299,12 @@ def test_answers_to_its_own_names_only(hub: Hub, shop: Shop, host: str, status: 
         assert "TALLYHUB_TRUSTED_HOSTS" in answer.text
 
 
+def test_the_doors_for_machines_answer_to_any_name(app: Flask, shop: Shop) -> None:
+    for method, path in [("GET", "/healthz"), ("GET", "/readyz"), ("POST", f"/webhooks/{uuid4()}/{uuid4()}")]:
+        answer = app.test_client().open(path, method=method, headers={"Host": "web.internal"})
+        assert answer.status_code != 400, path
+
+
 def test_forwarded_headers_count_only_from_as_many_proxies_as_were_named(hub: Hub, shop: Shop) -> None:
     claims = {
         "X-Forwarded-For": "203.0.113.9, 10.0.0.1",

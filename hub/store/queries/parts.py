@@ -21,6 +21,7 @@ def same(column: Any, target: Any, source: Any) -> ColumnElement[bool]:
 
 
 def publication_of(place: Any) -> ColumnElement[bool]:
+    """The publication of the listing at the channel's location ``place``."""
     return and_(
         t.publication.c.merchant_id == t.listing.c.merchant_id,
         t.publication.c.listing_id == t.listing.c.id,
@@ -29,6 +30,7 @@ def publication_of(place: Any) -> ColumnElement[bool]:
 
 
 def level_of(sku_id: Any, location_id: Any) -> ColumnElement[bool]:
+    """The balance of a listing's SKU at one of the merchant's locations."""
     return and_(
         t.stock_level.c.merchant_id == t.listing.c.merchant_id,
         t.stock_level.c.sku_id == sku_id,
@@ -37,10 +39,12 @@ def level_of(sku_id: Any, location_id: Any) -> ColumnElement[bool]:
 
 
 def is_open() -> ColumnElement[bool]:
+    """The issue still waits for somebody."""
     return t.issue.c.resolved_at.is_(None)
 
 
 def is_dirty() -> ColumnElement[bool]:
+    """The channel does not show the figure yet that it should."""
     return t.publication.c.version > t.publication.c.published_version
 
 
@@ -51,12 +55,15 @@ def is_unmatched() -> ColumnElement[bool]:
 
 
 def contains(column: Any, text: str) -> ColumnElement[bool]:
+    """``text`` stands somewhere in ``column``, in upper or lower case; it holds no wildcards."""
     return func.lower(column).contains(text.lower(), autoescape=True)
 
 
 def money(minor: int, currency: str) -> Money | None:
+    """Money from what a row keeps; None where no currency was ever told."""
     return Money.from_minor(minor, currency) if currency else None
 
 
 def scalar(connection: Connection, query: Select[int]) -> int:
+    """The one number that ``query`` asks for."""
     return connection.execute(query).scalar_one()
