@@ -477,12 +477,19 @@ def run_worker(settings: Settings, *, poll: bool) -> None:
     ).run()
 
 
+def _for_a_terminal() -> structlog.typing.Processor:
+    # A plain traceback: the pretty one prints local variables, and secrets are among them.
+    return structlog.dev.ConsoleRenderer(
+        colors="NO_COLOR" not in os.environ, exception_formatter=structlog.dev.plain_traceback
+    )
+
+
 def write_logs(settings: Settings) -> None:
     """Send log lines to standard error: for people on a terminal, one JSON object per line elsewhere."""
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     logging.basicConfig(level=max(level, logging.WARNING), format="%(levelname)s %(name)s: %(message)s")
     rendered: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in os.environ)]
+        [_for_a_terminal()]
         if sys.stderr.isatty()
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

@@ -43,9 +43,10 @@ def drain(hub: Hub, merchant_id: UUID, connection_id: UUID, lane: str, budget_se
                 return True
         log.debug("drained", lane=lane, connection=str(connection_id), seconds=round(time.monotonic() - began, 3))
         # Work may have come in between the last look and the release, while its ring found the lane taken.
-        if time.monotonic() >= ends or stop_requested():
+        if stop_requested() or (merchant_id, connection_id, lane) not in due(hub, connection_id=connection_id):
             return True
-        if (merchant_id, connection_id, lane) not in due(hub, connection_id=connection_id):
+        if time.monotonic() >= ends:
+            hub.doorbell.ring(merchant_id, connection_id, lane)  # somebody goes on where this drain ends
             return True
 
 
