@@ -178,6 +178,7 @@ def connected(shop: Shop, url: str, *, redis: str = "none", **more: str) -> Iter
     with tempfile.TemporaryDirectory(prefix="tallyhub-bench-") as folder:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("TALLYHUB_")}
         environ |= {"TALLYHUB_DATA_DIR": folder, "TALLYHUB_DATABASE_URL": url, "TALLYHUB_PORT": str(free_port())} | more
+        environ["TALLYHUB_LOG_LEVEL"] = "warning"
         if redis == "none":
             environ["TALLYHUB_REDIS_URL"] = "none"
         settings = load_settings(environ)

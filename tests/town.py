@@ -6,24 +6,36 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from hub import jobs
 from hub.config import Settings
 from hub.connector import Connector
 from hub.jobs import Hub
 from hub.plugins import Registry
-from hub.store import connections
+from hub.store import audit, connections
 from hub.store import tables as t
 from hub.store.database import Database
 from hub.store.secrets import KeyRing, new_key
 from hub.testing.simulator import ShopSimulator
 
 OWNER = "owner@example.test"
+
+_AWAITED = [
+    t.connection.c.not_before,
+    t.cursor.c.due_at,
+    t.effect.c.due_at,
+    t.fetch_request.c.due_at,
+    t.lease.c.until,
+    t.publication.c.not_before,
+    t.publication.c.verify_at,
+    t.task.c.due_at,
+]
 
 
 class Rings:
@@ -95,6 +107,16 @@ class Town:
         connections.sync_now(self.hub.database, self.merchant, connection_id, OWNER)
         self.work()
 
+    def let_pass(self, seconds: float) -> None:
+        """Let time pass in the database: every moment that something waits for, and every lease's end, comes nearer."""
+        with self.hub.database.write() as connection:
+            for moment in _AWAITED:
+                key = [column.name for column in moment.table.primary_key]
+                for row in connection.execute(select(moment.table).where(moment.is_not(None))).all():
+                    here = [moment.table.c[name] == getattr(row, name) for name in key]
+                    nearer = getattr(row, moment.name) - timedelta(seconds=seconds)
+                    connection.execute(update(moment.table).where(*here).values({moment.name: nearer}))
+
     # ------------------------------------------------------------ looking
 
     def row(self, table: Any, *conditions: Any) -> Any:
@@ -108,6 +130,15 @@ class Town:
     def count(self, table: Any, *conditions: Any) -> int:
         with self.hub.database.read() as connection:
             return connection.execute(select(func.count()).select_from(table).where(*conditions)).scalar_one()
+
+    def sound(self) -> None:
+        """Every invariant of the audit holds."""
+        findings = audit.audit(self.hub.database, self.hub.keyring, settle=timedelta(0))
+        assert [(each.invariant, each.title, each.examples) for each in findings if each.count] == []
+
+    def issues(self) -> list[str]:
+        """The kinds of the open issues."""
+        return sorted(row.kind for row in self.rows(t.issue, t.issue.c.resolved_at.is_(None)))
 
     def stock(self) -> dict[str, tuple[int, int]]:
         """(on hand, allocated) by SKU, over all locations."""

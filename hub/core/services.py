@@ -186,7 +186,9 @@ def _import_one(
         # The vendor has the order after all, or again.
         record.removal_heard_at, record.changed = None, True
     unsure = not order.whole or (record and record.removal_heard_at) or verdict in ("tie", "partial")
-    if unsure and not settles:
+    if settles:
+        plan.refetch.discard(order.external_id)
+    elif unsure:
         plan.refetch.add(order.external_id)
     if verdict == "same" and record is not None and order.whole and not record.whole:
         record.whole = record.changed = True
@@ -288,6 +290,8 @@ def _remove(
     elif not _settles(received, record):
         plan.refetch.add(received.external_id)  # something came in after the vendor was asked
         return "stale"
+    else:
+        plan.refetch.discard(received.external_id)
     record.changed = True
     if record.status is OrderStatus.REMOVED and record.revision:
         return "same"

@@ -15,7 +15,7 @@ import sqlite3
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -102,9 +102,9 @@ def create(
     schema = migrate.current(database)
     if schema is None:
         raise BadInput("The database is empty: there is nothing to back up yet.")
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b") as file:
             with (
                 _still(database, path.parent) as connection,
@@ -126,8 +126,11 @@ def create(
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+    except OSError as error:
+        raise HubError(f"The backup cannot be written to {path}: {error.strerror}. No backup was made.") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
     return made
 
 
@@ -230,6 +233,8 @@ def _opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, Manifest]]:
             yield archive, _read_manifest(archive)
     except FileNotFoundError as error:
         raise BadInput(f"There is no file {path}.") from error
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
     except (zipfile.BadZipFile, KeyError, UnicodeDecodeError, EOFError) as error:
         raise BackupDamaged(f"{path} is not a whole backup of Tallyhub ({error}). Take another copy of it.") from error
 

@@ -337,6 +337,20 @@ def test_an_answer_asked_for_before_the_other_body_came_in_settles_nothing() -> 
     assert (plan.outcomes, plan.refetch) == (["applied"], {"100"})
 
 
+def test_what_is_settled_within_a_batch_is_not_asked_for() -> None:
+    desk = Desk({MUG: 10})
+    desk.hear(an_order(a_line(3)))
+
+    plan = desk.import_(
+        Received("100", an_order(a_line(4)), minutes(1)),
+        Received("100", an_order(a_line(5), whole=False), minutes(2)),
+        answer(an_order(a_line(3)), asked=3),
+    )
+
+    assert (plan.refetch, desk.level()) == (set(), (10, 3))
+    assert desk.import_(removal(at=4), gone(asked=5)).refetch == set()
+
+
 def test_a_polled_body_of_the_same_version_asked_for_afterwards_needs_no_fetch() -> None:
     desk = Desk({MUG: 10})
     desk.hear(an_order(a_line(3)))

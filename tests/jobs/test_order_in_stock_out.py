@@ -7,13 +7,13 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from hub_woocommerce.connector import WooCommerceConnector
-from hub_woocommerce.simulator import WooCommerceSimulator
 
 from hub import plugins
 from hub.store import tables as t
 from hub.store.database import Database
 from hub.store.secrets import KeyRing
+from hub_woocommerce.connector import WooCommerceConnector
+from hub_woocommerce.simulator import WooCommerceSimulator
 from tests.town import Town, town
 
 

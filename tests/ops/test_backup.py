@@ -291,6 +291,15 @@ def test_a_newer_format_is_refused(source: Database, tmp_path: Path) -> None:
         backup.verify(rewritten(tmp_path / "b.zip", manifest=b'{"format": 2}'))
 
 
+def test_a_place_that_cannot_be_written_is_said_so(source: Database, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+
+    with pytest.raises(HubError, match=r"cannot be written to .*: File exists\. No backup was made\."):
+        make(source, tmp_path / "file" / "b.zip")
+    with pytest.raises(BadInput, match=r"cannot be read: Is a directory\."):
+        backup.verify(tmp_path)
+
+
 def test_a_file_that_is_no_backup_is_told_apart_from_one_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("shopping list")
     with pytest.raises(BackupDamaged, match="not a whole backup of Tallyhub"):

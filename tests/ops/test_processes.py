@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from hub.config import load_settings
 from hub.errors import HubError
 from hub.processes import (
     AlreadyRunning,
@@ -23,8 +24,11 @@ from hub.processes import (
     Supervisor,
     find_redis_server,
     only_one,
+    upgrade_database,
     wait_for_port,
 )
+from hub.store import migrate
+from hub.store.backup import verify
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 Eventually = Callable[..., None]
@@ -384,3 +388,35 @@ def test_a_server_on_the_path_is_preferred(tmp_path: Path, monkeypatch: pytest.M
     assert find_redis_server() == tmp_path / "valkey-server"
     (tmp_path / "valkey-server").unlink()
     assert find_redis_server() == tmp_path / "redis-server"
+
+
+# ---------------------------------------------------------------- the database before the first child
+
+
+def test_a_database_with_data_is_backed_up_before_it_is_upgraded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load_settings({"TALLYHUB_DATA_DIR": str(tmp_path), "HOME": str(tmp_path)})
+    said: list[str] = []
+    upgrade_database(settings, said.append, lambda *_: None)
+    assert said == [], "an empty database needs no backup"
+
+    found: list[list[Path]] = []
+    monkeypatch.setattr(migrate, "is_current", lambda database: False)
+    monkeypatch.setattr(migrate, "upgrade", lambda database: found.append(list((tmp_path / "backups").iterdir())))
+    upgrade_database(settings, said.append, lambda *_: None)
+
+    ((path,),) = found
+    assert said == [f"Backup before the upgrade: {path}"]
+    assert verify(path).schema == "0001"
+
+
+def test_an_upgrade_does_not_begin_when_its_backup_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings({"TALLYHUB_DATA_DIR": str(tmp_path), "HOME": str(tmp_path)})
+    upgrade_database(settings, print, lambda *_: None)
+    (tmp_path / "backups").write_text("a file stands where the folder should be")
+    monkeypatch.setattr(migrate, "is_current", lambda database: False)
+    monkeypatch.setattr(migrate, "upgrade", lambda database: pytest.fail("upgraded without a backup"))
+
+    with pytest.raises(HubError, match=r"The backup cannot be written to .*\. No backup was made\."):
+        upgrade_database(settings, print, lambda *_: None)

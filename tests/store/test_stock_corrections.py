@@ -249,7 +249,7 @@ def test_a_second_location_serves_who_waited_at_the_first(warehouse: Warehouse) 
 def test_a_count_settles_what_was_shipped_beyond_the_shelf(warehouse: Warehouse) -> None:
     shop, sku = warehouse.connect(), warehouse.sku("MUG", 2)
     warehouse.listing(shop, "mug", sku)
-    over = {"status": OrderStatus.FULFILLED, "holds_stock": False}
+    over = {"status": OrderStatus.FULFILLED, "holds_stock": False, "placed_at": warehouse.now()}
     warehouse.hear(shop, an_order(a_line(5, fulfilled=5), **over))
     (issue,) = warehouse.rows(t.issue, t.issue.c.kind == stock.SHORTFALL)
     assert (issue.title, issue.resolved_at) == ("Order #100 shipped 3 more than the hub had on hand", None)

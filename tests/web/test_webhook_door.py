@@ -162,7 +162,7 @@ def test_a_paused_connection_still_keeps_what_comes(hub: Hub, shop: Shop) -> Non
 
 
 @pytest.mark.parametrize(
-    "path", ["/webhooks/x/y", f"/webhooks/{uuid4()}/1", f"/webhooks/{uuid4()}/{uuid4()}", "/webhooks/"]
+    "path", ["/webhooks/x/y", f"/webhooks/{UUID(int=1)}/1", f"/webhooks/{UUID(int=1)}/{UUID(int=2)}", "/webhooks/"]
 )
 def test_an_address_that_is_none_is_not_found(hub: Hub, path: str) -> None:
     answer = create_app(hub).test_client().post(path, base_url="http://localhost", data=b"{}")

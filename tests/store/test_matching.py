@@ -1,0 +1,336 @@
+"""Matching listings to SKUs: what is suggested, what a person decides, and what it means for orders that waited."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import insert, update
+
+from hub.core.model import Listing, Money, OrderStatus
+from hub.errors import BadInput, Conflict
+from hub.store import connections
+from hub.store import tables as t
+from hub.store.database import new_id
+from tests.core.making import a_line, an_order, minutes
+from tests.store.warehouse import OWNER, Warehouse
+
+
+def suggested(warehouse: Warehouse, shop: UUID) -> list[tuple[str, bool, bool]]:
+    with warehouse.database.read() as connection:
+        return [
+            (each.sku, each.exists, each.unique)
+            for each in connections.suggestions(connection, warehouse.merchant, shop)
+        ]
+
+
+def accept(warehouse: Warehouse, shop: UUID, listings: Any = None) -> int:
+    return connections.accept_suggestions(warehouse.database, warehouse.merchant, shop, listings, OWNER)
+
+
+def bind(warehouse: Warehouse, listing: UUID, code: str) -> None:
+    connections.bind(warehouse.database, warehouse.merchant, listing, code, OWNER)
+
+
+def keep(warehouse: Warehouse, shop: UUID, *listings: Listing) -> None:
+    with warehouse.database.write() as connection:
+        connections.keep_listings(connection, warehouse.merchant, shop, listings, at=warehouse.now())
+
+
+def matched(warehouse: Warehouse) -> dict[str, str | None]:
+    """SKU codes by the listing's external id."""
+    codes = {each.id: each.code for each in warehouse.rows(t.sku)}
+    return {each.external_id: codes.get(each.sku_id) for each in warehouse.rows(t.listing)}
+
+
+# ---------------------------------------------------------------- suggestions
+
+
+def test_the_sku_text_of_a_listing_suggests_its_match(warehouse: Warehouse) -> None:
+    shop = warehouse.connect()
+    warehouse.sku("MUG")
+    warehouse.listing(shop, "1", sku_text=" MUG ")
+    warehouse.listing(shop, "2", sku_text="TEE")
+    warehouse.listing(shop, "3", sku_text="")
+    warehouse.listing(shop, "4", sku_text="   ")
+    warehouse.listing(shop, "5", sku_text="GONE", active=False)
+    warehouse.listing(shop, "6", warehouse.sku("CUP"), sku_text="CUP")
+    warehouse.listing(warehouse.connect(), "1", sku_text="ELSEWHERE")
+
+    assert suggested(warehouse, shop) == [("MUG", True, True), ("TEE", False, True)]
+
+
+def test_one_text_on_several_listings_is_matched_one_by_one(warehouse: Warehouse) -> None:
+    shop = warehouse.connect()
+    first = warehouse.listing(shop, "1", sku_text="MUG")
+    second = warehouse.listing(shop, "2", sku_text="MUG ")
+    warehouse.listing(shop, "3", sku_text="TEE")
+    assert suggested(warehouse, shop) == [("MUG", False, False), ("MUG", False, False), ("TEE", False, True)]
+
+    assert accept(warehouse, shop) == 1
+    assert matched(warehouse) == {"1": None, "2": None, "3": "TEE"}
+
+    assert accept(warehouse, shop, [first]) == 1
+    assert suggested(warehouse, shop) == [("MUG", True, False)], "the other one still stands beside it"
+    assert accept(warehouse, shop, [second]) == 1
+    assert matched(warehouse) == {"1": "MUG", "2": "MUG", "3": "TEE"}
+    assert len(warehouse.rows(t.sku)) == 2
+
+
+def test_accepting_everything_twice_matches_everything_once(warehouse: Warehouse) -> None:
+    shop = warehouse.connect()
+    for number in range(450):  # more than are matched in one transaction
+        warehouse.listing(shop, str(number), sku_text=f"SKU-{number}")
+
+    assert accept(warehouse, shop) == 450
+    assert accept(warehouse, shop) == 0
+
+    assert set(matched(warehouse).values()) == {f"SKU-{number}" for number in range(450)}
+
+
+def test_what_a_person_matched_meanwhile_stays(warehouse: Warehouse, monkeypatch: Any) -> None:
+    shop = warehouse.connect()
+    listing = warehouse.listing(shop, "1", sku_text="MUG")
+    warehouse.listing(shop, "2", sku_text="TEE")
+    with warehouse.database.read() as connection:
+        before = connections.suggestions(connection, warehouse.merchant, shop)
+    bind(warehouse, listing, "SPECIAL")
+    monkeypatch.setattr(connections, "suggestions", lambda *_: before)
+
+    assert accept(warehouse, shop) == 1
+
+    assert matched(warehouse) == {"1": "SPECIAL", "2": "TEE"}
+
+
+# ---------------------------------------------------------------- binding
+
+
+@pytest.mark.parametrize("code", ["", "   ", "x" * 201, "MUG\n1", "MUG\x00"])
+def test_a_code_that_is_none_is_refused(warehouse: Warehouse, code: str) -> None:
+    listing = warehouse.listing(warehouse.connect(), "1")
+
+    with pytest.raises(BadInput) as refused:
+        bind(warehouse, listing, code)
+
+    assert (list(refused.value.fields), warehouse.rows(t.sku)) == (["sku"], [])
+
+
+def test_a_listing_that_does_not_exist_cannot_be_matched(warehouse: Warehouse) -> None:
+    with pytest.raises(BadInput, match="This listing does not exist"):
+        bind(warehouse, new_id(), "MUG")
+    assert warehouse.rows(t.sku) == []
+
+
+def test_listings_of_two_shops_share_a_sku_by_its_code(warehouse: Warehouse) -> None:
+    one, two = warehouse.connect(), warehouse.connect()
+    bind(warehouse, warehouse.listing(one, "1"), "MUG")
+    bind(warehouse, warehouse.listing(two, "1"), " MUG ")
+
+    (sku,) = warehouse.rows(t.sku)
+    assert {each.sku_id for each in warehouse.rows(t.listing)} == {sku.id}
+
+
+def test_codes_that_differ_in_case_are_different_skus(warehouse: Warehouse) -> None:
+    shop = warehouse.connect()
+    for number, code in enumerate(["mug", "MUG", "00123", "123", "1E5"]):
+        bind(warehouse, warehouse.listing(shop, str(number)), code)
+
+    assert sorted(each.code for each in warehouse.rows(t.sku)) == ["00123", "123", "1E5", "MUG", "mug"]
+
+
+def test_a_match_holds_when_the_shop_renames_the_sku(warehouse: Warehouse) -> None:
+    shop = warehouse.connect()
+    keep(warehouse, shop, Listing(external_id="1", sku="MUG", title="Mug"))
+    assert accept(warehouse, shop) == 1
+
+    keep(warehouse, shop, Listing(external_id="1", sku="MUG-OLD", title="Old mug", price=Money.of("9.90", "EUR")))
+
+    listing = warehouse.row(t.listing)
+    assert (listing.sku_text, listing.title, listing.price, listing.currency) == ("MUG-OLD", "Old mug", "9.90", "EUR")
+    assert (matched(warehouse), listing.bound_by) == ({"1": "MUG"}, OWNER)
+
+
+def test_a_match_can_be_undone_and_the_listing_is_published_no_more(warehouse: Warehouse) -> None:
+    shop = warehouse.connect(live=True)
+    sku = warehouse.sku("MUG", 5)
+    listing = warehouse.listing(shop, "mug")
+    bind(warehouse, listing, "MUG")
+    warehouse.hear(shop, an_order(a_line(2)))
+    assert warehouse.level(sku) == (5, 2)
+
+    connections.unbind(warehouse.database, warehouse.merchant, listing, OWNER)
+
+    assert matched(warehouse) == {"mug": None}
+    assert warehouse.level(sku) == (5, 2), "orders keep what they hold"
+    with pytest.raises(Conflict, match="not matched any more"):
+        connections.unbind(warehouse.database, warehouse.merchant, listing, OWNER)
+
+
+# ---------------------------------------------------------------- lines that waited for it
+
+
+def test_an_order_with_an_unknown_listing_is_kept_whole_and_a_person_is_asked(warehouse: Warehouse) -> None:
+    shop, sku = warehouse.connect(), warehouse.sku("MUG", 5)
+    warehouse.listing(shop, "mug", sku)
+
+    warehouse.hear(shop, an_order(a_line(2), a_line(3, id="2", listing="tee"), a_line(1, id="3", listing="cup")))
+
+    lines = {each.external_id: (each.listing_external_id, each.sku_id) for each in warehouse.rows(t.order_line)}
+    assert lines == {"1": ("mug", sku), "2": ("tee", None), "3": ("cup", None)}
+    assert warehouse.level(sku) == (5, 2)
+    issues = {each.subject: each.title for each in warehouse.rows(t.issue)}
+    assert issues == {
+        f"{shop}/tee": "“tee” (SKU TEE) was sold in order #100, but is not matched to a SKU",
+        f"{shop}/cup": "“cup” (SKU CUP) was sold in order #100, but is not matched to a SKU",
+    }
+
+    bind(warehouse, warehouse.listing(shop, "tee"), "TEE")
+    open_issues = warehouse.rows(t.issue, t.issue.c.resolved_at.is_(None))
+    assert [each.subject for each in open_issues] == [f"{shop}/cup"]
+
+
+def test_a_match_gives_waiting_lines_their_stock_oldest_order_first(warehouse: Warehouse) -> None:
+    shop, sku = warehouse.connect(), warehouse.sku("MUG", 5)
+    for number in (2, 1, 3):
+        warehouse.hear(shop, an_order(a_line(2), id=str(number), number=f"#{number}", placed_at=minutes(number)))
+    assert warehouse.level(sku) == (5, 0)
+
+    bind(warehouse, warehouse.listing(shop, "mug"), "MUG")
+
+    assert (warehouse.level(sku), warehouse.waiting(sku)) == ((5, 5), {"#3": 1})
+    warehouse.sound()
+
+
+def test_lines_of_finished_orders_learn_their_sku_and_take_nothing(warehouse: Warehouse) -> None:
+    shop, sku = warehouse.connect(), warehouse.sku("MUG", 5)
+    over = {"status": OrderStatus.FULFILLED, "holds_stock": False}
+    warehouse.hear(shop, an_order(a_line(2, fulfilled=2), id="over", **over))
+    warehouse.hear(shop, an_order(a_line(3, fulfilled=1), id="open"))
+
+    bind(warehouse, warehouse.listing(shop, "mug"), "MUG")
+
+    assert warehouse.level(sku) == (5, 2)
+    assert {each.sku_id for each in warehouse.rows(t.order_line)} == {sku}
+    warehouse.hear(shop, an_order(a_line(3, fulfilled=3), id="open", version=minutes(5), **over))
+    assert warehouse.level(sku) == (3, 0), "what left after the match is taken out"
+    warehouse.sound()
+
+
+def test_a_line_of_another_shop_with_the_same_listing_id_is_left_alone(warehouse: Warehouse) -> None:
+    one, two = warehouse.connect(), warehouse.connect()
+    sku = warehouse.sku("MUG", 10)
+    for shop in (one, two):
+        warehouse.hear(shop, an_order(a_line(2), id=f"of {shop}"))
+
+    bind(warehouse, warehouse.listing(one, "mug"), "MUG")
+
+    assert warehouse.level(sku) == (10, 2)
+    by_shop = {each.id: each.connection_id for each in warehouse.rows(t.sales_order)}
+    assert {by_shop[each.order_id]: each.sku_id for each in warehouse.rows(t.order_line)} == {one: sku, two: None}
+
+
+def test_a_match_to_a_sku_that_is_not_counted_reserves_nothing_yet(warehouse: Warehouse) -> None:
+    shop = warehouse.connect()
+    warehouse.hear(shop, an_order(a_line(2)))
+    bind(warehouse, warehouse.listing(shop, "mug"), "MUG")
+    (sku,) = warehouse.rows(t.sku)
+    assert warehouse.rows(t.allocation) == warehouse.rows(t.backorder) == []
+
+    warehouse.count(sku.id, 1)
+
+    assert (warehouse.level(sku.id), warehouse.waiting(sku.id)) == ((1, 1), {"#100": 1})
+    warehouse.sound()
+
+
+def test_a_second_line_of_the_same_sku_is_matched_without_a_clash_in_the_ledger(warehouse: Warehouse) -> None:
+    shop, sku = warehouse.connect(), warehouse.sku("MUG", 10)
+    warehouse.listing(shop, "mug", sku)
+    warehouse.hear(shop, an_order(a_line(2), a_line(3, id="2", listing="mug-gift")))
+
+    bind(warehouse, warehouse.listing(shop, "mug-gift"), "MUG")
+
+    assert warehouse.level(sku) == (10, 5)
+    warehouse.sound()
+
+
+def test_matching_makes_the_shops_of_the_sku_due(warehouse: Warehouse) -> None:
+    one, two = warehouse.connect(live=True), warehouse.connect(live=True)
+    sku = warehouse.sku("MUG")
+    warehouse.listing(one, "mug", sku)
+    warehouse.count(sku, 5)
+    with warehouse.database.write() as connection:
+        connection.execute(update(t.publication).values(published_version=t.publication.c.version))
+    warehouse.hear(two, an_order(a_line(2)))
+
+    bind(warehouse, warehouse.listing(two, "mug"), "MUG")
+
+    due = warehouse.rows(t.publication, t.publication.c.version > t.publication.c.published_version)
+    assert {each.connection_id for each in due} == {one, two}
+
+
+# ---------------------------------------------------------------- listings that go
+
+
+def test_a_deleted_listing_is_published_no_more(warehouse: Warehouse) -> None:
+    shop = warehouse.connect()
+    keep(
+        warehouse, shop, Listing(external_id="1", sku="MUG", title="Mug"), Listing(external_id="2", sku="X", title="X")
+    )
+
+    with warehouse.database.write() as connection:
+        connections.retire_listings(connection, warehouse.merchant, shop, ["1"])
+
+    assert {each.external_id: each.active for each in warehouse.rows(t.listing)} == {"1": False, "2": True}
+    keep(warehouse, shop, Listing(external_id="1", sku="MUG", title="Mug"))
+    assert all(each.active for each in warehouse.rows(t.listing)), "it is back"
+
+
+def test_a_deleted_product_takes_all_its_variants_with_it(warehouse: Warehouse) -> None:
+    one, two = warehouse.connect(), warehouse.connect()
+    for shop in (one, two):
+        keep(
+            warehouse,
+            shop,
+            *(
+                Listing(external_id=str(number), sku="", title="", handles={"product": product, "item": str(number)})
+                for number, product in enumerate(["shirt", "shirt", "mug"])
+            ),
+            Listing(external_id="shirt", sku="", title="named like the product"),
+        )
+
+    with warehouse.database.write() as connection:
+        connections.retire_listings(connection, warehouse.merchant, one, ["shirt"], "product")
+
+    gone = {(each.connection_id, each.external_id) for each in warehouse.rows(t.listing, ~t.listing.c.active)}
+    assert gone == {(one, "0"), (one, "1")}
+
+
+def test_a_page_of_thousands_of_listings_is_kept(warehouse: Warehouse) -> None:
+    shop = warehouse.connect()
+    many = [Listing(external_id=str(number), sku=f"S{number}", title="x" * 900) for number in range(5000)]
+
+    keep(warehouse, shop, *many, many[0])
+
+    rows = warehouse.rows(t.listing)
+    assert (len(rows), len(rows[0].title)) == (5000, 500)
+
+
+def test_a_row_of_another_merchant_is_not_matched(warehouse: Warehouse) -> None:
+    other = Warehouse(warehouse.database, warehouse.keyring, new_id())
+    with warehouse.database.write() as connection:
+        now = warehouse.database.now(connection)
+        connection.execute(insert(t.merchant).values(id=other.merchant, name="Other", created_at=now))
+    mine, theirs = warehouse.connect(), other.connect()
+    warehouse.listing(mine, "1", sku_text="MUG")
+    other.listing(theirs, "1", sku_text="MUG")
+    other.sku("MUG", 5)
+
+    assert suggested(warehouse, mine) == [("MUG", False, True)]
+    assert accept(warehouse, mine) == 1
+
+    skus = {each.merchant_id: each.id for each in warehouse.rows(t.sku)}
+    assert {each.merchant_id: each.sku_id for each in warehouse.rows(t.listing)} == {
+        warehouse.merchant: skus[warehouse.merchant],
+        other.merchant: None,
+    }
