@@ -271,9 +271,9 @@ def _uncounted(shift: Shift) -> _Uncounted:
                 place.active,
                 level.sku_id.is_(None),
             )
-            .order_by(listing.id, ours.created_at, ours.id)
+            .order_by(listing.bound_at, listing.external_id, ours.created_at, ours.id)
         ).all()
-    # Two listings of one SKU show the same goods: the first one tells how many there are.
+    # Two listings of one SKU show the same goods: the one that was matched first tells how many there are.
     found: _Uncounted = {}
     for row in rows:
         found.setdefault(row.sku_id, {}).setdefault(row.location_id, StockRef(row.external_id, row.where, row.handles))
@@ -347,11 +347,7 @@ def import_newest_orders(shift: Shift, *, seconds: float) -> bool:
 
     Callable from any lane: it takes the lanes it needs for as long as it needs them.
     """
-    if shift.lane == "fetch":
-        finished = _poll(shift, "orders")
-    else:
-        with start_shift(shift.hub, shift.merchant_id, shift.connection_id, "fetch", shift.ends) as fetching:
-            finished = fetching is not None and _poll(fetching, "orders")
+    finished = _poll(shift, "orders") if shift.lane == "fetch" else _poll_from_another_lane(shift, "orders")
     began = shift.now()
     gives_up = time.monotonic() + seconds
     while finished and time.monotonic() < gives_up:
@@ -364,6 +360,20 @@ def import_newest_orders(shift: Shift, *, seconds: float) -> bool:
         shift.keep()
         time.sleep(0.05)
     return False
+
+
+def _poll_from_another_lane(shift: Shift, stream: str) -> bool:
+    failure: BaseException | None = None
+    with start_shift(shift.hub, shift.merchant_id, shift.connection_id, "fetch", shift.ends) as fetching:
+        if fetching is None:
+            return False
+        try:
+            return _poll(fetching, stream)
+        except Interrupted:
+            raise
+        except (Exception, SystemExit) as error:
+            failure = error  # the other lane must not stay taken for it
+    raise failure
 
 
 def _fetch_requested(shift: Shift) -> bool:

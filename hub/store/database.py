@@ -7,6 +7,7 @@ import os
 import random
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -46,11 +47,22 @@ class LeaseLost(Interrupted):
     """Somebody else holds the lease by now: whoever gets this stops at once and writes nothing."""
 
 
+_ids = threading.Lock()
+_last_id = (0, 0)  # the millisecond, and the 74 bits that follow it
+
+
 def new_id() -> UUID:
-    """A UUIDv7 (RFC 9562): unique, and ordered by the millisecond it was made in."""
-    milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds & (1 << 48) - 1) << 80 | 0x7 << 76 | random.getrandbits(12) << 64
-    return UUID(int=value | 0b10 << 62 | random.getrandbits(62))
+    """A UUIDv7 (RFC 9562): unique, ordered by the millisecond it was made in, and within a process by its turn."""
+    global _last_id
+    with _ids:
+        now, tail = _last_id
+        if (milliseconds := time.time_ns() // 1_000_000) > now:
+            now, tail = milliseconds, random.getrandbits(73)
+        else:
+            tail += 1 + random.getrandbits(32)
+        _last_id = now, tail
+    value = (now & (1 << 48) - 1) << 80 | 0x7 << 76 | (tail >> 62) << 64 | 0b10 << 62 | tail & (1 << 62) - 1
+    return UUID(int=value)
 
 
 @dataclass(frozen=True, slots=True)
