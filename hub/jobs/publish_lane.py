@@ -215,6 +215,8 @@ def _publish(shift: Shift, caller: SalesChannel, batch: Sequence[Due], odd: _Odd
                     note=_window(caller, write, took),
                 )
             )
+        elif answer.state is PushState.STALE and answer.quantity == quantity:
+            outcomes.append(Written(due, quantity, wrote=False))  # it says so already: a sale of its own
         elif answer.state is PushState.STALE:
             if answer.quantity is not None:
                 odd.found(due, answer.quantity)

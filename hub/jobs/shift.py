@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, select
 from hub.children import stop_requested
 from hub.config import Settings
 from hub.connector import Connector, Context, RateBudget, SalesChannel, Token, TokenVault
-from hub.errors import ConnectorError, Rejected, Unavailable
+from hub.errors import Rejected, Unavailable
 from hub.http import Client, Exchange, Limiter, LocalLimiter, RefusingClient
 from hub.limits import RedisLimiter, quick_client
 from hub.plugins import Registry
@@ -243,8 +243,7 @@ class Shift:
 def start_shift(hub: Hub, merchant_id: UUID, connection_id: UUID, lane: str, ends: float) -> Iterator[Shift | None]:
     """Take a lane of a connection until the block ends, or None while another worker is at it.
 
-    A block that raises keeps the lane until its process is gone, so that what went wrong is not repeated at once;
-    unless it was a vendor's doing, about which the connection learns.
+    A block that raises keeps the lane until its process is gone, so that what went wrong is not repeated at once.
     """
     lease = hub.database.lease(f"{lane}:{connection_id}", LEASE_SECONDS)
     if lease is None:
@@ -253,9 +252,6 @@ def start_shift(hub: Hub, merchant_id: UUID, connection_id: UUID, lane: str, end
     shift = Shift(hub, merchant_id, connection_id, lane, lease, ends)
     try:
         yield shift
-    except ConnectorError:
-        hub.database.release(shift.lease)
-        raise
     finally:
         shift.hang_up()
     hub.database.release(shift.lease)

@@ -344,6 +344,15 @@ def _change_state(
         values: dict[str, Any] = {"state": state, "error": "", "failures": 0, "not_before": None}
         if state == "removed":
             values |= {"secrets": None, "live_at": None}
+            connection.execute(
+                update(t.effect)
+                .where(
+                    t.effect.c.merchant_id == merchant_id,
+                    t.effect.c.connection_id == connection_id,
+                    t.effect.c.state == "planned",
+                )
+                .values(state="cancelled", finished_at=at)
+            )
             inbox.ignore_pending(connection, merchant_id, connection_id, at=at)
             task = t.task.c
             connection.execute(
