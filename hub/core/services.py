@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from hub.core.model import Address, Money, Order, OrderLine, OrderStatus, Refund
 from hub.core.stock import StockBook
+
+
+# An order is as old as its shop says, by the shop's clock and cut to the second. Where a SKU was counted a moment ago,
+# an order that seems to be older than that may well be younger; it would be known already if it were much older.
+_CLOCKS_DIFFER = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,7 +345,7 @@ def _apply_lines(
                     UnknownListing(value.listing_external_id, record.id, order.number, value.title, value.sku),
                 )
         since = counted_since.get(line.sku_id) if line.sku_id is not None else None
-        if first_seen and since is not None and order.placed_at < since:
+        if first_seen and since is not None and order.placed_at < since - _CLOCKS_DIFFER:
             # What of it has left by now was not on the shelf that was counted.
             line.fulfilled_before = value.fulfilled
         settle_line(line, record, plan, book)

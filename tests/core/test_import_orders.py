@@ -168,6 +168,14 @@ def test_business_finished_before_the_sku_was_counted_never_touches_stock(life: 
     assert (desk.level(), desk.ledger) == ((10, 0), [])
 
 
+def test_an_order_that_seems_a_moment_older_than_the_count_is_younger() -> None:
+    desk = Desk({MUG: 10}, counted_at=NOON + timedelta(seconds=50))
+
+    desk.hear(an_order(a_line(3, fulfilled=3), status=OrderStatus.FULFILLED, holds_stock=False))
+
+    assert desk.level() == (7, 0), "the shop's clock is slow, or has no seconds"
+
+
 def test_what_happens_to_an_older_order_after_the_count_does_touch_stock() -> None:
     desk = Desk({MUG: 10}, counted_at=minutes(60))
     desk.hear(an_order(a_line(5, fulfilled=2), placed_at=NOON, version=minutes(70)))
