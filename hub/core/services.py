@@ -12,7 +12,6 @@ from uuid import UUID
 from hub.core.model import Address, Money, Order, OrderLine, OrderStatus, Refund
 from hub.core.stock import StockBook
 
-
 # An order is as old as its shop says, by the shop's clock and cut to the second. Where a SKU was counted a moment ago,
 # an order that seems to be older than that may well be younger; it would be known already if it were much older.
 _CLOCKS_DIFFER = timedelta(minutes=1)

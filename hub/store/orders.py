@@ -94,7 +94,12 @@ def apply(
     touched = stock.write_book(connection, merchant_id, book, at=at)
     _expect_own_sales(connection, merchant_id, connection_id, plan, book, sold_before)
     _write_consequences(connection, merchant_id, connection_id, plan, at)
-    there = {f"{connection_id}/{each.external_id}" for each in received if each.order is not None}
+    # What was asked for, or is news: an old webhook that comes late does not show that the order is there.
+    there = {
+        f"{connection_id}/{each.external_id}"
+        for each, outcome in zip(received, plan.outcomes, strict=True)
+        if each.order is not None and (each.asked_at is not None or outcome == "applied")
+    }
     activity.resolve_issues(connection, merchant_id, "order_not_found", there, at=at)
     return plan, touched
 

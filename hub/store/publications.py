@@ -369,7 +369,11 @@ def seen(
                     publication.merchant_id == merchant_id,
                     publication.connection_id == connection_id,
                     publication.location_external_id == location,
-                    name.in_(some),
+                    publication.listing_id.in_(
+                        select(listing.id).where(
+                            listing.merchant_id == merchant_id, listing.connection_id == connection_id, name.in_(some)
+                        )
+                    ),
                 )
             ):
                 figure = latest[handle, location, row.told_of]

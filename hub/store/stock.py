@@ -406,6 +406,7 @@ class OpenLine:
 def lines_to_hold(connection: Connection, merchant_id: UUID, sku_ids: Iterable[UUID]) -> list[OpenLine]:
     """The open lines of these SKUs, the oldest order first. Open their book before, so that none is added meanwhile."""
     line, order = t.order_line.c, t.sales_order.c
+    holding = select(order.id).where(order.merchant_id == merchant_id, order.holds_stock)  # few, of all there ever were
     units = line.quantity - line.fulfilled - line.removed
     since = func.coalesce(order.placed_at, order.received_at)
     found: list[OpenLine] = []
@@ -415,7 +416,13 @@ def lines_to_hold(connection: Connection, merchant_id: UUID, sku_ids: Iterable[U
             .select_from(
                 t.order_line.join(t.sales_order, (order.merchant_id == line.merchant_id) & (order.id == line.order_id))
             )
-            .where(line.merchant_id == merchant_id, line.sku_id.in_(some), order.holds_stock, line.present, units > 0)
+            .where(
+                line.merchant_id == merchant_id,
+                line.order_id.in_(holding),
+                line.sku_id.in_(some),
+                line.present,
+                units > 0,
+            )
         )
         found += [OpenLine(*row) for row in rows]
     return sorted(found, key=lambda each: (each.since, each.id))

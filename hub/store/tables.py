@@ -350,6 +350,8 @@ publication = Table(
     ),
     Index(
         "ix_publication_verify",
+        "merchant_id",
+        "connection_id",
         "verify_at",
         sqlite_where=text("verify_at is not null"),
         postgresql_where=text("verify_at is not null"),
@@ -420,6 +422,13 @@ sales_order = Table(
         name="status",
     ),
     Index("ix_sales_order_placed", "merchant_id", "placed_at"),
+    Index(
+        "ix_sales_order_holding",
+        "merchant_id",
+        "id",
+        sqlite_where=text("holds_stock = 1"),
+        postgresql_where=text("holds_stock"),
+    ),
 )
 
 order_line = Table(

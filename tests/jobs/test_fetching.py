@@ -44,13 +44,19 @@ def test_the_first_import_brings_listings_and_every_order(hub_town: Town) -> Non
 
 
 @pytest.mark.parametrize(
-    "error",
-    [Unavailable("The shop is away."), RateLimited("Slow down.", 3), RuntimeError("a bug"), SystemExit(1)],
-    ids=lambda error: type(error).__name__,
+    ("pages", "error"),
+    [
+        (0, Unavailable("The shop is away.")),
+        (1, Unavailable("The shop is away.")),
+        (2, Unavailable("The shop is away.")),
+        (1, RateLimited("Slow down.", 3)),
+        (1, RuntimeError("a bug")),
+        (1, SystemExit(1)),
+    ],
+    ids=lambda each: str(each) if isinstance(each, int) else type(each).__name__,
 )
-@pytest.mark.parametrize("pages", [0, 1, 2])
 def test_a_poll_that_breaks_between_pages_goes_on_where_it_stopped(
-    hub_town: Town, error: BaseException, pages: int
+    hub_town: Town, pages: int, error: BaseException
 ) -> None:
     shop = Shop()
     place = connect(hub_town, shop)

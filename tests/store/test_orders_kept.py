@@ -158,8 +158,10 @@ def test_an_order_that_cannot_be_found_is_shown_until_it_is_there_again(warehous
         None,
     )
 
-    warehouse.hear(shop, an_order(a_line(2), version=minutes(1)))
+    warehouse.hear(shop, an_order(a_line(2)))
+    assert warehouse.row(t.issue, t.issue.c.kind == "order_not_found").resolved_at is None, "old news"
 
+    warehouse.hear(shop, an_order(a_line(2), version=minutes(1)))
     assert warehouse.row(t.issue, t.issue.c.kind == "order_not_found").resolved_at is not None
 
 
@@ -279,10 +281,10 @@ def test_an_order_of_thousands_of_lines_is_kept_and_cancelled(warehouse: Warehou
     shop = warehouse.connect()
     sku = warehouse.sku("MUG", 10_000)
     warehouse.listing(shop, "mug", sku)
-    lines = [a_line(1, id=str(number)) for number in range(3000)]
+    lines = [a_line(1, id=str(number)) for number in range(1500)]
 
     warehouse.hear(shop, an_order(*lines))
-    assert warehouse.level(sku) == (10_000, 3000)
+    assert warehouse.level(sku) == (10_000, 1500)
     assert len(warehouse.rows(t.stock_entry, t.stock_entry.c.cause == "allocated")) == 1
 
     warehouse.hear(shop, an_order(*(replace(line, removed=1) for line in lines), version=minutes(1), **OVER))

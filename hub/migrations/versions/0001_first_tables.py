@@ -324,6 +324,13 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_sales_order_placed", "sales_order", ["merchant_id", "placed_at"])
+    op.create_index(
+        "ix_sales_order_holding",
+        "sales_order",
+        ["merchant_id", "id"],
+        sqlite_where=sa.text("holds_stock = 1"),
+        postgresql_where=sa.text("holds_stock"),
+    )
     op.create_table(
         "session",
         sa.Column("token_sha256", sa.String(length=64), nullable=False),
@@ -627,7 +634,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_publication_verify",
         "publication",
-        ["verify_at"],
+        ["merchant_id", "connection_id", "verify_at"],
         sqlite_where=sa.text("verify_at is not null"),
         postgresql_where=sa.text("verify_at is not null"),
     )
