@@ -80,6 +80,7 @@ class Desk:
         self.orders: dict[str, OrderRecord] = {}
         self.book = StockBook(self.stock)
         self.ledger: list[tuple[str, int, int]] = []
+        self._entered: set[tuple[object, ...]] = set()
         self._ids = itertools.count(1000)
 
     def import_(self, *received: Received) -> Plan:
@@ -94,6 +95,9 @@ class Desk:
         plan = import_orders(received, self.orders, self.bound, self.counted, self.book, self.new_id)
         self.orders = plan.orders
         self.stock = {place: self.book.level(place) for place in self.stock}
+        keys = [(each.place, each.cause, each.reference) for each in self.book.movements]
+        assert len({*keys, *self._entered}) == len(keys) + len(self._entered), "the database would refuse this"
+        self._entered |= set(keys)
         self.ledger += [(each.cause.value, each.on_hand, each.allocated) for each in self.book.movements]
         return plan
 

@@ -77,7 +77,7 @@ def test_shipping_takes_the_goods_off_the_shelf() -> None:
 
     shipped = an_order(a_line(3, fulfilled=3), version=minutes(2), status=OrderStatus.FULFILLED, holds_stock=False)
     plan = desk.hear(shipped)
-    assert desk.level() == (7, 0)
+    assert (desk.level(), plan.shortfalls) == ((7, 0), [])
     assert plan.notes[0].summary == "Order #100 updated: 30.00 EUR, open → fulfilled."
 
 
@@ -108,6 +108,15 @@ def test_an_undone_fulfillment_of_an_open_order_comes_back() -> None:
 
     assert desk.level() == (10, 3)
     assert desk.ledger == [("shipped", -3, 0), ("unshipped", 3, 0), ("allocated", 0, 3)]
+
+
+def test_half_a_record_of_an_open_order_takes_a_fulfillment_back() -> None:
+    desk = Desk({MUG: 10})
+    desk.hear(an_order(a_line(3, fulfilled=3)))
+
+    desk.hear(an_order(a_line(3), version=minutes(1), whole=False))
+
+    assert desk.level() == (10, 3)
 
 
 def test_half_a_record_of_a_finished_order_takes_no_fulfillment_back() -> None:
@@ -335,6 +344,15 @@ def test_an_answer_asked_for_afterwards_settles_a_tie() -> None:
     assert desk.level() == (10, 3)
 
 
+def test_an_answer_asked_for_at_that_very_moment_settles_it_as_well() -> None:
+    desk = Desk({MUG: 10})
+    desk.hear(an_order(a_line(3)))
+    desk.hear(an_order(a_line(4)), at=minutes(1))
+
+    assert desk.import_(answer(an_order(a_line(5)), asked=1)).refetch == set()
+    assert desk.level() == (10, 5)
+
+
 def test_an_answer_asked_for_before_the_other_body_came_in_settles_nothing() -> None:
     desk = Desk({MUG: 10})
     desk.hear(an_order(a_line(3)))
@@ -397,6 +415,15 @@ def test_the_whole_record_that_says_the_same_makes_it_whole() -> None:
 
     assert (plan.outcomes, len(plan.changed), desk.order().whole) == (["same"], 1, True)
     assert plan.refetch == set()
+
+
+def test_half_a_record_again_is_still_half_a_record() -> None:
+    desk = Desk({MUG: 10})
+    desk.hear(an_order(a_line(3), whole=False))
+
+    plan = desk.hear(an_order(a_line(3), whole=False), at=minutes(1))
+
+    assert (plan.outcomes, plan.refetch, desk.order().whole) == (["same"], {"100"}, False)
 
 
 def test_a_connector_that_never_reads_a_whole_order_is_not_asked_for_ever() -> None:
@@ -467,6 +494,17 @@ def test_gone_asked_before_the_order_was_restored_is_not_believed() -> None:
     plan = desk.import_(replace(gone(asked=2), received_at=minutes(4)))
 
     assert (plan.outcomes, plan.refetch, desk.level()) == (["stale"], {"100"}, (10, 3))
+
+
+def test_gone_asked_before_the_removal_was_heard_again_settles_nothing() -> None:
+    desk = Desk({MUG: 10})
+    desk.hear(an_order(a_line(3)))
+    desk.import_(removal(at=1))
+    desk.import_(removal(at=5))
+
+    plan = desk.import_(gone(asked=3))
+
+    assert (plan.outcomes, plan.refetch) == (["stale"], {"100"})
 
 
 def test_an_order_gone_that_nobody_said_was_removed_is_kept_and_shown() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -296,6 +297,15 @@ def test_the_newest_reservations_go_back_to_the_queue_when_less_is_left() -> Non
     ]
 
 
+def test_a_correction_of_one_sku_takes_nothing_from_another() -> None:
+    mug, tee = a_claim(1, held=2), replace(a_claim(2, held=2), sku_id=TEE)
+    book = StockBook({(MUG, SHELF): StockLevel(2, 2), (TEE, SHELF): StockLevel(2, 2)}, [mug, tee])
+
+    book.set_on_hand((MUG, SHELF), 0, "form/1")
+
+    assert (mug.held, mug.waiting, tee.held, tee.waiting) == (0, 2, 2, 0)
+
+
 def test_what_was_sent_back_to_the_queue_finds_stock_elsewhere() -> None:
     claim = a_claim(1, held=4)
     book = a_book(4, claim, barn=3)
@@ -355,6 +365,27 @@ def test_takes_from_the_preferred_location_first() -> None:
 
     assert claim.allocated == {SHELF: 2, BARN: 2}
     assert book.available(MUG) == 3
+
+
+def test_preference_is_what_the_merchant_says_and_not_a_matter_of_ids() -> None:
+    levels = {(MUG, SHELF): StockLevel(2, 0), (MUG, BARN): StockLevel(5, 0)}
+    book = StockBook(levels, location_order=[BARN, SHELF])
+    claim = book.claim(UUID(int=1), UUID(int=100), MUG, minutes(0))
+
+    book.demand(claim, 6, of(claim))
+    book.demand(claim, 5, of(claim))
+
+    assert claim.allocated == {BARN: 5}
+
+
+def test_a_place_opened_later_has_its_rank_all_the_same() -> None:
+    book = StockBook({(MUG, BARN): StockLevel(5, 0)}, location_order=[SHELF, BARN])
+    book.open((MUG, SHELF), 2, "adopt/1")
+    claim = book.claim(UUID(int=1), UUID(int=100), MUG, minutes(0))
+
+    book.demand(claim, 3, of(claim))
+
+    assert claim.allocated == {SHELF: 2, BARN: 1}
 
 
 def test_gives_back_to_the_least_preferred_location_first() -> None:

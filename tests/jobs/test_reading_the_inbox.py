@@ -197,7 +197,7 @@ def test_a_batch_is_taken_apart_when_one_order_cannot_be_written(hub_town: Town)
 # ---------------------------------------------------------------- crashes
 
 
-def die_while_reading(town: Town, place: Any) -> str:
+def die_while_reading(town: Town, place: Any, deadline: float = 20.0) -> str:
     """Drain the inbox in a child, as a worker does; returns how the child ended."""
     database = town.hub.database
     database.close()
@@ -207,26 +207,33 @@ def die_while_reading(town: Town, place: Any) -> str:
         faulthandler.disable()  # what kills it is no news
         read(town, place)
 
-    child = Child(live, deadline=20.0)
+    child = Child(live, deadline)
     while (ended := child.ended()) is None:
         time.sleep(0.01)
     database.release_dead()
     return ended.reason
 
 
-def test_a_record_that_kills_its_worker_is_set_aside_after_some_tries_and_others_go_on(hub_town: Town) -> None:
+@pytest.mark.parametrize(
+    ("fault", "deadline", "ending"),
+    [(os.abort, 20.0, "killed by SIGABRT"), (lambda: time.sleep(60), 1.5, "it took longer than 2 seconds")],
+    ids=["aborts", "hangs"],
+)
+def test_a_record_that_ends_its_worker_is_set_aside_after_some_tries_and_others_go_on(
+    hub_town: Town, fault: Any, deadline: float, ending: str
+) -> None:
     shop = Shop(stock={"mug": 100})
     place = open_shop(hub_town, shop)
-    shop.fail("abort", *[os.abort] * 50)
+    shop.fail("abort", *[fault] * 50)
     placed = [shop.buy("mug") for _ in range(6)]
     for number, order in enumerate(placed):
         send(hub_town, place, "order", order | ({"do": "abort"} if number == 3 else {}))
 
     ends = []
     while ("inbox" in [lane for *_, lane in jobs.due(hub_town.hub)]) and len(ends) < 10:
-        ends.append(die_while_reading(hub_town, place))
+        ends.append(die_while_reading(hub_town, place, deadline))
 
-    assert ends == ["killed by SIGABRT"] * inbox.MOST_CRASHES + [""]
+    assert ends == [ending] * inbox.MOST_CRASHES + [""]
     assert states(hub_town) == ["done"] * 3 + ["quarantined"] + ["done"] * 2
     assert hub_town.stock() == {"MUG": (100, 5)}
     assert "broke the worker down again and again" in hub_town.row(t.inbox, t.inbox.c.state == "quarantined").error
