@@ -17,7 +17,7 @@ from hub.jobs.fetch_lane import anything
 from hub.jobs.shift import Hub, Shift, start_shift
 from hub.store import activity, breaker, effects, inbox, publications
 from hub.store import tables as t
-from hub.store.database import Database, LeaseLost
+from hub.store.database import Broken, Database, LeaseLost
 
 log = structlog.get_logger()
 
@@ -38,8 +38,9 @@ def drain(hub: Hub, merchant_id: UUID, connection_id: UUID, lane: str, budget_se
                 return False
             try:
                 _WORK[lane](shift)
-            except LeaseLost:
-                log.warning("lease lost", lane=lane, connection=str(connection_id))
+            except (LeaseLost, Broken) as error:
+                # Others were faster. What is left to do is still due, and somebody finds it.
+                log.warning("drain cut short", lane=lane, connection=str(connection_id), error=str(error))
                 return True
         log.debug("drained", lane=lane, connection=str(connection_id), seconds=round(time.monotonic() - began, 3))
         # Work may have come in between the last look and the release, while its ring found the lane taken.

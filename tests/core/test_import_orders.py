@@ -217,9 +217,11 @@ def test_a_sku_that_is_not_counted_holds_nothing() -> None:
     desk = Desk({TEE: 5})
 
     plan = desk.hear(an_order(a_line(3)))
-
-    assert (desk.level(TEE), desk.ledger, plan.shortfalls) == ((5, 0), [], [])
+    assert (desk.level(TEE), desk.ledger, desk.waiting()) == ((5, 0), [], 0)
     assert desk.line().sku_id == MUG
+
+    plan = desk.hear(an_order(a_line(3, fulfilled=3), version=minutes(1)))
+    assert (plan.shortfalls, desk.line().fulfilled_before, desk.line().shipped) == ([], 3, 0)
 
 
 # ---------------------------------------------------------------- listings that are not known
@@ -254,6 +256,18 @@ def test_a_line_keeps_its_sku_when_the_listing_is_matched_to_another() -> None:
     desk.hear(an_order(a_line(3), version=minutes(1)))
 
     assert (desk.level(MUG), desk.level(TEE)) == ((10, 3), (10, 0))
+    assert desk.line().sku_id == MUG
+
+
+def test_lines_that_hold_nothing_are_dropped_and_removed_like_others() -> None:
+    desk = Desk({MUG: 10})
+    desk.hear(an_order(a_line(1), a_line(1, id="2", listing=None), a_line(1, id="3", listing="unknown")))
+
+    desk.hear(an_order(a_line(1), a_line(1, id="3", listing="unknown"), version=minutes(1)))
+    assert [desk.line(id).present for id in ("1", "2", "3")] == [True, False, True]
+
+    desk.import_(removal(at=2))
+    assert (desk.level(), desk.order().status) == ((10, 0), OrderStatus.REMOVED)
 
 
 # ---------------------------------------------------------------- edited orders
@@ -312,6 +326,41 @@ def test_an_older_body_changes_nothing() -> None:
 
     assert (plan.outcomes, plan.changed, plan.refetch) == (["stale"], [], set())
     assert desk.level() == (10, 3)
+
+
+def test_a_newer_body_stands_without_a_question() -> None:
+    desk = Desk({MUG: 10})
+    desk.hear(an_order(a_line(3)))
+
+    plan = desk.hear(an_order(a_line(4), version=minutes(1)))
+
+    assert (plan.outcomes, plan.refetch, desk.level()) == (["applied"], set(), (10, 4))
+
+
+def test_half_a_newer_record_stands_until_the_whole_of_it_is_known() -> None:
+    desk = Desk({MUG: 10})
+    desk.hear(an_order(a_line(3)))
+
+    plan = desk.hear(an_order(a_line(4), version=minutes(1), whole=False))
+
+    assert (plan.outcomes, plan.refetch, desk.level()) == (["applied"], {"100"}, (10, 4))
+
+
+def test_an_older_whole_body_makes_half_a_record_no_more_whole() -> None:
+    desk = Desk({MUG: 10})
+    desk.hear(an_order(a_line(3), version=minutes(1), whole=False))
+
+    desk.hear(an_order(a_line(3)), at=minutes(2))
+
+    assert not desk.order().whole
+
+
+def test_an_answer_about_an_order_nobody_knew_is_the_last_word() -> None:
+    desk = Desk({MUG: 10})
+
+    plan = desk.import_(answer(an_order(a_line(3), whole=False), asked=1))
+
+    assert (plan.outcomes, plan.refetch, desk.level()) == (["applied"], set(), (10, 3))
 
 
 def test_the_same_body_again_changes_nothing() -> None:
@@ -515,6 +564,16 @@ def test_an_order_gone_that_nobody_said_was_removed_is_kept_and_shown() -> None:
 
     assert list(plan.missing) == ["100"]
     assert (desk.level(), desk.order().status, plan.changed) == ((10, 3), OrderStatus.OPEN, [])
+
+
+def test_an_order_in_the_bin_may_vanish_from_it() -> None:
+    desk = Desk({MUG: 10})
+    binned = an_order(a_line(3), version=minutes(1), status=OrderStatus.REMOVED, holds_stock=False)
+    desk.hear(binned)
+
+    plan = desk.import_(gone(asked=2))
+
+    assert (plan.missing, plan.refetch, desk.order().status) == ({}, set(), OrderStatus.REMOVED)
 
 
 def test_an_order_neither_side_has_is_nothing() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -14,9 +15,12 @@ from sqlalchemy import insert, select, update
 
 from hub import jobs
 from hub.jobs import draining
+from hub.jobs.shift import start_shift
 from hub.store import connections, stock
 from hub.store import tables as t
 from hub.store.database import Database
+from hub_woocommerce.connector import WooCommerceConnector
+from hub_woocommerce.simulator import WooCommerceSimulator
 from tests.jobs.fake_shop import Shop, connect, open_shop, send
 from tests.town import OWNER, Town
 
@@ -169,6 +173,18 @@ def test_draining_for_nothing_does_no_harm(hub_town: Town) -> None:
             assert jobs.drain(hub_town.hub, hub_town.merchant, place, lane)
 
     assert [hub_town.rows(table) for table in t.metadata.sorted_tables if table is not t.lease] == before
+
+
+def test_a_connector_that_makes_many_slow_calls_keeps_its_lane(hub_town: Town) -> None:
+    place = hub_town.connect(WooCommerceConnector, WooCommerceSimulator(site="https://woo.example"))
+
+    with start_shift(hub_town.hub, hub_town.merchant, place, "fetch", time.monotonic() + 10) as shift:
+        assert shift is not None
+        shift.lease = replace(shift.lease, until_monotonic=time.monotonic() + 1)
+        shift.caller(shift.row()).check()
+
+        assert shift.lease.remaining() > 40
+        assert hub_town.row(t.lease, t.lease.c.name == shift.lease.name).fence == shift.lease.fence
 
 
 def test_housekeeping_forgets_what_is_kept_for_a_time_only(hub_town: Town) -> None:

@@ -32,6 +32,7 @@ class Up:
         self.log = folder.with_suffix(".log")
         environ = {name: value for name, value in os.environ.items() if not name.startswith("TALLYHUB_")}
         environ |= {"TALLYHUB_DATA_DIR": str(folder), "TALLYHUB_PORT": str(port), "TALLYHUB_WORKERS": "1"} | more
+        self._log_begins = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "hub.cli", "up"],
@@ -42,7 +43,7 @@ class Up:
             )
 
     def said(self) -> str:
-        return self.log.read_text()
+        return self.log.read_bytes()[self._log_begins :].decode()
 
     def get(self, path: str) -> tuple[int, str]:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
@@ -50,6 +51,9 @@ class Up:
 
     def is_ready(self) -> bool:
         assert self.process.poll() is None, self.said()
+        # What a killed hub left behind may answer on this port for a moment: it is not this one.
+        if "Tallyhub is ready" not in self.said():
+            return False
         with suppress(OSError):
             return self.get("/readyz")[0] == 200
         return False

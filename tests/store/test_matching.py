@@ -217,6 +217,17 @@ def test_lines_of_finished_orders_learn_their_sku_and_take_nothing(warehouse: Wa
     warehouse.sound()
 
 
+def test_a_line_that_was_dropped_holds_nothing_when_it_is_matched(warehouse: Warehouse) -> None:
+    shop, sku = warehouse.connect(), warehouse.sku("MUG", 10)
+    warehouse.hear(shop, an_order(a_line(2), a_line(3, id="2")))
+    warehouse.hear(shop, an_order(a_line(2), version=minutes(1)))
+
+    bind(warehouse, warehouse.listing(shop, "mug"), "MUG")
+
+    assert warehouse.level(sku) == (10, 2)
+    warehouse.sound()
+
+
 def test_a_line_of_another_shop_with_the_same_listing_id_is_left_alone(warehouse: Warehouse) -> None:
     one, two = warehouse.connect(), warehouse.connect()
     sku = warehouse.sku("MUG", 10)
