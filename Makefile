@@ -10,7 +10,7 @@ WORKERS ?= logical
 ASSETS := hub/web/static/vendor/manifest.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup assets demo test lint format bench chaos screenshots lock clean
+.PHONY: help setup assets demo test lint format bench chaos simulate races mutation screenshots lock clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,18 @@ bench: setup ## measure; writes bench/results.json
 chaos: setup ## the long tests that kill processes
 	@$(BIN)/pytest -n 0 -m chaos $(ARGS)
 
+simulate: setup ## live through 10,000 simulated worlds, and try 2,000 examples of each machine: ARGS="--seeds 500"
+	@$(BIN)/python -m simulation $(ARGS)
+	@TALLYHUB_TEST_EXAMPLES=$(or $(EXAMPLES),2000) $(BIN)/pytest -n 0 -o timeout=0 \
+	  tests/core/test_stock_book_machine.py tests/store/test_stock_machine.py
+
+races: setup ## 500 buyers in 8 processes for 100 units, ROUNDS times (1000), in each kind of database
+	@TALLYHUB_TEST_ROUNDS=$(or $(ROUNDS),1000) $(BIN)/pytest -n 0 tests/store/test_races.py $(ARGS)
+
+mutation: setup ## break the stock code in every small way, and see whether a test notices
+	@$(BIN)/mutmut run $(ARGS)
+	@$(BIN)/mutmut results
+
 screenshots: setup ## draw the pictures of the docs: ARGS="--base-url URL --password …" of a running `make demo`
 	@$(BIN)/python -m tools.screenshots $(ARGS)
 
@@ -71,5 +83,5 @@ lock: $(VENV)/.uv ## resolve requirements.lock and package-lock.json again (UPGR
 
 clean: ## remove everything `make` has made, the environment too
 	rm -rf $(VENV) node_modules build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
-	rm -rf hub/web/static/vendor tests/vendor
+	rm -rf hub/web/static/vendor tests/vendor mutants
 	find hub connectors tests tools bench -type d -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

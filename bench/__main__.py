@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from bench import measure
+from bench import measure, reservations
 from bench.places import CannotMeasure
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -25,6 +25,9 @@ MEASUREMENTS: dict[str, Measurement] = {
     "propagation-polling": partial(measure.propagation, "sqlite", "none"),
     "drain": partial(measure.inbox_drained, "postgresql"),
     "drain-sqlite": partial(measure.inbox_drained, "sqlite"),
+    "reservations-hot": partial(reservations.reservations, 1),
+    "reservations": partial(reservations.reservations, 10_000),
+    "growth": partial(reservations.growth),
 }
 
 

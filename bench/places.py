@@ -22,7 +22,7 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.engine import make_url
 
 from hub.config import Settings, load_settings
-from hub.store import connections, migrate, stock
+from hub.store import connections, migrate, warehouse
 from hub.store import tables as t
 from hub.store.database import Database, new_id
 from hub.store.secrets import KeyRing
@@ -207,12 +207,12 @@ def _connect(shop: Shop, database: Database, keyring: KeyRing) -> tuple[UUID, UU
             )
         )
         connections.keep_listings(connection, merchant_id, connection_id, shop.listings, at=at)
-        place = stock.default_location(connection, merchant_id, at=at)
+        place = warehouse.default_location(connection, merchant_id, at=at)
     connections.accept_suggestions(database, merchant_id, connection_id, None, "bench")
     with database.read() as connection:
         skus = connection.execute(select(t.sku.c.id)).scalars().all()
     for sku_id in skus:
-        stock.adjust(database, merchant_id, sku_id, place, PLENTY, "Opening stock", "bench", f"opening {sku_id}")
+        warehouse.adjust(database, merchant_id, sku_id, place, PLENTY, "Opening stock", "bench", f"opening {sku_id}")
     return merchant_id, connection_id
 
 

@@ -10,15 +10,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hub.connector import API_VERSION as API_VERSION
+    from hub.connector import UNREAD as UNREAD
     from hub.connector import Capabilities as Capabilities
+    from hub.connector import Carrier as Carrier
+    from hub.connector import CarrierCapabilities as CarrierCapabilities
+    from hub.connector import CarrierFact as CarrierFact
     from hub.connector import Connector as Connector
     from hub.connector import Context as Context
     from hub.connector import Delivery as Delivery
     from hub.connector import EffectResult as EffectResult
     from hub.connector import Fact as Fact
+    from hub.connector import FulfillmentProvider as FulfillmentProvider
+    from hub.connector import Kind as Kind
     from hub.connector import ListingRemoved as ListingRemoved
     from hub.connector import OrderRemoved as OrderRemoved
     from hub.connector import Page as Page
+    from hub.connector import ProviderCapabilities as ProviderCapabilities
+    from hub.connector import ProviderFact as ProviderFact
     from hub.connector import PushOutcome as PushOutcome
     from hub.connector import PushState as PushState
     from hub.connector import RateBudget as RateBudget
@@ -31,6 +40,7 @@ if TYPE_CHECKING:
     from hub.connector import StockSeen as StockSeen
     from hub.connector import Token as Token
     from hub.connector import TokenVault as TokenVault
+    from hub.connector import Unread as Unread
     from hub.connector import Webhook as Webhook
     from hub.core.model import Account as Account
     from hub.core.model import Address as Address
@@ -42,8 +52,46 @@ if TYPE_CHECKING:
     from hub.core.model import OrderLine as OrderLine
     from hub.core.model import OrderStatus as OrderStatus
     from hub.core.model import Refund as Refund
+    from hub.core.shipping import AddressState as AddressState
+    from hub.core.shipping import AddressVerdict as AddressVerdict
+    from hub.core.shipping import Cancellation as Cancellation
+    from hub.core.shipping import CancelState as CancelState
+    from hub.core.shipping import ConfirmedLine as ConfirmedLine
+    from hub.core.shipping import ContentsType as ContentsType
+    from hub.core.shipping import Customs as Customs
+    from hub.core.shipping import CustomsItem as CustomsItem
+    from hub.core.shipping import Dimensions as Dimensions
+    from hub.core.shipping import Document as Document
+    from hub.core.shipping import DocumentFormat as DocumentFormat
+    from hub.core.shipping import DocumentKind as DocumentKind
+    from hub.core.shipping import FulfillmentLine as FulfillmentLine
+    from hub.core.shipping import FulfillmentOrder as FulfillmentOrder
+    from hub.core.shipping import Label as Label
+    from hub.core.shipping import LabelPurchase as LabelPurchase
+    from hub.core.shipping import LabelVoid as LabelVoid
+    from hub.core.shipping import LengthUnit as LengthUnit
+    from hub.core.shipping import Lot as Lot
+    from hub.core.shipping import Parcel as Parcel
+    from hub.core.shipping import Progress as Progress
+    from hub.core.shipping import ProviderShipment as ProviderShipment
+    from hub.core.shipping import ProviderState as ProviderState
+    from hub.core.shipping import Quotes as Quotes
+    from hub.core.shipping import Rate as Rate
+    from hub.core.shipping import Shipment as Shipment
+    from hub.core.shipping import ShipmentConfirmation as ShipmentConfirmation
+    from hub.core.shipping import ShippedLine as ShippedLine
+    from hub.core.shipping import StockAdjustment as StockAdjustment
+    from hub.core.shipping import StockCount as StockCount
+    from hub.core.shipping import Submission as Submission
+    from hub.core.shipping import Tracking as Tracking
+    from hub.core.shipping import TrackingEvent as TrackingEvent
+    from hub.core.shipping import TrackingStatus as TrackingStatus
+    from hub.core.shipping import VoidState as VoidState
+    from hub.core.shipping import Weight as Weight
+    from hub.core.shipping import WeightUnit as WeightUnit
     from hub.errors import AuthError as AuthError
     from hub.errors import ConnectorError as ConnectorError
+    from hub.errors import HubError as HubError
     from hub.errors import NotFound as NotFound
     from hub.errors import RateLimited as RateLimited
     from hub.errors import Rejected as Rejected
@@ -52,9 +100,13 @@ if TYPE_CHECKING:
     from hub.errors import Unverified as Unverified
     from hub.hookspecs import hookimpl as hookimpl
     from hub.http import Client as Client
+    from hub.http import Exchange as Exchange
+    from hub.http import Limiter as Limiter
     from hub.http import Response as Response
     from hub.translation import DecimalNumber as DecimalNumber
     from hub.translation import Identifier as Identifier
+    from hub.translation import MoneyAmount as MoneyAmount
+    from hub.translation import MoneyObject as MoneyObject
     from hub.translation import Text as Text
     from hub.translation import Translation as Translation
     from hub.translation import UtcMoment as UtcMoment
@@ -63,15 +115,25 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "hub.connector": (
-        "Capabilities Connector Context Delivery EffectResult Fact ListingRemoved OrderRemoved Page PushOutcome"
-        " PushState RateBudget RawRecord Refetch SalesChannel Settlement StockPush StockRef StockSeen Token TokenVault"
-        " Webhook"
+        "API_VERSION Capabilities Carrier CarrierCapabilities CarrierFact Connector Context Delivery"
+        " EffectResult Fact FulfillmentProvider Kind ListingRemoved OrderRemoved Page ProviderCapabilities"
+        " ProviderFact PushOutcome PushState RateBudget RawRecord Refetch SalesChannel Settlement StockPush"
+        " StockRef StockSeen Token TokenVault UNREAD Unread Webhook"
     ),
-    "hub.core.model": "Account Address ChannelLocation Listing ListingLevel Money Order OrderLine OrderStatus Refund",
-    "hub.errors": "AuthError ConnectorError NotFound RateLimited Rejected Unavailable Unreadable Unverified",
+    "hub.core.model": ("Account Address ChannelLocation Listing ListingLevel Money Order OrderLine OrderStatus Refund"),
+    "hub.core.shipping": (
+        "AddressState AddressVerdict CancelState Cancellation ConfirmedLine ContentsType Customs CustomsItem"
+        " Dimensions Document DocumentFormat DocumentKind FulfillmentLine FulfillmentOrder Label LabelPurchase"
+        " LabelVoid LengthUnit Lot Parcel Progress ProviderShipment ProviderState Quotes Rate Shipment"
+        " ShipmentConfirmation ShippedLine StockAdjustment StockCount Submission Tracking TrackingEvent"
+        " TrackingStatus VoidState Weight WeightUnit"
+    ),
+    "hub.errors": ("AuthError ConnectorError HubError NotFound RateLimited Rejected Unavailable Unreadable Unverified"),
     "hub.hookspecs": "hookimpl",
-    "hub.http": "Client Response",
-    "hub.translation": "DecimalNumber Identifier Text Translation UtcMoment WholeNumber load_json",
+    "hub.http": "Client Exchange Limiter Response",
+    "hub.translation": (
+        "DecimalNumber Identifier MoneyAmount MoneyObject Text Translation UtcMoment WholeNumber load_json"
+    ),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 

@@ -10,6 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from hub.web import (
     connections,
     entrance,
+    explain,
     failures,
     gate,
     health,
@@ -17,8 +18,10 @@ from hub.web import (
     journal,
     looks,
     orders,
+    selling,
     settings,
     stock,
+    warehouse,
     webhooks,
 )
 
@@ -37,7 +40,20 @@ def create_app(hub: Hub) -> Flask:
     gate.install(app)
     failures.install(app)
     looks.install(app)
-    for module in (entrance, home, connections, orders, stock, journal, settings, webhooks, health):
+    for module in (
+        entrance,
+        home,
+        connections,
+        orders,
+        stock,
+        warehouse,
+        selling,
+        explain,
+        journal,
+        settings,
+        webhooks,
+        health,
+    ):
         app.register_blueprint(module.pages)
     if hub.settings.proxies:
         # Only as many hops as the operator says are ours: anybody could write these headers.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import logging
 import os
 import random
+import resource
 import select
 import signal
 import sys
@@ -14,12 +16,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 import structlog
 
+from hub.plugins import in_words
 from hub.store.database import DatabaseAway
+
+# What one child may take of what everybody shares. A batch of records as large as they may be fits.
+MOST_MEMORY = 2 * 1024**3  # bytes, beyond what the worker itself has
+MOST_TALK = 1024**2  # characters printed and logged during one task
 
 log = structlog.get_logger()
 
@@ -43,7 +51,8 @@ class Exit:
 class Child:
     """A forked process that runs ``target`` and is killed, with everything it started, ``deadline`` seconds later.
 
-    It leads a process group of its own and does not outlive its parent (Linux; elsewhere it ends at its deadline).
+    It leads a process group of its own and does not outlive its parent (Linux; elsewhere it ends at its deadline). Its
+    memory and what it prints are limited.
     ``deadline`` None means that somebody else sees to it.
     The parent must have one thread and no open database connection. Raises OSError when the system has no process to
     spare.
@@ -56,7 +65,7 @@ class Child:
         self._deadline = deadline
         self._killed = False
         _flush()
-        self._alive, write = os.pipe()  # readable once the child is gone
+        self._alive, self._last_words = os.pipe()  # readable once the child is gone, or says why it goes
         parent = os.getpid()
         # No signal may run the parent's handlers in the child, before the child has its own.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
@@ -69,7 +78,7 @@ class Child:
             raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            os.close(write)
+            os.close(self._last_words)
         with suppress(OSError):  # the child does it too: whoever is first
             os.setpgid(self.pid, self.pid)
 
@@ -98,16 +107,22 @@ class Child:
         pid, status = os.waitpid(self.pid, os.WNOHANG)
         if pid == 0:
             return None
+        os.set_blocking(self._alive, False)
+        words = b""
+        with suppress(BlockingIOError):  # what it left behind may hold the other end, and says nothing
+            words = os.read(self._alive, 2048)
         os.close(self._alive)
-        return self._judge(os.waitstatus_to_exitcode(status))
+        return self._judge(os.waitstatus_to_exitcode(status), words.decode("utf-8", "replace"))
 
-    def _judge(self, code: int) -> Exit:
+    def _judge(self, code: int, words: str) -> Exit:
         if code == 0:
             return Exit()
         if code == self._DATABASE_AWAY:
             return Exit("the database was away", database_away=True)
         if self._killed or -code == signal.SIGALRM:
             return Exit(_too_long(self._deadline))
+        if code == self._BROKEN and words:
+            return Exit(words)
         return Exit(f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}")
 
     def _live(self, target: Callable[[], object], parent: int, mask: Iterable[Any]) -> NoReturn:
@@ -126,13 +141,17 @@ class Child:
             signal.signal(signal.SIGTERM, _on_stop_request)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             random.seed()
+            _limit_memory()
+            _limit_talk()
             target()
             code = 0
         except DatabaseAway as error:
             log.warning("the database is away", error=str(error))
             code = self._DATABASE_AWAY
-        except BaseException:
-            log.exception("a child of the worker broke down")
+        except BaseException as error:
+            with suppress(BaseException):
+                os.write(self._last_words, in_words(error).encode("utf-8", "replace"))
+                log.exception("a child of the worker broke down")
         finally:
             with suppress(BaseException):
                 logging.shutdown()
@@ -165,6 +184,7 @@ class Runner:
                 os.close(theirs)
             for task in _lines(heard):
                 signal.setitimer(signal.ITIMER_REAL, deadline + 1)
+                _limit_talk()
                 do(task)
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 last = _left_something()
@@ -273,6 +293,37 @@ def _lines(source: int) -> Iterator[str]:
 
 def _too_long(deadline: float | None) -> str:
     return "it took too long" if deadline is None else f"it took longer than {deadline:.0f} seconds"
+
+
+def _limit_memory() -> None:
+    """What wants more than this beyond what the parent had gets a MemoryError, before others go without."""
+    with suppress(OSError, ValueError):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        had = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:"))
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        most = had + MOST_MEMORY
+        resource.setrlimit(resource.RLIMIT_DATA, (most if hard < 0 else min(most, hard), hard))
+
+
+def _limit_talk() -> None:
+    """From here on this process prints and logs so much and no more: a disk full of it would stop everybody."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.write = _Talk(stream)  # type: ignore[method-assign]
+
+
+class _Talk:
+    """Writes to a stream until it was too much."""
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        self._write = getattr(stream.write, "_write", stream.write)
+        self._left = MOST_TALK
+
+    def __call__(self, text: str) -> int:
+        if self._left > 0:
+            self._left -= len(text)
+            self._write(text if self._left >= 0 else f"{text[: self._left]}\n(It said more, which was left out.)\n")
+        return len(text)
 
 
 def _flush() -> None:

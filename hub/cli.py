@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -21,8 +22,11 @@ from hub.config import Settings, SettingsError, load_settings, read_settings
 from hub.errors import BadInput, HubError
 
 if TYPE_CHECKING:
+    from hub.certify import Outcome
+    from hub.jobs.replay import Changed, Survey
     from hub.store.backup import Progress
     from hub.store.database import Database
+    from hub.store.queries.catalogue import Listed
 
 FAILED, USAGE = 1, 2
 
@@ -333,30 +337,296 @@ def _new_password() -> str:
     return password
 
 
+# ---------------------------------------------------------------- what came in
+
+
+on_connection = click.option("--connection", "label", required=True, help="The connection, by its name or its id.")
+
+
+@main.command()
+@on_connection
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M"]),
+    metavar="DATE",
+    help="Only records that came in from then on (UTC), and orders that stand by one of them.",
+)
+@click.option("--order", "number", help="Only this order, by its number or its id.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+def replay(label: str, since: datetime | None, number: str | None, dry_run: bool) -> None:
+    """Read stored records again and correct the orders read differently.
+
+    They are read with the connector as it is installed now. Nothing is asked of the shop.
+    """
+    from hub import jobs
+    from hub.jobs import replay as again
+
+    settings = load_settings()
+    with _database(settings, migrated=True):
+        hub = jobs.Hub.open(settings, pooled=False)
+    try:
+        shop = again.find_connection(hub.database, label)
+        order = again.find_order(hub.database, number, connection_id=shop.id) if number else None
+        with _progress() as progress:
+            found = again.survey(
+                hub, shop, progress=progress, since=since.replace(tzinfo=UTC) if since else None, order=order
+            )
+        count = 0
+        for each in again.preview(found) if dry_run else again.carry_out(found):
+            count += 1
+            click.echo("\n".join(_changed_order(each, dry_run)))
+        for line in _about_replay(found, count, dry_run):
+            click.echo(line)
+    finally:
+        hub.database.close()
+
+
+def _changed_order(order: Changed, dry_run: bool) -> Iterator[str]:
+    news = "" if order.order_id else " is new"
+    yield click.style(f"Order {order.number} ({order.external_id} at the shop){news}", bold=True)
+    for each in order.changes:
+        yield f"  {each.what}: {each.before or '(nothing)'} → {each.after or '(nothing)'}"
+    for sku in order.held:
+        more = sku.after - sku.before
+        yield f"  stock: holds {sku.after} of {sku.sku}, {abs(more)} {'more' if more > 0 else 'less'}"
+
+
+def _about_replay(found: Survey, changed: int, dry_run: bool) -> Iterator[str]:
+    many = f"{changed or 'No'} order{'' if changed < 2 else 's'}"
+    yield f"{found.label}: {found.records:,} records read again with {found.version}."
+    yield f"{many} of {found.orders:,} {'would change' if dry_run else 'changed'}."
+    if found.forgotten:
+        yield f"{found.forgotten:,} records have no body any more: it was deleted when its time was over."
+    if found.quarantined:
+        yield f"{found.quarantined:,} records were set aside; {found.readable:,} of them can be read now."
+    if found.released:
+        yield f"{len(found.released):,} records {'would be' if dry_run else 'were'} given to the workers to read again."
+    for trouble in found.troubles:
+        yield f"Order {trouble.number}: {trouble.reason}"
+
+
+@main.command()
+@click.argument("order")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write to this folder, or this file ending in .zip [default: bundle-… here].",
+)
+def bundle(order: str, out: Path | None) -> None:
+    """Write ORDER's records without personal data as a test.
+
+    ORDER is its number, its id at the shop, or its id here. The test reads the records with the installed connector,
+    imports them, and compares the order that comes of it with the one that the hub has.
+    """
+    from hub import bundle as bundles
+    from hub import jobs
+    from hub.jobs import replay as again
+
+    settings = load_settings()
+    with _database(settings, migrated=True):
+        hub = jobs.Hub.open(settings, pooled=False)
+    try:
+        made = bundles.make(hub, again.find_order(hub.database, order))
+    finally:
+        hub.database.close()
+    path = bundles.write(made, out or Path(f"bundle-{made.name}"))
+    click.echo(f"{path}: {len(made.records)} records. Names, addresses and free texts in it are made up.")
+    for line in made.remarks:
+        click.echo(line)
+    click.echo(
+        f"Run it with: python -m pytest {path}" if path.suffix != ".zip" else "Unpack it, then run pytest on it."
+    )
+
+
+# ---------------------------------------------------------------- why
+
+
+@main.group()
+def explain() -> None:
+    """Say why stock is what it is."""
+
+
+@explain.command("stock")
+@click.argument("sku")
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M"]),
+    metavar="DATE",
+    help="What happened from then on, in UTC [default: in the last seven days].",
+)
+@as_json
+def explain_stock(sku: str, since: datetime | None, as_json: bool) -> None:
+    """Tell the story of SKU: what moved it, and what each shop was told of it and why."""
+    from hub.explain import stock as story
+    from hub.explain import telling
+
+    with _database(load_settings(), migrated=True) as database, database.read() as connection:
+        merchant_id, sku_id = story.find_sku(connection, sku)
+        begin = since.replace(tzinfo=UTC) if since else None
+        found = story.stock(connection, merchant_id, sku_id, at=database.now(connection), since=begin)
+    if found is not None:
+        _tell(found, telling.of_stock(found), as_json)
+
+
+@explain.command("oversell")
+@click.argument("order")
+@as_json
+def explain_oversell(order: str, as_json: bool) -> None:
+    """Say why ORDER could not be given what it bought: who got it, and the cause."""
+    from hub.explain import oversell, telling
+    from hub.jobs import replay as again
+
+    with _database(load_settings(), migrated=True) as database:
+        row = again.find_order(database, order)
+        with database.read() as connection:
+            found = oversell.oversell(connection, row.merchant_id, row.id)
+    if found is not None:
+        _tell(found, telling.of_order(found), as_json)
+
+
+def _tell(found: Any, told: Iterator[tuple[int, str]], as_json: bool) -> None:
+    from hub.explain import words
+
+    if as_json:
+        click.echo(json.dumps(words.as_plain(found), indent=2, ensure_ascii=False))
+        return
+    for line in words.wrapped(told, min(shutil.get_terminal_size().columns, 120)):
+        click.echo(line)
+
+
 # ---------------------------------------------------------------- asking
+
+
+@main.group()
+def connector() -> None:
+    """Write connectors of your own."""
+
+
+@connector.command(name="new")
+@click.argument("name")
+@click.option("--kind", type=click.Choice(["channel", "carrier", "3pl"]), required=True, help="What it connects.")
+@click.option(
+    "--into", type=click.Path(file_okay=False, path_type=Path), default=".", help="Write it below this folder."
+)
+def new_connector(name: str, kind: str, into: Path) -> None:
+    """Write the distribution of a new connector: package, simulator, tests, README.
+
+    It connects an invented vendor, runs as it is written, and waits for you to put your vendor in its place.
+    """
+    from hub import plugins, scaffold
+    from hub.connector import Kind
+
+    registry = plugins.load()
+    taken = {*registry.connectors, *(plugin.name for plugin in registry.plugins)}
+    folder = scaffold.new_distribution(name, Kind(kind), into, taken)
+    distribution = f"tallyhub-{name.replace('_', '-')}"
+    click.echo(f"Written to {folder}. What to do next:")
+    click.echo(f"  python -m pip install -e '{folder}[simulator,test]'")
+    click.echo(f"  python -m pytest {folder}")
+    click.echo(f"  TALLYHUB_PLUGINS={distribution} hub certify {name}")
 
 
 @main.command()
 @as_json
 def connectors(as_json: bool) -> None:
-    """List the connectors and the plugins they come from."""
-    from hub import plugins
+    """List every installed connector and plugin, in use or not."""
+    from hub import certificates, plugins
+    from hub.store.queries import catalogue
 
-    registry = plugins.load(read_settings().plugins)
-    rows: list[dict[str, Any]] = []
-    for plugin in registry.plugins:
-        origin = {"plugin": plugin.distribution, "version": plugin.version, "error": plugin.error}
-        for name in plugin.connectors:
-            found = registry.connectors[name]
-            rows.append({"name": name, "label": found.label, "api_version": found.api_version} | origin)
-        if plugin.error:
-            rows.append({"name": plugin.name, "label": "", "api_version": ""} | origin)
+    settings = read_settings()
+    shops: dict[str, Any] = {}
+    failures: dict[str, Any] = {}
+    with suppress(HubError), _database(settings, migrated=True) as database, database.read() as connection:
+        shops, failures = catalogue.settings_by_connector(connection), catalogue.last_failures(connection)
+    rows = catalogue.listed(
+        plugins.load(settings.plugins),
+        certificates.kept(settings.data_dir),
+        shops,
+        failures,
+        datetime.now(UTC).date(),
+    )
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(json.dumps([asdict(each) for each in rows], indent=2, default=str))
         return
     for row in rows:
-        about = row["error"] or f"{row['label']}, API version {row['api_version'] or 'not stated'}"
-        click.echo(f"{row['name']:<16} {about} ({row['plugin']} {row['version']})")
+        click.echo("\n".join(_about_connector(row)))
+
+
+def _about_connector(row: Listed) -> Iterator[str]:
+    about = row.error or f"{row.label}, API version {row.api_version or 'not stated'}"
+    yield f"{row.name:<16} {about} ({row.plugin} {row.version})"
+    if row.state == "loaded":
+        graded = f"certified {row.grade}" if row.grade else "not certified"
+        if row.grade and row.graded_version != row.version:
+            graded += f" in version {row.graded_version or 'unknown'}"
+        yield f"{'':<16} {row.kind}, {graded}; talks to {', '.join(row.hosts) or 'nobody'}"
+        if row.capabilities:
+            yield f"{'':<16} can: {', '.join(row.capabilities)}"
+    if row.warning:
+        yield f"{'':<16} {click.style(row.warning, fg='yellow')}"
+    if failure := row.last_failure:
+        yield f"{'':<16} failed last on {failure.at:%Y-%m-%d %H:%M} UTC at {failure.connection_label}: {failure.title}"
+
+
+@main.command()
+@click.argument("name")
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides everything random: the same run again.")
+@as_json
+@click.option("--badge", type=click.Path(dir_okay=False, path_type=Path), help="Draw the grade as an SVG file.")
+@click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write every simulated request here.")
+@click.option("--case", "cases", multiple=True, help="Try only this case (may be repeated); there is no grade then.")
+def certify(
+    name: str, seed: int, as_json: bool, badge: Path | None, trace: Path | None, cases: tuple[str, ...]
+) -> None:
+    """Try the connector NAME against its simulator, and grade it; exit code 0 from bronze on.
+
+    NAME is what `hub connectors` lists. No vendor is called and no database of yours is touched.
+    """
+    if cases and badge is not None:
+        raise BadInput("A badge shows a grade, and single cases give none: leave out --case or --badge.")
+    import structlog
+
+    from hub import certificates, certify, plugins
+
+    settings = read_settings()
+    connector = plugins.load(settings.plugins).connector(name)
+    simulator = certify.simulator_of(connector)
+    # What the hubs of the cases have to say is not the report; and with --json the report has to stand alone.
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    with _tried(len(cases) or len(certify.contract_for(connector).cases)) as told:
+        report = certify.certify(connector, simulator, seed=seed, only=cases, told=told)
+    if settings.data_dir.is_dir() and not report.partial:
+        certificates.keep(settings.data_dir, report.as_json(), datetime.now(UTC))
+    if badge is not None:
+        badge.write_text(certify.badge(report.grade), encoding="utf-8")
+    if trace is not None:
+        trace.write_text("".join(f"{line}\n" for line in report.trace), encoding="utf-8")
+    click.echo(json.dumps(report.as_json(), indent=2) if as_json else report.as_text(_in_color))
+    if report.count(certify.FAILED) if report.partial else report.grade == certify.NO_GRADE:
+        sys.exit(FAILED)
+
+
+def _in_color(text: str, state: str) -> str:
+    return click.style(text, fg={"passed": "green", "failed": "red"}.get(state))
+
+
+@contextmanager
+def _tried(total: int) -> Iterator[Callable[[Outcome], None]]:
+    """Tell on a terminal how many cases have been tried, and how many failed."""
+    terminal = sys.stderr.isatty()
+    tried = failed = 0
+
+    def told(outcome: Outcome) -> None:
+        nonlocal tried, failed
+        tried += 1
+        failed += outcome.state == "failed"
+        if terminal:
+            about = f"{tried} of {total} cases tried, {failed} failed: {outcome.case.id}"
+            click.echo(f"\r\033[K{about[:110]}", nl=False, err=True)
+
+    yield told
+    if terminal:
+        click.echo("\r\033[K", nl=False, err=True)
 
 
 @main.command()

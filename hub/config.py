@@ -65,6 +65,7 @@ class Settings:
     plugins: tuple[str, ...] = ()
     private_networks: tuple[str, ...] = ()
     raw_days: int = 90
+    drift_check_minutes: int = 60
     host: str = "127.0.0.1"
     port: int = 8484
     proxies: int = 0
@@ -408,6 +409,7 @@ _SETTINGS: dict[str, tuple[Callable[[Any], Any], Callable[[_Reader], Any]]] = {
     "plugins": (_words, lambda _: ()),
     "private_networks": (_networks, lambda _: ()),
     "raw_days": (_whole(1, 3650), lambda _: 90),
+    "drift_check_minutes": (_whole(1, 10080), lambda _: 60),
     "host": (_string, lambda _: "127.0.0.1"),
     "port": (_whole(1, 65535), lambda _: 8484),
     "proxies": (_whole(0, 10), lambda _: 0),

@@ -10,18 +10,41 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from hub.core.model import Account, Listing, Order
+from hub.core.model import Account, Address, Listing, Order
+from hub.core.plain import from_plain, to_plain
+from hub.core.shipping import (
+    AddressVerdict,
+    Cancellation,
+    Document,
+    DocumentFormat,
+    FulfillmentOrder,
+    Label,
+    LabelPurchase,
+    LabelVoid,
+    Progress,
+    ProviderShipment,
+    Quotes,
+    Shipment,
+    ShipmentConfirmation,
+    StockAdjustment,
+    StockCount,
+    Submission,
+    Tracking,
+)
 from hub.errors import Rejected
 
 if TYPE_CHECKING:
     import marshmallow
 
     from hub.http import Client
+
+# The version of this API: the first number grows when a connector may have to change, the second when names are added.
+API_VERSION = "1.0"
 
 # ---------------------------------------------------------------- what comes in
 
@@ -49,9 +72,10 @@ class Delivery:
 class RawRecord:
     """One record as the vendor sent it.
 
-    ``topic`` is the webhook's topic, or "order" / "listing" for fetched records. ``version`` is the record's
-    last-modified mark as text ("" if it has none); together with the external id and the body's hash it tells
-    whether a polled record is new. ``headers`` are a webhook's (lower-case), empty for a fetched record.
+    ``topic`` is the webhook's topic, or "order", "listing", "tracking", "shipment" or "stock" for fetched records.
+    ``version`` is the record's last-modified mark as text ("" if it has none); together with the external id and the
+    body's hash it tells whether a polled record is new. ``headers`` are a webhook's (lower-case), empty for a fetched
+    record.
     """
 
     topic: str
@@ -95,7 +119,11 @@ class ListingRemoved:
 
 @dataclass(frozen=True, slots=True)
 class Refetch:
-    """The record only tells that something changed: fetch ``kind`` ("order" or "listing") ``external_id`` itself."""
+    """The record only tells that something changed: fetch ``kind`` ``external_id`` itself.
+
+    ``kind`` is "order" or "listing" at a channel, "tracking" at a carrier (the id is a tracking number), "order" at a
+    provider.
+    """
 
     kind: str
     external_id: str
@@ -115,6 +143,8 @@ class StockSeen:
 
 
 Fact = Order | Listing | OrderRemoved | ListingRemoved | Refetch | StockSeen
+CarrierFact = Tracking | LabelVoid | Refetch
+ProviderFact = Progress | ProviderShipment | StockCount | StockAdjustment | Cancellation | Tracking | Refetch
 
 # ---------------------------------------------------------------- what goes out
 
@@ -141,6 +171,15 @@ class StockPush:
     quantity: int
     expected: int | None
     key: str
+
+
+class Unread(Enum):
+    """In an answer of ``read_stock``: this one could not be read now; it will be tried again."""
+
+    UNREAD = "unread"
+
+
+UNREAD = Unread.UNREAD
 
 
 class PushState(StrEnum):
@@ -171,25 +210,63 @@ class Settlement(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EffectResult:
-    """What an effect brought about: the vendor's id of it and details worth keeping (JSON values, no secrets)."""
+    """What an effect brought about: the vendor's id of it and details worth keeping (JSON values, no secrets).
+
+    ``documents`` are files that came with it, kept apart from the details.
+    """
 
     reference: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
+    documents: tuple[Document, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a connector can do: the hub and its pages go by this.
+    """What a sales channel can do: the hub and its pages go by this.
 
     ``compare_and_set``: push_stock honors ``StockPush.expected``. ``push_batch``: most pushes per call of push_stock,
-    and most refs per call of read_stock. ``webhooks``: it can subscribe and verify. ``min_poll_seconds``: the shortest
-    sensible pause between two polls of the same stream.
+    and most refs per call of read_stock. ``coalesce_seconds``: changes that follow the first within so long go out in
+    the same write. ``negative_stock``: a figure below 0 may be written. ``most_units``: the largest figure it takes.
+    ``webhooks``: it can subscribe and verify. ``min_poll_seconds``: the shortest sensible pause between two polls of
+    the same stream.
     """
 
     compare_and_set: bool = False
     push_batch: int = 100
+    coalesce_seconds: float = 0.1
+    negative_stock: bool = False
+    most_units: int | None = None
     webhooks: bool = True
     min_poll_seconds: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarrierCapabilities:
+    """What a carrier can do.
+
+    ``label_formats``: those a label can be bought in, the usual one first. ``parcels_per_shipment``: most in one.
+    ``returns``: it takes shipments that are ``returning``. ``validates_addresses``: ``validate_address`` works.
+    ``webhooks`` as in Capabilities; ``min_poll_seconds``: the shortest sensible pause between two looks at a parcel.
+    """
+
+    label_formats: tuple[DocumentFormat, ...] = (DocumentFormat.PDF,)
+    parcels_per_shipment: int = 1
+    returns: bool = False
+    validates_addresses: bool = False
+    webhooks: bool = True
+    min_poll_seconds: float = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderCapabilities:
+    """What a fulfillment provider can do; the fields are those of Capabilities.
+
+    ``stock_poll_seconds`` is the shortest sensible pause between two readings of all its stock.
+    """
+
+    webhooks: bool = True
+    min_poll_seconds: float = 60.0
+    stock_poll_seconds: float = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +312,18 @@ class Context:
     tokens: TokenVault
 
 
-class Connector(ABC):
-    """One outside system. Subclass SalesChannel rather than this."""
+class Kind(StrEnum):
+    """The kinds of connectors; each has its class."""
 
+    CHANNEL = "channel"  # SalesChannel
+    CARRIER = "carrier"  # Carrier
+    PROVIDER = "3pl"  # FulfillmentProvider
+
+
+class Connector(ABC):
+    """One outside system. Subclass SalesChannel, Carrier or FulfillmentProvider rather than this."""
+
+    kind: ClassVar[Kind]  # set by the class it derives from
     name: ClassVar[str]  # unique, lower-case: "shopify"
     label: ClassVar[str]  # for people: "Shopify"
     description: ClassVar[str] = ""
@@ -245,9 +331,12 @@ class Connector(ABC):
     api_version_ends: ClassVar[date | None] = None  # when the vendor stops serving api_version, if it says
     # Schema of the connect form. Give every field the metadata "label" and "hint", and secrets "secret": True.
     settings_schema: ClassVar[type[marshmallow.Schema]]
+    capabilities: ClassVar[Capabilities | CarrierCapabilities | ProviderCapabilities]
     effects: ClassVar[Mapping[str, Settlement]] = {}  # method name -> how an unclear outcome is settled
     rate_budget: ClassVar[RateBudget | None] = None
     raw_days: ClassVar[int | None] = None  # keep raw bodies at most this long, None: as long as the hub does
+    # effect -> the class its request is read into; the others get the stored mapping itself
+    _requests: ClassVar[Mapping[str, type[Any]]] = {}
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -263,23 +352,66 @@ class Connector(ABC):
     def check(self) -> Account:
         """Prove that the settings work and say whose account it is. Raises AuthError, Rejected, Unavailable."""
 
+    # --- webhooks
+
+    def verify(self, webhook: Webhook) -> Delivery | None:
+        """Check the signature over the raw bytes, in constant time. None: a handshake to be answered 200, not stored.
+
+        Runs in the web process: no network, no parsing of the body. Raises Unverified.
+        """
+        raise Rejected(f"{self.label} sends no webhooks.")
+
+    def subscribe_webhooks(self, request: Mapping[str, Any], key: str) -> EffectResult:
+        """Make the vendor send the topics the connector needs to ``request["address"]``; adds what is missing.
+
+        Reads the vendor's subscriptions first, so that repeating it changes nothing.
+        """
+        raise Rejected(f"{self.label} sends no webhooks.")
+
+    # --- effects. A connector lists in ``effects`` those it implements.
+
     def perform(self, kind: str, request: Mapping[str, Any], key: str) -> EffectResult:
-        """Carry out the effect ``kind``: calls the method of that name with (request, key)."""
+        """Carry out the effect ``kind``: calls the method of that name with the request as its class, and ``key``."""
         if kind not in self.effects:
             raise Rejected(f"{self.label} does not support “{kind}”.")
-        result: EffectResult = getattr(self, kind)(request, key)
-        return result
+        return _effect_result(getattr(self, kind)(self._request(kind, request), key))
 
     def find(self, kind: str, request: Mapping[str, Any], key: str) -> EffectResult | None:
         """Look for the result of an earlier attempt: calls ``find_<kind>``. None: the vendor surely has none."""
-        result: EffectResult | None = getattr(self, f"find_{kind}")(request, key)
-        return result
+        found = getattr(self, f"find_{kind}")(self._request(kind, request), key)
+        return None if found is None else _effect_result(found)
+
+    def _request(self, kind: str, request: Mapping[str, Any]) -> Any:
+        if kind not in self._requests:
+            return request
+        try:
+            return from_plain(self._requests[kind], request)
+        except ValueError as error:
+            raise Rejected(
+                f"What was stored for “{kind}” cannot be read ({error}). Cancel it, and ask anew."
+            ) from error
+
+
+def _effect_result(result: Any) -> EffectResult:
+    match result:
+        case Label():
+            details = to_plain(replace(result, documents=()))
+            return EffectResult(result.external_id, details, result.documents)
+        case LabelVoid():
+            return EffectResult(result.label_external_id, to_plain(result))
+        case Submission():
+            return EffectResult(result.external_id, to_plain(result))
+        case Cancellation():
+            return EffectResult(result.reference, to_plain(result))
+    return result  # type: ignore[no-any-return]  # an EffectResult, or what the engine will complain about
 
 
 class SalesChannel(Connector):
     """A shop or marketplace: orders come from it, stock goes to it."""
 
+    kind = Kind.CHANNEL
     capabilities: ClassVar[Capabilities] = Capabilities()
+    _requests = {"confirm_shipment": ShipmentConfirmation}  # noqa: RUF012 (declared in Connector)
 
     # --- in: fetching (talks to the vendor, stores nothing)
 
@@ -313,13 +445,6 @@ class SalesChannel(Connector):
     def read_listing(self, record: RawRecord) -> Iterable[Listing]:
         """The listings in a record of fetch_listings or fetch_listing. Raises Unreadable."""
 
-    def verify(self, webhook: Webhook) -> Delivery | None:
-        """Check the signature over the raw bytes, in constant time. None: a handshake to be answered 200, not stored.
-
-        Runs in the web process: no network, no parsing of the body. Raises Unverified.
-        """
-        raise Rejected(f"{self.label} sends no webhooks.")
-
     def read_webhook(self, record: RawRecord) -> Iterable[Fact]:
         """What a stored webhook says; nothing for a topic that does not matter. Raises Unreadable."""
         return ()
@@ -327,24 +452,156 @@ class SalesChannel(Connector):
     # --- out: convergent state
 
     @abstractmethod
-    def read_stock(self, refs: Sequence[StockRef]) -> Sequence[int | None]:
+    def read_stock(self, refs: Sequence[StockRef]) -> Sequence[int | Unread | None]:
         """What the channel says is available, in the order of ``refs``; None: unknown listing, or not tracked there.
 
+        UNREAD stands for one that could not be read now. Raise where none could be, or where nobody can tell which.
         At most ``capabilities.push_batch`` refs are asked for at once.
         """
 
     @abstractmethod
     def push_stock(self, pushes: Sequence[StockPush]) -> Sequence[PushOutcome]:
-        """Write absolute quantities, none below 0; one outcome per push, in order.
+        """Write absolute quantities, within ``capabilities``; one outcome per push, in order.
 
         One bad item must not spoil the others. Raise only when nothing was written, or nobody can tell what was.
         """
 
-    # --- out: effects. A connector lists in ``effects`` those it implements.
+    # --- out: effects
 
-    def subscribe_webhooks(self, request: Mapping[str, Any], key: str) -> EffectResult:
-        """Make the vendor send the topics the connector needs to ``request["address"]``; adds what is missing.
+    def confirm_shipment(self, confirmation: ShipmentConfirmation, key: str) -> EffectResult:
+        """Tell the channel what was shipped; the result's reference is the channel's id of it.
 
-        Reads the vendor's subscriptions first, so that repeating it changes nothing.
+        Exactly the lines of ``confirmation``, with its tracking. ``find_confirm_shipment`` goes with the class LOOKUP.
+        Raises Rejected where the channel says no (already shipped, cancelled, no such line).
         """
-        raise Rejected(f"{self.label} sends no webhooks.")
+        raise Rejected(f"{self.label} takes no shipments.")
+
+    def find_confirm_shipment(self, confirmation: ShipmentConfirmation, key: str) -> EffectResult | None:
+        """The confirmation that an earlier attempt may have left at the channel; None: it surely has none."""
+        raise Rejected(f"{self.label} cannot be asked for a shipment.")
+
+
+class Carrier(Connector):
+    """A carrier, or a service that sells labels of many: rates, labels and tracking."""
+
+    kind = Kind.CARRIER
+    capabilities: ClassVar[CarrierCapabilities] = CarrierCapabilities()
+    _requests = {"buy_label": LabelPurchase, "void_label": Label}  # noqa: RUF012 (declared in Connector)
+
+    # --- asking
+
+    @abstractmethod
+    def rates(self, shipment: Shipment) -> Quotes:
+        """What the shipment costs with each service that takes it; no rate where none does.
+
+        Nothing is bought. Ids that buying will need go into ``Rate.handles``: the hub stores them before it buys.
+        Raises Rejected where the vendor refuses the shipment itself (an address, a weight), with its words.
+        """
+
+    def validate_address(self, address: Address) -> AddressVerdict:
+        """What the carrier thinks of an address; goes with ``capabilities.validates_addresses``."""
+        raise Rejected(f"{self.label} does not check addresses.")
+
+    def fetch_documents(self, label: Label, format: DocumentFormat) -> Sequence[Document]:
+        """The files of a label that was bought: called where ``buy_label`` returned none, as often as needed."""
+        raise Rejected(f"{self.label} gives the file of a label only when it is bought.")
+
+    # --- effects: each buys or cancels something, so each names its settlement class in ``effects``
+
+    @abstractmethod
+    def buy_label(self, purchase: LabelPurchase, key: str) -> Label:
+        """Buy the label: this charges money. Send ``purchase.shipment.reference`` (and ``key``) along.
+
+        Nothing may fail once it is bought: a file that has to be downloaded is left to ``fetch_documents``. Raises
+        Rejected where the carrier says no, Unavailable where nobody can tell whether it was bought.
+        """
+
+    def find_buy_label(self, purchase: LabelPurchase, key: str) -> Label | None:
+        """The label that an earlier attempt may have bought. None: it surely was not. Goes with the class LOOKUP."""
+        raise Rejected(f"{self.label} cannot be asked for a label by our reference.")
+
+    @abstractmethod
+    def void_label(self, label: Label, key: str) -> LabelVoid:
+        """Give the label back unused. "Too late" is an answer (REFUSED), not an error."""
+
+    def find_void_label(self, label: Label, key: str) -> LabelVoid | None:
+        """What an earlier attempt to void it has led to. None: the label surely was not voided."""
+        raise Rejected(f"{self.label} cannot be asked whether a label was voided.")
+
+    # --- tracking
+
+    @abstractmethod
+    def track(self, label: Label) -> Iterator[RawRecord]:
+        """What the carrier says of each parcel of the label: topic "tracking", the external id its tracking number."""
+
+    @abstractmethod
+    def read_tracking(self, record: RawRecord) -> Tracking:
+        """The tracking in a record of ``track``. Pure. Raises Unreadable."""
+
+    def read_webhook(self, record: RawRecord) -> Iterable[CarrierFact]:
+        """What a stored webhook says; nothing for a topic that does not matter. Pure. Raises Unreadable."""
+        return ()
+
+
+class FulfillmentProvider(Connector):
+    """A third-party warehouse (3PL): it keeps stock and ships orders for the merchant."""
+
+    kind = Kind.PROVIDER
+    capabilities: ClassVar[ProviderCapabilities] = ProviderCapabilities()
+    _requests = {"submit": FulfillmentOrder, "cancel": Submission}  # noqa: RUF012 (declared in Connector)
+
+    # --- effects: each names its settlement class in ``effects``
+
+    @abstractmethod
+    def submit(self, order: FulfillmentOrder, key: str) -> Submission:
+        """Ask the provider to ship the order. Send ``order.reference`` (and ``key``) along.
+
+        Raises Rejected where the provider refuses it at once; one that answers later returns SUBMITTED.
+        """
+
+    def find_submit(self, order: FulfillmentOrder, key: str) -> Submission | None:
+        """The order that an earlier attempt may have placed. None: it surely was not. Goes with the class LOOKUP."""
+        raise Rejected(f"{self.label} cannot be asked for an order by our reference.")
+
+    @abstractmethod
+    def cancel(self, submission: Submission, key: str) -> Cancellation:
+        """Ask the provider not to ship the order. "Too late" is an answer (REFUSED), not an error.
+
+        ``submission.external_id`` is "" where the answer to ``submit`` never came: the reference is all there is.
+        """
+
+    def find_cancel(self, submission: Submission, key: str) -> Cancellation | None:
+        """What an earlier attempt to cancel has led to. None: the order surely was not cancelled."""
+        raise Rejected(f"{self.label} cannot be asked whether an order was cancelled.")
+
+    # --- in: fetching (talks to the vendor, stores nothing)
+
+    @abstractmethod
+    def fetch_shipments(self, cursor: str | None) -> Iterator[Page]:
+        """Every order or shipment changed since ``cursor`` (None: all that are open), oldest change first.
+
+        Records have the topic "shipment". Where a file of rows comes, make a record of each row, or of the rows of one
+        shipment: what cannot be read is set aside record by record.
+        """
+
+    @abstractmethod
+    def fetch_stock(self, cursor: str | None) -> Iterator[Page]:
+        """The stock of every SKU, or what changed since ``cursor``; a record per SKU or row, topic "stock"."""
+
+    def fetch_order(self, external_id: str) -> RawRecord:
+        """One order (topic "shipment"), after a webhook that only named it. Raises NotFound."""
+        raise Rejected(f"{self.label} cannot be asked for one order.")
+
+    # --- in: reading (pure: no clock, no network)
+
+    @abstractmethod
+    def read_shipments(self, record: RawRecord) -> Iterable[Progress | ProviderShipment | Cancellation]:
+        """How far an order is and what has left, in a record of ``fetch_shipments``. Raises Unreadable."""
+
+    @abstractmethod
+    def read_stock(self, record: RawRecord) -> Iterable[StockCount | StockAdjustment]:
+        """The stock in a record of ``fetch_stock``. Raises Unreadable."""
+
+    def read_webhook(self, record: RawRecord) -> Iterable[ProviderFact]:
+        """What a stored webhook says; nothing for a topic that does not matter. Raises Unreadable."""
+        return ()

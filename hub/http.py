@@ -72,6 +72,20 @@ class Response:
                 " It will be asked again.",
             ) from error
 
+    def object(self, *members: str) -> dict[str, Any]:
+        """The body as a JSON object that has these members, not null. Raises Unavailable for anything else.
+
+        What comes with status 200 need not be the answer: an error inside, a page of a proxy, another call's answer.
+        """
+        said = self.json()
+        if isinstance(said, dict) and all(said.get(name) is not None for name in members):
+            return said
+        wanted = f" ({', '.join(members)})" if members else ""
+        raise Unavailable(
+            f"{self.host or 'The vendor'} answered {self.status} with something else than was asked for{wanted}."
+            " It will be asked again."
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:

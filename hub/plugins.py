@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import re
+import select
+import signal
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import date
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
+from typing import Any
 
 import pluggy
+from marshmallow import Schema
 
 from hub import hookspecs
-from hub.connector import Connector
+from hub.connector import (
+    Capabilities,
+    CarrierCapabilities,
+    Connector,
+    ProviderCapabilities,
+    RateBudget,
+    Settlement,
+)
 from hub.errors import BadInput
 
 ENTRY_POINT_GROUP = "hub"
+
+IMPORT_SECONDS = 30.0
 
 # These are ours. Anything else is imported only when the operator names its distribution in TALLYHUB_PLUGINS.
 BUILT_IN = frozenset({"tallyhub-shopify", "tallyhub-woocommerce"})
@@ -56,8 +73,8 @@ def load(allowed: Iterable[str] = (), found: Iterable[EntryPoint] | None = None)
     """Load every plugin that may be loaded.
 
     ``allowed`` are distribution names the operator trusts, each optionally "name==version"; ``found`` replaces the
-    installed entry points. A plugin that raises, registers twice or is not allowed is reported in
-    ``Registry.plugins``; the others load.
+    installed entry points. A plugin that raises, hangs, ends its process, registers twice, registers what is no
+    connector, or is not allowed is reported in ``Registry.plugins``; the others load.
     """
     allowed = {_normalized(entry) for entry in allowed}
     connectors: dict[str, type[Connector]] = {}
@@ -80,7 +97,18 @@ def _load_one(
             f"Not loaded: add {distribution} to TALLYHUB_PLUGINS if you trust it. A plugin runs with the hub's rights."
         )
         return Plugin(point.name, distribution, version, error=reason, allowed=False), {}
+    # What is not ours is tried out where it can neither hang nor end this process; only then is it believed.
+    error = "" if distribution in BUILT_IN else _tried_out(point, taken)
     registered: dict[str, type[Connector]] = {}
+    if not error:
+        error = _registered(point, taken, registered)
+    if error:
+        return Plugin(point.name, distribution, version, error=error), {}
+    return Plugin(point.name, distribution, version, tuple(registered)), registered
+
+
+def _registered(point: EntryPoint, taken: Mapping[str, type[Connector]], registered: dict[str, type[Connector]]) -> str:
+    """Import a plugin and let it fill ``registered``; returns why that failed, "" when it did not."""
     try:
         # A manager of its own per plugin: what one of them does to pluggy's state cannot reach another.
         manager = pluggy.PluginManager("hub")
@@ -91,8 +119,53 @@ def _load_one(
     except BaseException as error:  # a plugin may even call sys.exit at import
         if isinstance(error, KeyboardInterrupt):
             raise
-        return Plugin(point.name, distribution, version, error=f"{type(error).__name__}: {error}"), {}
-    return Plugin(point.name, distribution, version, tuple(registered)), registered
+        return in_words(error)
+    return ""
+
+
+def _tried_out(point: EntryPoint, taken: Mapping[str, type[Connector]]) -> str:
+    """Import a plugin in a child process that is killed when it takes too long; returns why it cannot be used."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    heard, told = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setpgid(0, 0)
+            with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 (a pathlib could be somebody else's by now)
+                os.dup2(nowhere.fileno(), 1)
+                os.dup2(nowhere.fileno(), 2)
+            os.write(told, b"." + _registered(point, taken, {}).encode("utf-8", "replace")[:4000])
+        except BaseException as error:
+            os.write(told, b"." + in_words(error).encode("utf-8", "replace")[:4000])
+        finally:
+            os._exit(0)
+    os.close(told)
+    try:
+        in_time = select.select([heard], (), (), IMPORT_SECONDS)[0]
+        said = os.read(heard, 8192) if in_time else b""
+    finally:
+        os.close(heard)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)  # with whatever it has started
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+    if said:
+        return said[1:].decode("utf-8", "replace")
+    if not in_time:
+        return f"Importing it took longer than {IMPORT_SECONDS:g} seconds."
+    code = os.waitstatus_to_exitcode(status)
+    return "Importing it ended its process" + (f" ({signal.Signals(-code).name})." if code < 0 else ".")
+
+
+def in_words(error: BaseException) -> str:
+    """What an error of somebody else's code is and says, on one short line, even if it cannot be printed."""
+    try:
+        text = " ".join(str(error).split())
+    except BaseException:
+        text = "it cannot say what went wrong"
+    return f"{type(error).__name__[:100]}{text and ': '}{text}"[:500]
 
 
 def _registrar(
@@ -103,13 +176,44 @@ def _registrar(
             raise TypeError(f"{connector!r} is not a subclass of hub.Connector.")
         if abstract := sorted(connector.__abstractmethods__):
             raise TypeError(f"{connector.__name__} does not implement {', '.join(abstract)}.")
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", connector.name):
-            raise ValueError(f"{connector.name!r} is not a connector name: lower-case letters, digits, - and _.")
-        if connector.name in taken or connector.name in registered:
-            raise ValueError(f"The connector name “{connector.name}” is taken by another plugin.")
-        registered[connector.name] = connector
+        name = getattr(connector, "name", None)
+        if type(name) is not str or not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", name):
+            raise ValueError(f"{name!r} is not a connector name: lower-case letters, digits, - and _.")
+        if name in taken or name in registered:
+            raise ValueError(f"The connector name “{name}” is taken by another plugin.")
+        for attribute, (fits, wanted) in _ATTRIBUTES.items():
+            if not fits(getattr(connector, attribute, None)):
+                raise TypeError(f"{connector.__name__}.{attribute} is not {wanted}.")
+        registered[name] = connector
 
     return register
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str and len(value) <= 2000
+
+
+# What a connector says of itself, and is shown and relied upon without asking again.
+_ATTRIBUTES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "label": (lambda value: _is_text(value) and bool(value.strip()), "a text"),
+    "description": (_is_text, "a text"),
+    "api_version": (_is_text, "a text"),
+    "api_version_ends": (lambda value: value is None or type(value) is date, "a date or None"),
+    "settings_schema": (lambda value: isinstance(value, type) and issubclass(value, Schema), "a marshmallow schema"),
+    "capabilities": (
+        lambda value: isinstance(value, Capabilities | CarrierCapabilities | ProviderCapabilities),
+        "its kind's Capabilities",
+    ),
+    "effects": (
+        lambda value: isinstance(value, Mapping) and all(type(each) is Settlement for each in value.values()),
+        "a mapping of names to Settlement",
+    ),
+    "rate_budget": (
+        lambda value: value is None or (isinstance(value, RateBudget) and value.per_second > 0 and value.burst > 0),
+        "a RateBudget that allows something, or None",
+    ),
+    "raw_days": (lambda value: value is None or (type(value) is int and value > 0), "a number of days or None"),
+}
 
 
 def _normalized(entry: str) -> str:

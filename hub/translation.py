@@ -12,16 +12,19 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 import marshmallow
 from marshmallow import ValidationError, fields
 
+from hub.core.model import Money
 from hub.errors import Unreadable
 
 __all__ = [
     "DecimalNumber",
     "Identifier",
+    "MoneyAmount",
+    "MoneyObject",
     "Text",
     "Translation",
     "UtcMoment",
@@ -38,6 +41,12 @@ MAX_WHOLE = 2**31
 MAX_DECIMAL = Decimal(10) ** 15
 
 _T = TypeVar("_T")
+if TYPE_CHECKING:  # Python 3.13 has it in the standard library
+    import typing_extensions
+
+    _R = typing_extensions.TypeVar("_R", default=Any)
+else:
+    _R = TypeVar("_R")
 
 # ---------------------------------------------------------------- JSON
 
@@ -226,6 +235,39 @@ def _decimal(value: Any) -> Decimal | None:
     return number if number.is_finite() else None
 
 
+class MoneyObject(_VendorField[Money]):
+    """Money written as an object, such as {"amount": "12.50", "currency": "EUR"}; the names of its parts are given."""
+
+    def __init__(self, *, amount: str = "amount", currency: str = "currency", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.amount_key = amount
+        self.currency_key = currency
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Money:
+        if not isinstance(value, Mapping):
+            raise ValidationError("Not an amount with a currency.")
+        return _money(value.get(self.amount_key), value.get(self.currency_key))
+
+
+class MoneyAmount(_VendorField[Money]):
+    """Money written as a number or a text such as "12.50", its currency beside it in the same object."""
+
+    def __init__(self, *, currency: str = "currency", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.currency_key = currency
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Money:
+        return _money(value, (data or {}).get(self.currency_key))
+
+
+def _money(amount: Any, currency: Any) -> Money:
+    number = cast(Decimal, DecimalNumber(required=True).deserialize(amount))
+    try:
+        return Money(number, currency if isinstance(currency, str) else "")
+    except ValueError as error:
+        raise ValidationError("No currency, such as EUR.") from error
+
+
 class UtcMoment(_VendorField[datetime]):
     """A moment in ISO 8601 as aware UTC.
 
@@ -267,8 +309,10 @@ def _offset(zone: str | None) -> str:
 # ---------------------------------------------------------------- schemas
 
 
-class Translation(marshmallow.Schema):
+class Translation(marshmallow.Schema, Generic[_R]):
     """A schema that reads one shape of a vendor's payload; build the model value in a ``@post_load`` method.
+
+    ``Translation[Order]`` says what that method returns, so that type checkers know what ``read`` does.
 
     Fields that are not named are ignored, because vendors add fields at any time. A ValueError of the model's (two
     lines with one id, an unknown currency form) makes the record unreadable, like a field that does not fit.
@@ -279,11 +323,11 @@ class Translation(marshmallow.Schema):
 
     error_messages = {"type": "Not an object."}  # noqa: RUF012 (declared so by marshmallow)
 
-    def read(self, payload: Any) -> Any:
+    def read(self, payload: Any) -> _R:
         """What the payload says: bytes are JSON, anything else is already loaded. Raises Unreadable."""
         value = load_json(payload) if isinstance(payload, bytes) else payload
         try:
-            return self.load(value)
+            return cast("_R", self.load(value))
         except ValidationError as error:
             raise Unreadable(_sentences(error)) from error
         except (ValueError, ArithmeticError) as error:

@@ -152,7 +152,9 @@ def _postgresql_database(_postgres_url: str) -> Database:
                 " where datname = current_database() and pid <> pg_backend_pid()"
             )
         )
-        # Deleting from tables that are almost empty takes far less time than truncating them.
+        # Deleting from tables that are almost empty takes far less time than truncating them. Ledgers refuse to be
+        # deleted from, but not in this mode.
+        connection.exec_driver_sql("set local session_replication_role = replica")
         emptied = (f'delete from "{table.name}"' for table in reversed(tables.metadata.sorted_tables))
         connection.exec_driver_sql("; ".join(emptied))
     return database

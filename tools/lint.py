@@ -12,6 +12,7 @@ CHECKS = {
     "style": ["ruff", "check", "--quiet", "."],
     "format": ["ruff", "format", "--check", "--quiet", "."],
     "types": ["mypy"],
+    "authors": ["python", "tools/check_authors.py"],
     "layers": ["lint-imports", "--no-logo"],
     "repository": ["python", "tools/check_repo.py"],
 }

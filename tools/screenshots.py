@@ -39,6 +39,80 @@ def _first_form(page: Page) -> None:
     page.locator("main a.btn-primary").first.click()
 
 
+def _scan(page: Page, *codes: str) -> None:
+    for code in codes:
+        page.get_by_label("Add a SKU").fill(code)
+        page.get_by_label("Add a SKU").press("Enter")
+        page.locator(f"[name=units][aria-label$={code!r}]").wait_for()
+
+
+def _codes(page: Page, count: int) -> list[str]:
+    """The first SKUs of the list, which is then left for ``path``."""
+    path = urlsplit(page.url).path
+    page.goto(page.url.replace(path, "/stock"))
+    codes = [each.strip() for each in page.locator("main a.row-link").all_inner_texts()[:count]]
+    page.goto(page.url.replace("/stock", path))
+    return codes
+
+
+def _receipt(page: Page) -> None:
+    """A delivery of three SKUs, filled in."""
+    codes = _codes(page, 3)
+    page.get_by_label("Delivery note").fill("DN-2041")
+    page.get_by_label("Note", exact=True).fill("Northwind Textiles")
+    _scan(page, *codes)
+    for code, units in zip(codes, ("48", "24", "12"), strict=True):
+        page.locator(f"[name=units][aria-label$={code!r}]").fill(units)
+
+
+def _count(page: Page) -> None:
+    """A count of three SKUs, one of which is not as expected; shown before it is entered."""
+    codes = _codes(page, 3)
+    _scan(page, *codes)
+    page.get_by_role("button", name="Check the count").click()
+    page.get_by_text("Nothing is entered yet.").wait_for()
+    for row, more in enumerate((0, 0, -1)):
+        expected = page.locator("tbody tr").nth(row).locator("td").nth(2).inner_text().replace(",", "")
+        page.locator("[name=units]").nth(row).fill(str(int(expected) + more))
+    page.get_by_role("button", name="Check again").click()
+    page.get_by_text("−1", exact=True).wait_for()
+    page.get_by_label("Reason").fill("one torn")
+
+
+def _kit(page: Page) -> None:
+    """The parts of a kit, filled in."""
+    codes = _codes(page, 3)
+    _first_row(page)
+    page.get_by_role("link", name="Make it a kit").click()
+    page.get_by_label("Add a SKU").wait_for()
+    _scan(page, *codes[1:])
+    page.locator("[name=units]").first.fill("2")
+
+
+def _rule(page: Page) -> None:
+    """A buffer for everything, and what would be shown with it."""
+    page.get_by_label("Buffer in units").fill("2")
+    page.get_by_label("Stop at").fill("1")
+    page.get_by_text("not stored yet").wait_for()
+
+
+def _transfer(page: Page) -> None:
+    """Two SKUs on their way to a second location."""
+    if page.get_by_text("Shop floor").count() == 0:
+        page.get_by_label("Another location").fill("Shop floor")
+        page.get_by_role("button", name="Add the location").click()
+        page.get_by_text("Shop floor is a location now.").wait_for()
+    page.goto(page.url.partition("/settings")[0] + "/stock/transfer")
+    codes = _codes(page, 2)
+    page.get_by_label("From").select_option(label="Main warehouse")
+    page.get_by_label("To", exact=True).select_option(label="Shop floor")
+    page.get_by_label("Note", exact=True).fill("With the morning van")
+    _scan(page, *codes)
+    page.locator("[name=units]").first.fill("4")
+    page.get_by_role("button", name="Send").click()
+    page.get_by_text("They have arrived").wait_for()
+
+
 PICTURES = (
     Picture("home", "/"),
     Picture("home-dark", "/", dark=True),
@@ -46,7 +120,12 @@ PICTURES = (
     Picture("order", "/orders?status=open", _first_row),
     Picture("stock", "/stock"),
     Picture("stock-phone", "/stock", phone=True, height=844),
-    Picture("sku", "/stock", _first_row),
+    Picture("sku", "/stock", _first_row, height=1180),
+    Picture("stock-receive", "/stock/receive", _receipt, height=700),
+    Picture("stock-count", "/stock/count", _count, height=860),
+    Picture("stock-kit", "/stock", _kit, height=640),
+    Picture("stock-rule", "/stock/rules", _rule, height=960),
+    Picture("stock-transfer", "/settings", _transfer, height=560),
     Picture("connections", "/connections", height=560),
     Picture("connection", "/connections", _first_row),
     Picture("catalogue", "/connectors", height=560),

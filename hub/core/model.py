@@ -113,6 +113,15 @@ class Money:
             raise ValueError(f"{self.currency} and {other.currency} cannot be added without an exchange rate.")
 
 
+# What an amount is that nobody mentioned: ISO 4217 has XXX for "no currency". Order and OrderLine turn it into zero of
+# their own currency, so that no reader ever meets it.
+NOT_SAID = Money(Decimal(0), "XXX")
+
+
+def _in_currency(amount: Money, currency: str) -> Money:
+    return Money.zero(currency) if amount is NOT_SAID else amount
+
+
 def utc(moment: datetime) -> datetime:
     """The same moment in UTC. Raises ValueError for a naive datetime: a time without a zone is a guess."""
     if moment.tzinfo is None:
@@ -153,7 +162,7 @@ class OrderLine:
     ``listing_external_id`` names the channel's product variant, None for a custom line without one.
     ``quantity`` is what was ordered, ``fulfilled`` what has been shipped and ``removed`` what was cancelled or
     refunded before shipment, all in whole units as the channel counts them. ``total`` is the line's share of the
-    order total after discounts and without tax, unless ``Order.taxes_included``.
+    order total after discounts and without tax, unless ``Order.taxes_included``. ``tax`` left out is zero.
     """
 
     external_id: str
@@ -163,12 +172,13 @@ class OrderLine:
     quantity: int
     unit_price: Money
     total: Money
-    tax: Money
+    tax: Money = NOT_SAID
     fulfilled: int = 0
     removed: int = 0
     requires_shipping: bool = True
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "tax", _in_currency(self.tax, self.total.currency))
         if self.quantity < 0 or self.fulfilled < 0 or self.removed < 0:
             raise ValueError(f"Line {self.external_id}: quantities cannot be negative.")
 
@@ -195,9 +205,11 @@ class Order:
     ``version`` is the channel's last-modified time (aware, UTC). ``whole`` is False when the record the order was
     read from leaves something out (a webhook without its refund lines, say): the hub then applies what it got and
     fetches the record itself. ``holds_stock`` is True while the channel itself holds stock for the order's open
-    lines (Shopify: open and unfulfilled; WooCommerce: on-hold and processing). ``total`` is what the customer
+    lines (Shopify: open and unfulfilled; WooCommerce: on-hold and processing). ``paid`` is False while the customer
+    still owes the money: a merchant may limit how long such an order holds stock. ``promised_at`` is the moment the
+    customer was promised it by (shipped or delivered, as the channel says), if any. ``total`` is what the customer
     pays; ``shipping``, ``tax``, ``discount`` and ``fees`` are its parts (``discount`` counts what is *not* already
-    taken off the lines). All Money is in ``currency``.
+    taken off the lines), zero where they are left out. All Money is in ``currency``.
     """
 
     external_id: str
@@ -210,11 +222,13 @@ class Order:
     holds_stock: bool
     lines: tuple[OrderLine, ...]
     total: Money
-    shipping: Money
-    tax: Money
-    discount: Money
-    fees: Money
+    shipping: Money = NOT_SAID
+    tax: Money = NOT_SAID
+    discount: Money = NOT_SAID
+    fees: Money = NOT_SAID
     whole: bool = True
+    paid: bool = True
+    promised_at: datetime | None = None
     taxes_included: bool = False
     test: bool = False
     customer_name: str = ""
@@ -227,7 +241,11 @@ class Order:
     def __post_init__(self) -> None:
         object.__setattr__(self, "version", utc(self.version))
         object.__setattr__(self, "placed_at", utc(self.placed_at))
+        if self.promised_at is not None:
+            object.__setattr__(self, "promised_at", utc(self.promised_at))
         object.__setattr__(self, "currency", self.currency.upper())
+        for part in ("shipping", "tax", "discount", "fees"):
+            object.__setattr__(self, part, _in_currency(getattr(self, part), self.currency))
         amounts = [self.total, self.shipping, self.tax, self.discount, self.fees]
         amounts += [amount for line in self.lines for amount in (line.unit_price, line.total, line.tax)]
         if strange := {amount.currency for amount in amounts} - {self.currency}:
@@ -295,11 +313,21 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class StockLevel:
-    """The balance of one SKU at one location, in units. 0 <= allocated <= on_hand, always."""
+    """The balance of one SKU at one location, in units.
 
-    on_hand: int
-    allocated: int
+    ``on_hand`` is what lies there; of that, ``allocated`` is reserved for orders, and ``quarantined`` and ``damaged``
+    are not for sale: together never more than ``on_hand``. ``incoming`` is on its way from another location.
+    ``entries`` counts the ledger entries that led to this balance.
+    """
+
+    on_hand: int = 0
+    allocated: int = 0
+    quarantined: int = 0
+    damaged: int = 0
+    incoming: int = 0
+    entries: int = 0
 
     @property
     def available(self) -> int:
-        return self.on_hand - self.allocated
+        """Units that nobody holds and that may be sold."""
+        return self.on_hand - self.allocated - self.quarantined - self.damaged

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from hub.core.allocation import StockPolicy
 from hub.core.model import Address, Money, Order, OrderLine, OrderStatus, Refund
-from hub.core.stock import StockBook
+from hub.core.stock import Claim, StockBook
 
 # An order is as old as its shop says, by the shop's clock and cut to the second. Where a SKU was counted a moment ago,
 # an order that seems to be older than that may well be younger; it would be known already if it were much older.
@@ -36,6 +37,28 @@ class Received:
         return self.asked_at is not None and (moment is None or self.asked_at >= moment)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What orders of one connection are taken in by.
+
+    ``bound`` are the SKUs of its listings (None: not matched), ``kits`` what those of them that are kits are made of,
+    ``counted_since`` when the opening stock of each SKU was adopted, ``prefers`` the locations it sells from.
+    """
+
+    at: datetime
+    policy: StockPolicy = field(default_factory=StockPolicy)
+    bound: Mapping[str, UUID | None] = field(default_factory=dict)
+    kits: Mapping[UUID, Mapping[UUID, int]] = field(default_factory=dict)
+    counted_since: Mapping[UUID, datetime] = field(default_factory=dict)
+    prefers: Sequence[UUID] = ()
+
+    def counted(self, parts: Iterable[UUID]) -> datetime | None:
+        """Since when all these SKUs are counted; None while one of them is not."""
+        since = [self.counted_since.get(sku_id) for sku_id in parts]
+        known = [moment for moment in since if moment is not None]
+        return max(known) if known and len(known) == len(since) else None
+
+
 @dataclass(slots=True, kw_only=True)
 class LineRecord:
     """An order line as the hub keeps it."""
@@ -45,6 +68,7 @@ class LineRecord:
     position: int = 0
     listing_external_id: str | None = None
     sku_id: UUID | None = None
+    parts: Mapping[UUID, int] = field(default_factory=dict)  # units of each SKU in one of the line; empty: not matched
     quantity: int = 0
     fulfilled: int = 0
     removed: int = 0
@@ -54,6 +78,12 @@ class LineRecord:
     value: OrderLine | None = None  # set when this plan wrote it
     is_new: bool = False
     changed: bool = False
+    bound: bool = False  # to its SKU, in this plan
+
+    def bind(self, sku_id: UUID, terms: Terms) -> None:
+        """The line sells this SKU: a kit as it is made at this moment, whatever becomes of the kit later."""
+        self.sku_id, self.parts = sku_id, terms.kits.get(sku_id, {sku_id: 1})
+        self.changed = self.bound = True
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,6 +100,8 @@ class OrderRecord:
     placed_at: datetime | None
     whole: bool = True
     holds_stock: bool = False
+    hold_until: datetime | None = None  # unpaid: its reservation is given back then
+    rank: int = 0  # its place in the backorder queue
     removal_heard_at: datetime | None = None
     revision: int = 0
     lines: dict[str, LineRecord] = field(default_factory=dict)
@@ -149,31 +181,22 @@ _FIELDS = {kind: [each.name for each in fields(kind)] for kind in (Order, OrderL
 def import_orders(
     received: Sequence[Received],
     known: Mapping[str, OrderRecord],
-    bound: Mapping[str, UUID | None],
-    counted_since: Mapping[UUID, datetime],
+    terms: Terms,
     book: StockBook,
     new_id: Callable[[], UUID],
 ) -> Plan:
     """Plan what a batch of records of one connection, in order of receipt, does to its orders and to stock.
 
-    ``known`` are the hub's orders by external id, ``bound`` the SKU of each listing (None: not matched),
-    ``counted_since`` when the opening stock of each SKU was adopted, ``book`` the locked stock of all SKUs that the
-    known lines and the bindings name. ``known`` records are changed in place.
+    ``known`` are the hub's orders by external id, ``book`` the locked stock of all SKUs that the known lines and the
+    bindings name. ``known`` records are changed in place.
     """
     plan = Plan(dict(known))
     for each in received:
-        plan.outcomes.append(_import_one(each, plan, bound, counted_since, book, new_id))
+        plan.outcomes.append(_import_one(each, plan, terms, book, new_id))
     return plan
 
 
-def _import_one(
-    received: Received,
-    plan: Plan,
-    bound: Mapping[str, UUID | None],
-    counted_since: Mapping[UUID, datetime],
-    book: StockBook,
-    new_id: Callable[[], UUID],
-) -> str:
+def _import_one(received: Received, plan: Plan, terms: Terms, book: StockBook, new_id: Callable[[], UUID]) -> str:
     record = plan.orders.get(received.external_id)
     if received.order is None:
         return _remove(received, record, plan, book, new_id)
@@ -222,10 +245,11 @@ def _import_one(
     record.received_at = received.received_at
     record.placed_at = order.placed_at
     record.whole = order.whole
-    record.holds_stock = order.holds_stock
+    record.rank = terms.policy.rank(order.total.amount, order.promised_at)
+    _hold(order, record, terms)
     record.value = order
     record.changed = True
-    summary = _apply_lines(order, record, plan, bound, counted_since, book, new_id)
+    summary = _apply_lines(order, record, plan, terms, book, new_id)
     if is_new:
         plan.notes.append(
             Note("order_imported", record.id, f"Order {order.number} imported: {order.total}, {order.status}.{summary}")
@@ -300,26 +324,45 @@ def _remove(
     if record.status is OrderStatus.REMOVED and record.revision:
         return "same"
     record.status = OrderStatus.REMOVED
-    record.holds_stock = False
     record.content = ""
-    record.revision += 1
     record.received_at = received.received_at
-    reference = f"{record.id}/{record.revision}"
-    for line in record.lines.values():
-        if line.id in book.claims:
-            book.demand(book.claims[line.id], 0, reference)
+    _let_go(record, book)
     plan.notes.append(Note("order_removed", record.id, f"Order {record.number} was deleted at the channel."))
     return "applied"
 
 
+def _hold(order: Order, record: OrderRecord, terms: Terms) -> None:
+    """Whether the order holds stock, and until when if nobody pays for it."""
+    record.holds_stock, record.hold_until = order.holds_stock, None
+    if order.holds_stock and not order.paid and terms.policy.unpaid_hours is not None:
+        until = order.placed_at + timedelta(hours=terms.policy.unpaid_hours)
+        if until > terms.at:
+            record.hold_until = until
+        else:
+            record.holds_stock = False
+
+
+def expire(record: OrderRecord, book: StockBook) -> Note:
+    """Nobody paid for the order in time: give back what it holds. Payment brings it back into the queue."""
+    record.changed = True
+    released = sum(book.claims[line.id].held for line in record.lines.values() if line.id in book.claims)
+    _let_go(record, book)
+    units = f"{released} unit{'' if released == 1 else 's'}"
+    return Note("order_unpaid", record.id, f"Order {record.number} was not paid in time: {units} given back to stock.")
+
+
+def _let_go(record: OrderRecord, book: StockBook) -> None:
+    record.holds_stock, record.hold_until = False, None
+    record.revision += 1
+    reference = f"{record.id}/{record.revision}"
+    for line in record.lines.values():
+        if line.id in book.claims:
+            book.demand(book.claims[line.id], 0, reference)
+    book.serve(reference)
+
+
 def _apply_lines(
-    order: Order,
-    record: OrderRecord,
-    plan: Plan,
-    bound: Mapping[str, UUID | None],
-    counted_since: Mapping[UUID, datetime],
-    book: StockBook,
-    new_id: Callable[[], UUID],
+    order: Order, record: OrderRecord, plan: Plan, terms: Terms, book: StockBook, new_id: Callable[[], UUID]
 ) -> str:
     for absent in record.lines.keys() - {line.external_id for line in order.lines}:
         line = record.lines[absent]
@@ -337,39 +380,52 @@ def _apply_lines(
         line.listing_external_id = value.listing_external_id
         line.quantity, line.fulfilled, line.removed = value.quantity, value.fulfilled, value.removed
         if line.sku_id is None and value.listing_external_id is not None:
-            line.sku_id = bound.get(value.listing_external_id)
-            if line.sku_id is None and order.status in (OrderStatus.PENDING, OrderStatus.OPEN):
+            sku_id = terms.bound.get(value.listing_external_id)
+            if sku_id is not None:
+                line.bind(sku_id, terms)
+            elif order.status in (OrderStatus.PENDING, OrderStatus.OPEN):
                 plan.unknown_listings.setdefault(
                     value.listing_external_id,
                     UnknownListing(value.listing_external_id, record.id, order.number, value.title, value.sku),
                 )
-        since = counted_since.get(line.sku_id) if line.sku_id is not None else None
+        since = terms.counted(line.parts)
         if first_seen and since is not None and order.placed_at < since - _CLOCKS_DIFFER:
             # What of it has left by now was not on the shelf that was counted.
             line.fulfilled_before = value.fulfilled
-        settle_line(line, record, plan, book)
+        settle_line(line, record, plan, terms, book)
+    book.serve(f"{record.id}/{record.revision}")
     return _stock_summary(record, book)
 
 
-def settle_line(line: LineRecord, record: OrderRecord, plan: Plan, book: StockBook) -> None:
-    """Bring stock in line with one order line: ship what left, then hold what is still to be shipped.
+def settle_line(line: LineRecord, record: OrderRecord, plan: Plan, terms: Terms, book: StockBook) -> None:
+    """Bring stock in line with one order line: take out what left, then ask for what is still to be shipped.
 
     Finished business from before the SKU was counted never touches stock; whatever happens afterwards does, in
-    whichever order its records arrive.
+    whichever order its records arrive. The book is served once all lines of the order have asked.
     """
-    if line.sku_id is None or not book.counts(line.sku_id):
+    if line.sku_id is None or not book.counts(line.parts):
         line.fulfilled_before = line.fulfilled
         return
     reference = f"{record.id}/{record.revision}"
-    claim = book.claim(line.id, record.id, line.sku_id, record.placed_at or record.received_at)
+    claim = book.claim(
+        Claim(
+            line.id,
+            record.id,
+            line.parts,
+            record.placed_at or record.received_at,
+            record.rank,
+            terms.policy.hold_together,
+            terms.prefers,
+        )
+    )
     to_ship = max(0, line.fulfilled - line.fulfilled_before) - line.shipped
     if to_ship > 0:
-        shipped = book.ship(claim, to_ship, reference)
-        line.shipped += shipped
-        if shipped < to_ship:
-            # Never counted, so never taken out, now or when a person has counted again.
-            line.fulfilled_before += to_ship - shipped
-            plan.shortfalls.append(Shortfall(record.id, record.number, line.sku_id, to_ship - shipped))
+        missing = book.ship(claim, to_ship, reference)
+        whole = to_ship - max((-(-units // line.parts[sku_id]) for sku_id, units in missing.items()), default=0)
+        line.shipped += whole
+        # Never counted, so never taken out, now or when a person has counted again.
+        line.fulfilled_before += to_ship - whole
+        plan.shortfalls += [Shortfall(record.id, record.number, sku_id, units) for sku_id, units in missing.items()]
     elif to_ship < 0 and (record.whole or record.status is OrderStatus.OPEN):
         # A fulfilment was undone. Half a record of a finished order may only not know what was shipped.
         book.unship(claim, -to_ship, reference)

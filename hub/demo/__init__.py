@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, select
 
 from hub import plugins, processes
 from hub.config import Settings, load_settings, read_settings
@@ -122,8 +122,7 @@ def _clear(connection: Connection) -> None:
             f"This database belongs to {', '.join(others)}. The demo needs one of its own: name an empty folder "
             "with --data-dir, or another database in TALLYHUB_DATABASE_URL. Nothing was changed."
         )
-    for table in reversed(t.metadata.sorted_tables):
-        connection.execute(delete(table))
+    t.empty_everything(connection)
 
 
 def _open_shops(plan: Plan, ending: ExitStack) -> list[Shop]:

@@ -9,11 +9,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, func, select
 
 from hub.demo.market import Shop
 from hub.jobs import Hub
+from hub.store import publications
 from hub.store import tables as t
 from hub.store.audit import audit
 from hub.testing.simulator import Sale, StockWrite
@@ -123,11 +125,26 @@ class Books:
         return missing
 
     def _different(self) -> list[tuple[str, str]]:
-        """Every (shop, SKU) that says something else than what the hub has available."""
+        """Every (shop, SKU) that says something else than it should by the hub's stock and its selling rules."""
+        listing = t.listing.c
         with self._hub.database.read() as connection:
-            available = _by_code(connection, t.stock_level, t.stock_level.c.on_hand - t.stock_level.c.allocated)
-        said = [(shop.name, shop.simulator.stock()) for shop in self._shops]
-        return [(name, sku) for name, figures in said for sku in figures if figures[sku] != available.get(sku)]
+            rows = connection.execute(
+                select(listing.merchant_id, listing.id, listing.sku_id, t.sku.c.code).join(
+                    t.sku, (t.sku.c.merchant_id == listing.merchant_id) & (t.sku.c.id == listing.sku_id)
+                )
+            ).all()
+            code = {row.id: row.code for row in rows}
+            should: dict[tuple[UUID, str], int] = {}
+            for merchant_id in {row.merchant_id for row in rows}:
+                for each in publications.previews(connection, merchant_id, {row.sku_id for row in rows}):
+                    if each.figure is not None:
+                        should[each.connection_id, code[each.listing_id]] = each.figure.quantity
+        return [
+            (shop.name, sku)
+            for shop in self._shops
+            for sku, said in shop.simulator.stock().items()
+            if said != should.get((shop.connection_id, sku))
+        ]
 
     def _unexplained(self) -> int:
         """Units by which the hub's stock differs from what it began with, less what the shops' tills say."""
@@ -135,13 +152,16 @@ class Books:
         for shop in self._shops:
             for sale in shop.sales:
                 sold.update(dict(sale.items))
-        entry = t.stock_entry.c
+        entry, level = t.stock_entry.c, t.stock_level.c
         with self._hub.database.read() as connection:
-            left = Counter(_by_code(connection, t.stock_level, t.stock_level.c.on_hand - t.stock_level.c.allocated))
+            left = Counter(_by_code(connection, t.stock_level, level.on_hand - level.allocated))
             left.subtract(_by_code(connection, t.backorder, t.backorder.c.quantity))
-            delivered = _units(connection, entry.on_hand_delta, entry.cause == "adjusted")
-        if delivered:
-            return abs(sum(self._opening.values()) + delivered - sold.total() - left.total())
+            # What people received, counted, corrected and sent elsewhere meanwhile.
+            by_people = (entry.cause.not_in(("adopted", "shipped", "unshipped")), entry.on_hand_delta != 0)
+            moved = _units(connection, entry.on_hand_delta, *by_people)
+            is_moved = _count(connection, t.stock_entry, *by_people) > 0
+        if is_moved:
+            return abs(sum(self._opening.values()) + moved - sold.total() - left.total())
         return sum(abs(self._opening[sku] - sold[sku] - left[sku]) for sku in self._opening)
 
 

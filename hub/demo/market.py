@@ -17,7 +17,7 @@ from sqlalchemy import func, select, update
 from hub.demo.show import Show
 from hub.errors import HubError
 from hub.jobs import Hub
-from hub.store import accounts, connections, stock
+from hub.store import accounts, connections, warehouse
 from hub.store import tables as t
 from hub.testing.simulator import Sale, ShopSimulator
 
@@ -242,17 +242,16 @@ class Market:
         level, sku = t.stock_level.c, t.sku.c
         with self._hub.database.read() as connection:
             row = connection.execute(
-                select(sku.id, sku.code, level.location_id, level.on_hand)
+                select(sku.id, sku.code, level.location_id)
                 .join(t.stock_level, (level.merchant_id == sku.merchant_id) & (level.sku_id == sku.id))
                 .where(sku.merchant_id == self.merchant_id, sku.code.in_(low))
                 .limit(1)
             ).first()
         if row is not None:
             self.delivered.add(row.code)
-            arrived = row.on_hand + _DELIVERY
-            reason, reference = f"A delivery of {_DELIVERY} arrived", f"delivery-{secrets.token_hex(6)}"
-            for connection_id in stock.adjust(
-                self._hub.database, self.merchant_id, row.id, row.location_id, arrived, reason, EMAIL, reference
+            delivery = f"D-{secrets.token_hex(4)}"
+            for connection_id in warehouse.receive(
+                self._hub.database, self.merchant_id, row.location_id, {row.id: _DELIVERY}, delivery, EMAIL
             ):
                 self._ring(connection_id, "publish")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from hub.errors import Unavailable
 from hub.jobs import fetch_lane, inbox_lane, publish_lane
 from hub.jobs.fetch_lane import anything
 from hub.jobs.shift import Hub, Shift, start_shift
-from hub.store import activity, breaker, effects, inbox, publications
+from hub.store import activity, breaker, effects, inbox, orders, publications, stock
 from hub.store import tables as t
 from hub.store.database import Broken, Database, LeaseLost
 
@@ -58,7 +58,7 @@ def _send_effects(shift: Shift) -> None:
         effect = effects.claim(shift.hub.database, shift.merchant_id, shift.connection_id)
         if effect is None:
             return
-        effects.run(shift.hub.database, effect, shift.caller(row))
+        effects.run(shift.hub.database, effect, shift.sender(row))
         row = shift.row()
 
 
@@ -145,13 +145,36 @@ def _shops(connection: Connection, *conditions: ColumnElement[bool]) -> list[tup
 def sweep(hub: Hub) -> int:
     """Ring for everything that is due, so that nothing waits longer for a lost ring than until the next sweep.
 
-    Lanes whose worker died are freed first. Returns how many rings there were.
+    Lanes whose worker died are freed first, and stock goes on to those whose turn it is: what orders held too long
+    without being paid is given back, and who was woken is served. Returns how many rings there were.
     """
     hub.database.release_dead()
+    _move_stock_on(hub)
     waiting = due(hub)
     for merchant_id, connection_id, lane in waiting:
         hub.doorbell.ring(merchant_id, connection_id, lane)
     return len(waiting)
+
+
+def _move_stock_on(hub: Hub) -> None:
+    order, waits = t.sales_order.c, t.backorder.c
+    try:
+        while late := _merchants(hub, order.merchant_id, lambda at: order.hold_until <= at):
+            for merchant_id in late:
+                orders.expire_unpaid(hub.database, merchant_id)
+        for merchant_id in _merchants(hub, waits.merchant_id, lambda _at: waits.woken):
+            stock.serve_woken(hub.database, merchant_id)
+    except Broken as error:
+        # Others are at the same stock. What is left to do is found by the next sweep; everything else is rung for.
+        log.warning("stock left to the next sweep", error=str(error))
+
+
+def _merchants(
+    hub: Hub, merchant_id: ColumnElement[UUID], which: Callable[[datetime], ColumnElement[bool]]
+) -> Sequence[UUID]:
+    with hub.database.read() as connection:
+        at = Database.now(connection)
+        return connection.execute(select(merchant_id).distinct().where(which(at))).scalars().all()
 
 
 def tidy(hub: Hub) -> None:

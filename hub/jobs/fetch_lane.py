@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import ColumnElement, Connection, Row, Table, delete, or_, select, update
 
-from hub.connector import Page, RawRecord, SalesChannel, StockRef
+from hub.connector import Kind, Page, RawRecord, SalesChannel, StockRef, Unread
 from hub.core import retry
 from hub.errors import AuthError, Conflict, ConnectorError, HubError, NotFound, RateLimited, Rejected, Unavailable
 from hub.jobs import inbox_lane
@@ -140,7 +140,7 @@ def _this_task(shift: Shift, task: Row[Any]) -> Any:
 def _check(shift: Shift, task: Row[Any]) -> str:
     """Prove new settings and, when they work, let the connection live by them."""
     row = shift.row()
-    connector = shift.connector(row)
+    connector = shift.installed(row)
     credentials = connections.unseal(shift.hub.keyring, shift.merchant_id, shift.connection_id, connector, task.request)
     _report(shift, task, f"Asking {connector.label} whose account this is…")
     caller = shift.hub.caller(connector, credentials, shift.merchant_id, shift.connection_id, tokens=NewTokens())
@@ -162,13 +162,15 @@ def _check(shift: Shift, task: Row[Any]) -> str:
             at=at,
             actor=task.actor,
         )
-        if public_url and connector.capabilities.webhooks:
+        if public_url and connector.kind is Kind.CHANNEL and connector.capabilities.webhooks:
             _plan_subscription(connection, shift, public_url, task.id, at)
 
     shift.write(write)
     shift.hang_up()  # what was open was made of the old settings
     shift.ring(shift.connection_id, "effects")
-    told = f"Connected to {account.name}. Its listings and orders are being imported now."
+    told = f"Connected to {account.name}."
+    if connector.kind is Kind.CHANNEL:
+        told += " Its listings and orders are being imported now."
     return " ".join([told, *account.warnings])
 
 
@@ -266,6 +268,7 @@ def _uncounted(shift: Shift) -> _Uncounted:
                 listing.merchant_id == shift.merchant_id,
                 listing.connection_id == shift.connection_id,
                 listing.sku_id.is_not(None),
+                listing.sku_id.not_in(select(t.sku.c.id).where(t.sku.c.merchant_id == shift.merchant_id, t.sku.c.kit)),
                 listing.tracked,
                 listing.active,
                 place.active,
@@ -287,6 +290,8 @@ def _figures(shift: Shift, caller: SalesChannel, wanted: _Uncounted) -> dict[UUI
     for some in in_chunks(refs, caller.capabilities.push_batch):
         shift.keep()
         for (sku_id, location, _), figure in zip(some, caller.read_stock([ref for *_, ref in some]), strict=True):
+            if isinstance(figure, Unread):
+                raise Unavailable("The shop could not say its stock of every listing just now.", sent=False)
             if figure is not None:
                 found.setdefault(sku_id, {})[location] = figure
     return found
@@ -297,8 +302,14 @@ def _held(connection: Connection, shift: Shift, wanted: _Uncounted) -> Counter[U
     told_by = {sku_id: {ref.listing_external_id for ref in places.values()} for sku_id, places in wanted.items()}
     held: Counter[UUID] = Counter()
     for line in stock.lines_to_hold(connection, shift.merchant_id, wanted):
-        if line.connection_id == shift.connection_id and line.listing_external_id in told_by[line.sku_id]:
-            held[line.sku_id] += line.units
+        # A kit's own listing holds no stock of its parts at the shop.
+        (sku_id, *more) = line.parts
+        if (
+            line.connection_id == shift.connection_id
+            and not more
+            and line.listing_external_id in told_by.get(sku_id, ())
+        ):
+            held[sku_id] += line.units
     return held
 
 
@@ -312,8 +323,8 @@ def _enter_opening_stock(
         shift.keep()
 
         def write(connection: Connection, at: datetime, some: list[UUID] = some) -> tuple[set[UUID], set[UUID]]:
-            book, counted = stock.open_book(connection, shift.merchant_id, some, line_ids=())
-            new = {sku_id: wanted[sku_id] for sku_id in some if sku_id not in counted}
+            opened, lines = stock.open_book_to_count(connection, shift.merchant_id, some)
+            new = {sku_id: wanted[sku_id] for sku_id in some if sku_id not in opened.counted}
             held = _held(connection, shift, new)
             on_hand: dict[tuple[UUID, UUID], int] = {}
             for sku_id in some:
@@ -323,20 +334,20 @@ def _enter_opening_stock(
                 if sku_id in new and held[sku_id] != beside:
                     continue
                 for location, figure in readings[sku_id].figures:
-                    if (sku_id, location) not in book.before:
+                    if (sku_id, location) not in opened.book.before:
                         on_hand[sku_id, location] = max(0, figure + beside)
                         beside = 0
             started = {sku_id for sku_id, _ in on_hand}
-            lines = stock.lines_to_hold(connection, shift.merchant_id, started & new.keys())
-            stock.start_counting(book, on_hand, lines, f"adopt/{task.id}")
+            stock.start_counting(opened, on_hand, lines, f"adopt/{task.id}")
             changed = stock.write_book(
-                connection, shift.merchant_id, book, at=at, actor=task.actor, remark="Opening stock"
+                connection, shift.merchant_id, opened.book, at=at, actor=task.actor, remark="Opening stock"
             )
             return started, changed | publications.ensure(connection, shift.merchant_id, at=at, sku_ids=started)
 
         started, changed = shift.write(write)
         entered |= started
         touched |= changed
+    touched |= stock.serve_woken(shift.hub.database, shift.merchant_id)
     for connection_id in touched:
         shift.ring(connection_id, "publish")
     return entered

@@ -12,12 +12,12 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection
 
-from hub.connector import Fact, ListingRemoved, OrderRemoved, RawRecord, Refetch, SalesChannel, StockSeen
+from hub.connector import Fact, Kind, ListingRemoved, OrderRemoved, RawRecord, Refetch, SalesChannel, StockSeen
 from hub.core.model import Listing, Order
 from hub.core.services import Received
 from hub.errors import HubError, Unreadable
-from hub.jobs.shift import Shift
-from hub.store import activity, connections, inbox, orders, publications
+from hub.jobs.shift import Shift, limits
+from hub.store import activity, connections, inbox, orders, publications, stock
 from hub.store.database import Interrupted
 
 log = structlog.get_logger()
@@ -42,7 +42,7 @@ class _Readings:
 def work(shift: Shift) -> None:
     """Read what waits, oldest first, until nothing does or the shift ends."""
     row = shift.row()
-    if row.state == "removed" or row.secrets is None:
+    if row.state == "removed" or row.secrets is None or shift.installed(row).kind is not Kind.CHANNEL:
         return
     reader = shift.reader(row)
     while shift.time_left():
@@ -59,19 +59,22 @@ def work(shift: Shift) -> None:
             raise
         for connection_id in touched:
             shift.ring(connection_id, "publish")
+        # If this worker dies here, the sweep does it.
+        for connection_id in stock.serve_woken(shift.hub.database, shift.merchant_id):
+            shift.ring(connection_id, "publish")
 
 
 def _apply(shift: Shift, reader: SalesChannel, rows: Sequence[inbox.Stored]) -> set[UUID]:
     """Let a batch take effect; where it cannot be written, one record at a time, to find the one that is at fault."""
     try:
-        return _apply_readings(shift, _read(reader, rows))
+        return _apply_readings(shift, reader, _read(reader, rows))
     except Interrupted:
         raise
     except Exception as error:
         if len(rows) == 1:
             reason = f"{type(error).__name__}: {error}"
             log.warning("record set aside", connection=str(shift.connection_id), error=reason[:500])
-            return _apply_readings(shift, _Readings(quarantined=[(rows[0].id, reason)]))
+            return _apply_readings(shift, reader, _Readings(quarantined=[(rows[0].id, reason)]))
         log.warning("batch taken apart", connection=str(shift.connection_id), error=str(error)[:500])
         touched: set[UUID] = set()
         for each in rows:
@@ -90,7 +93,7 @@ def _read(reader: SalesChannel, rows: Sequence[inbox.Stored]) -> _Readings:
             readings.quarantined.append((row.id, "Reading this record broke the worker down again and again."))
             continue
         try:
-            facts = _facts(reader, row.record)
+            found = facts(reader, row.record)
         except Unreadable as error:
             readings.quarantined.append((row.id, str(error)))
         except (Exception, SystemExit) as error:  # a plugin may do anything; its record alone is set aside
@@ -98,23 +101,19 @@ def _read(reader: SalesChannel, rows: Sequence[inbox.Stored]) -> _Readings:
                 (row.id, f"The connector failed on this record: {type(error).__name__}: {error}")
             )
         else:
-            _sort(row, facts, readings)
+            _sort(row, found, readings)
     return readings
 
 
-def _facts(reader: SalesChannel, record: RawRecord) -> list[Fact]:
+def facts(reader: SalesChannel, record: RawRecord) -> list[Fact]:
+    """What a record says, read by its connector. Raises Unreadable, and whatever the connector may raise."""
     if record.topic == GONE:
         return [OrderRemoved(record.external_id)]
     if record.topic == "order":
-        facts: list[Fact] = [reader.read_order(record)]
-    elif record.topic == "listing":
-        facts = list(reader.read_listing(record))
-    else:
-        facts = list(reader.read_webhook(record))
-    for fact in facts:
-        if not isinstance(fact, Fact):
-            raise Unreadable(f"The connector read something that is not a fact of the hub: {type(fact).__name__}.")
-    return facts
+        return [reader.read_order(record)]
+    if record.topic == "listing":
+        return list(reader.read_listing(record))
+    return list(reader.read_webhook(record))
 
 
 def _sort(row: inbox.Stored, facts: list[Fact], readings: _Readings) -> None:
@@ -142,7 +141,7 @@ def _sort(row: inbox.Stored, facts: list[Fact], readings: _Readings) -> None:
         readings.done[row.id] = fact.external_id
 
 
-def _apply_readings(shift: Shift, readings: _Readings) -> set[UUID]:
+def _apply_readings(shift: Shift, reader: SalesChannel, readings: _Readings) -> set[UUID]:
     """Write everything a batch says in one commit; returns the connections with something to publish."""
 
     def write(connection: Connection, at: datetime) -> tuple[set[UUID], bool]:
@@ -160,7 +159,7 @@ def _apply_readings(shift: Shift, readings: _Readings) -> set[UUID]:
         for kind in {each.kind for each in readings.refetch}:
             asked = {each.external_id for each in readings.refetch if each.kind == kind}
             orders.request_fetches(*here, kind, asked, at=at)
-        if readings.seen and publications.seen(*here, readings.seen, at=at):
+        if readings.seen and publications.seen(*here, readings.seen, at=at, limits=limits(reader.capabilities)):
             touched.add(shift.connection_id)
         for _, reason in readings.quarantined:
             activity.raise_issue(

@@ -5,30 +5,31 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, exists, select
 
-from hub.connector import PushOutcome, PushState, SalesChannel, StockPush
+from hub.connector import PushOutcome, PushState, SalesChannel, StockPush, Unread
 from hub.core import retry
 from hub.errors import AuthError, ConnectorError, HubError, RateLimited, Rejected, Unavailable
 from hub.jobs.fetch_lane import import_newest_orders
-from hub.jobs.shift import Shift, jitter
-from hub.store import activity, publications
+from hub.jobs.shift import Shift, jitter, limits
+from hub.store import activity, inbox, publications
 from hub.store import tables as t
 from hub.store.database import Database, Interrupted
-from hub.store.publications import Drifted, Due, Postponed, Written
+from hub.store.publications import READ_BACK_SECONDS, Drifted, Due, Known, Postponed, Written
 
 log = structlog.get_logger()
 
-READ_BACK_SECONDS = 5.0  # after a write to a channel without compare-and-set
 NOT_PUBLISHED = "not_published"  # the kind of issue; the subject is the listing's id
+STOCK_DRIFT = "stock_drift"  # the kind of issue; the subject is the listing's id and the channel's location
 _LISTEN_SECONDS = 1.0  # for the webhook of the sale that changed a figure, before the vendor is asked for all orders
 _MOST_EXPLANATIONS = 3  # imports of orders in one shift, until a figure that nobody can explain is overwritten
 _FAILURES_BEFORE_TOLD = 3
+_LONGEST_GATHERING = 5.0  # whatever a connector asks for
 
 
 def work(shift: Shift) -> None:
@@ -40,12 +41,15 @@ def work(shift: Shift) -> None:
         if row.live_at is None or not shift.may_call(row):
             return
         caller = shift.caller(row)
+        if not _changes_gathered(shift, caller.capabilities.coalesce_seconds):
+            return
         with shift.hub.database.read() as connection:
             batch = publications.due(
                 connection,
                 shift.merchant_id,
                 shift.connection_id,
                 at=Database.now(connection),
+                limits=limits(caller.capabilities),
                 limit=caller.capabilities.push_batch,
             )
         if not batch:
@@ -61,6 +65,25 @@ def work(shift: Shift) -> None:
             wait = 1.0 + jitter.random()
             _postpone(shift, [Postponed(each, wait, explaining=True) for each in unexplained])
             return
+
+
+def _changes_gathered(shift: Shift, seconds: float) -> bool:
+    """Wait until ``seconds`` after the first change that is to be told: those that follow it go out together.
+
+    However many follow, they do not put it off. False when the shift ends before.
+    """
+    with shift.hub.database.read() as connection:
+        at = Database.now(connection)
+        first = publications.unsent_since(connection, shift.merchant_id, shift.connection_id, at=at)
+    if first is None:
+        return True
+    seconds = min(seconds, _LONGEST_GATHERING)
+    until = time.monotonic() + min(seconds, seconds - (at - first).total_seconds())
+    while (left := until - time.monotonic()) > 0:
+        if not shift.time_left():
+            return False
+        time.sleep(min(left, 0.1))
+    return True
 
 
 class _OddFigures:
@@ -171,25 +194,33 @@ class _Write:
 
 def _publish(shift: Shift, caller: SalesChannel, batch: Sequence[Due], odd: _OddFigures) -> list[Due]:
     """Make the channel say what is available; returns those whose figure has to be explained by orders first."""
-    outcomes: list[Written | Postponed | Drifted] = []
+    outcomes: list[Written | Known | Postponed | Drifted] = []
     stopped: list[tuple[Due, str]] = []
     unread = [
         each
         for each in batch
-        if each.verify or each.expected is None or not caller.capabilities.compare_and_set or each.explain_since
+        if each.verify
+        or each.expected is None
+        or each.explain_since
+        or not (caller.capabilities.compare_and_set or _is_known(shift, each))
     ]
     figures = dict(zip([each.key for each in unread], _figures(caller, unread), strict=True))
     writes: list[_Write] = []
     for each in batch:
-        quantity = max(0, each.quantity)
+        quantity = each.quantity
         if each.key not in figures:
-            writes.append(_Write(each, each.expected))
+            if _is_known(shift, each):
+                outcomes.append(Known(each))
+            else:
+                writes.append(_Write(each, each.expected))
             continue
         figure = figures[each.key]
-        if figure is None:
+        if isinstance(figure, Unread):
+            outcomes.append(_not_now(each, "The shop could not say its stock of this listing just now."))
+        elif figure is None:
             stopped.append((each, "The shop does not keep stock of this listing, or does not have it any more."))
         elif figure == quantity:
-            outcomes.append(Written(each, quantity, wrote=False))
+            outcomes.append(Written(each, quantity, wrote=False, verify_after=_next_check(shift)))
         elif each.verify:
             odd.found(each, figure)
             outcomes.append(Drifted(each))
@@ -203,7 +234,7 @@ def _publish(shift: Shift, caller: SalesChannel, batch: Sequence[Due], odd: _Odd
     answers = _push(shift, caller, writes)
     took = time.monotonic() - began
     for write, answer in zip(writes, answers, strict=True):
-        due, quantity = write.due, max(0, write.due.quantity)
+        due, quantity = write.due, write.due.quantity
         if answer.state is PushState.WRITTEN:
             outcomes.append(
                 Written(
@@ -211,19 +242,21 @@ def _publish(shift: Shift, caller: SalesChannel, batch: Sequence[Due], odd: _Odd
                     quantity,
                     wrote=write.before != quantity,
                     before=write.before,
-                    verify_after=None if caller.capabilities.compare_and_set else READ_BACK_SECONDS,
+                    verify_after=_next_check(shift)
+                    if caller.capabilities.compare_and_set and not write.odd
+                    else READ_BACK_SECONDS,
                     note=_window(caller, write, took),
                 )
             )
         elif answer.state is PushState.STALE and answer.quantity == quantity:
-            outcomes.append(Written(due, quantity, wrote=False))  # it says so already: a sale of its own
+            # It says so already: a sale of its own.
+            outcomes.append(Written(due, quantity, wrote=False, verify_after=_next_check(shift)))
         elif answer.state is PushState.STALE:
             if answer.quantity is not None:
                 odd.found(due, answer.quantity)
             outcomes.append(Postponed(due, 0.0, explaining=True))
         elif answer.state is PushState.RETRY:
-            wait = 0.2 + retry.backoff(due.attempts + 1, jitter, first=1.0)
-            outcomes.append(Postponed(due, wait, error=answer.message, failed=True))
+            outcomes.append(_not_now(due, answer.message))
         else:
             stopped.append((due, answer.message or "The shop refused this figure."))
 
@@ -238,6 +271,11 @@ def _publish(shift: Shift, caller: SalesChannel, batch: Sequence[Due], odd: _Odd
         activity.resolve_issues(
             connection, shift.merchant_id, NOT_PUBLISHED, {str(due.listing_id) for due in settled}, at=at
         )
+        read = {_subject(outcome.due) for outcome in outcomes if isinstance(outcome, Written) and not outcome.wrote}
+        activity.resolve_issues(connection, shift.merchant_id, STOCK_DRIFT, read, at=at)
+        for write in writes:
+            if write.odd:
+                _raise_drift(connection, shift, write, at)
         written = sum(isinstance(each, Written) and each.wrote for each in outcomes)
         if written:
             activity.note(
@@ -259,10 +297,13 @@ def _push(shift: Shift, caller: SalesChannel, writes: Sequence[_Write]) -> Seque
     if not writes:
         return []
     shift.keep()
+    # Before the call: whatever becomes of it, and of this worker, nobody knows what the channel says until it is read.
+    if known := [each.due for each in writes if each.due.checked_at is not None]:
+        shift.write(lambda connection, _at: publications.doubt(connection, shift.merchant_id, known))
     pushes = [
         StockPush(
             each.due.ref,
-            max(0, each.due.quantity),
+            each.due.quantity,
             each.before,
             f"{each.due.listing_id}/{each.due.ref.location_external_id}/{each.due.version}/{each.due.attempts}/{each.before}",
         )
@@ -274,14 +315,36 @@ def _push(shift: Shift, caller: SalesChannel, writes: Sequence[_Write]) -> Seque
     return answers
 
 
-def _figures(caller: SalesChannel, batch: Sequence[Due]) -> Sequence[int | None]:
+def _is_known(shift: Shift, due: Due) -> bool:
+    """Whether the channel surely says it already: it was known to, not long ago, and nothing has cast a doubt on it."""
+    return (
+        not due.verify
+        and due.explain_since is None
+        and due.quantity == due.expected
+        and due.checked_at is not None
+        and due.read_at - due.checked_at < timedelta(minutes=shift.hub.settings.drift_check_minutes)
+    )
+
+
+def _next_check(shift: Shift) -> float:
+    """Seconds until a figure that is right is read back; spread, so that not all are read in one moment."""
+    return shift.hub.settings.drift_check_minutes * 60 * (0.75 + 0.25 * jitter.random())
+
+
+def _not_now(due: Due, message: str) -> Postponed:
+    wait = 0.2 + retry.backoff(due.attempts + 1, jitter, first=1.0)
+    return Postponed(due, wait, error=message, failed=True)
+
+
+def _figures(caller: SalesChannel, batch: Sequence[Due]) -> Sequence[int | Unread | None]:
     return caller.read_stock([each.ref for each in batch]) if batch else []
 
 
 def _window(caller: SalesChannel, write: _Write, took: float) -> str:
     notes = []
     if write.odd:
-        notes.append(f"The shop said {write.before}; no order explained the difference.")
+        odd = f"The shop said {write.before}; no order explained the difference."
+        notes.append(f"{odd} Before that, {_left(write.due)}.")
     if not caller.capabilities.compare_and_set:
         notes.append(
             f"Read {write.before}, then written; a sale in the {took * 1000:.0f} ms between shows when its order "
@@ -290,10 +353,56 @@ def _window(caller: SalesChannel, write: _Write, took: float) -> str:
     return " ".join(notes)
 
 
+def _subject(due: Due) -> str:
+    return f"{due.listing_id}/{due.ref.location_external_id}"
+
+
+def _left(due: Due) -> str:
+    """What the hub had left there."""
+    if due.expected is None or due.left_at is None:
+        return "the hub had written nothing there"
+    return f"it was left at {due.expected} on {due.left_at:%d %b, %H:%M:%S} UTC"
+
+
+def _raise_drift(connection: Connection, shift: Shift, write: _Write, at: datetime) -> None:
+    entry, issue = t.publication_entry.c, t.issue.c
+    ours = (
+        select(entry.quantity)
+        .where(
+            entry.merchant_id == shift.merchant_id,
+            entry.listing_id == write.due.listing_id,
+            entry.location_external_id == write.due.ref.location_external_id,
+            entry.at < at,
+        )
+        .order_by(entry.at.desc())
+        .limit(1)
+    )
+    if connection.execute(ours).scalar() == write.before:
+        return  # nobody changed it: a sale of its own was expected to be taken off, and was not
+    unread = exists().where(
+        issue.merchant_id == shift.merchant_id,
+        issue.kind == inbox.QUARANTINE,
+        issue.subject == str(shift.connection_id),
+        issue.resolved_at.is_(None),
+    )
+    if connection.execute(select(unread)).scalar_one():
+        return  # the order that explains it may be among the records that could not be read: that is told already
+    title = _title(connection, shift, write.due)
+    activity.raise_issue(
+        connection,
+        shift.merchant_id,
+        STOCK_DRIFT,
+        _subject(write.due),
+        f"“{title}” said {write.before} on {at:%d %b, %H:%M:%S} UTC, and no order explains it; {_left(write.due)}",
+        "It is being put right. Find out who else changes stock in the shop: a person, an import or another app.",
+        at=at,
+        connection_id=shift.connection_id,
+        link=f"/stock/{write.due.sku_id}",
+    )
+
+
 def _raise_not_published(connection: Connection, shift: Shift, each: Due, reason: str, at: datetime) -> None:
-    title = connection.execute(
-        select(t.listing.c.title).where(t.listing.c.merchant_id == shift.merchant_id, t.listing.c.id == each.listing_id)
-    ).scalar_one()
+    title = _title(connection, shift, each)
     activity.raise_issue(
         connection,
         shift.merchant_id,
@@ -305,6 +414,14 @@ def _raise_not_published(connection: Connection, shift: Shift, each: Due, reason
         connection_id=shift.connection_id,
         link=f"/stock/{each.sku_id}",
     )
+
+
+def _title(connection: Connection, shift: Shift, due: Due) -> str:
+    listing = t.listing.c
+    found: str = connection.execute(
+        select(listing.title).where(listing.merchant_id == shift.merchant_id, listing.id == due.listing_id)
+    ).scalar_one()
+    return found
 
 
 def _postpone(shift: Shift, postponed: Sequence[Postponed]) -> None:

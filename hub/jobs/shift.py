@@ -16,9 +16,11 @@ from sqlalchemy import Connection, Row, select
 
 from hub.children import stop_requested
 from hub.config import Settings
-from hub.connector import Connector, Context, RateBudget, SalesChannel, Token, TokenVault
+from hub.connector import Capabilities, Connector, Context, RateBudget, SalesChannel, Token, TokenVault
+from hub.core.selling import Limits
 from hub.errors import Rejected, Unavailable
 from hub.http import Client, Exchange, Limiter, LocalLimiter, RefusingClient
+from hub.jobs.guard import Budget, Listener, Tokens, guarded
 from hub.limits import RedisLimiter, quick_client
 from hub.plugins import Registry
 from hub.store import breaker, connections
@@ -71,7 +73,7 @@ class Hub:
     def reader(self, connector: type[Channel], credentials: Credentials) -> Channel:
         """A connector that can verify and read, but reaches nobody."""
         context = Context(credentials.settings, credentials.webhook_secret, RefusingClient(), _utcnow, _NoTokens())
-        return connector(context)
+        return guarded(connector, context)
 
     def caller(
         self,
@@ -92,14 +94,15 @@ class Hub:
             routes=self.settings.routes,
             private_networks=self.settings.private_networks,
             limiter=self._limiter(connection_id, connector.rate_budget),
-            on_exchange=on_exchange or log_exchange,
+            on_exchange=Listener(on_exchange or log_exchange),
         )
         for name in connections.secret_fields(connector):
             if isinstance(secret := credentials.settings.get(name), str) and secret:
                 client.redact(secret)
         client.redact(credentials.webhook_secret)
-        vault = tokens or Vault(self.database, self.keyring, merchant_id, connection_id)
-        return connector(Context(credentials.settings, credentials.webhook_secret, client, _utcnow, vault))
+        vault = Tokens(tokens or Vault(self.database, self.keyring, merchant_id, connection_id))
+        context = Context(credentials.settings, credentials.webhook_secret, client, _utcnow, vault)
+        return guarded(connector, context)
 
     def _limiter(self, connection_id: UUID, budget: RateBudget | None) -> Limiter | None:
         if budget is None:
@@ -107,7 +110,7 @@ class Hub:
         if self.settings.redis_url is None:
             return LocalLimiter(budget, 1 / self.settings.workers)
         client = quick_client(self.settings.redis_url)
-        return RedisLimiter(client, str(connection_id), budget, workers=self.settings.workers)
+        return Budget(RedisLimiter(client, str(connection_id), budget, workers=self.settings.workers))
 
 
 class NewTokens:
@@ -125,6 +128,11 @@ class NewTokens:
 class _NoTokens:
     def token(self, name: str, obtain: Callable[[], Token], *, refused: str | None = None) -> str:
         raise Unavailable("No token can be asked for here.", sent=False)
+
+
+def limits(capabilities: Capabilities) -> Limits:
+    """Which figures a channel can be told."""
+    return Limits(negative_stock=capabilities.negative_stock, most_units=capabilities.most_units)
 
 
 def _utcnow() -> datetime:
@@ -145,7 +153,7 @@ class Shift:
     lane: str
     lease: Lease
     ends: float  # on the monotonic clock
-    _caller: SalesChannel | None = None
+    _caller: Connector | None = None
 
     def time_left(self) -> bool:
         """Whether something new may be begun: others want their turn, and a worker may be shutting down."""
@@ -178,26 +186,37 @@ class Shift:
                 select(t.connection).where(this.merchant_id == self.merchant_id, this.id == self.connection_id)
             ).one()
 
+    def installed(self, row: Row[Any]) -> type[Connector]:
+        """The class of the connection's connector, of whatever kind. Raises BadInput when it is not installed."""
+        return self.hub.registry.connector(row.connector)
+
     def connector(self, row: Row[Any]) -> type[SalesChannel]:
-        """The class of the connection's connector. Raises BadInput when it is not installed."""
-        found = self.hub.registry.connector(row.connector)
+        """The class of the connection's connector, for work that only a channel has. Raises BadInput, Rejected."""
+        found = self.installed(row)
         if not issubclass(found, SalesChannel):
             raise Rejected(f"{found.label} is not a sales channel.")
         return found
 
     def credentials(self, row: Row[Any]) -> Credentials:
         return connections.unseal(
-            self.hub.keyring, self.merchant_id, self.connection_id, self.connector(row), row.secrets
+            self.hub.keyring, self.merchant_id, self.connection_id, self.installed(row), row.secrets
         )
 
     def reader(self, row: Row[Any]) -> SalesChannel:
         return self.hub.reader(self.connector(row), self.credentials(row))
 
     def caller(self, row: Row[Any]) -> SalesChannel:
+        """The channel as ``sender`` has it. Raises Rejected when it is none."""
+        self.connector(row)
+        sender = self.sender(row)
+        assert isinstance(sender, SalesChannel)  # noqa: S101 (what the line before made sure of, told to mypy)
+        return sender
+
+    def sender(self, row: Row[Any]) -> Connector:
         """The connector as it talks to the vendor; one per shift, so that connections to it are kept open."""
         if self._caller is None:
             self._caller = self.hub.caller(
-                self.connector(row),
+                self.installed(row),
                 self.credentials(row),
                 self.merchant_id,
                 self.connection_id,

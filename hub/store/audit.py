@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     ForeignKeyConstraint,
+    FromClause,
     Select,
     String,
     Table,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    union,
     union_all,
 )
 
@@ -71,26 +73,36 @@ def _finding(connection: Connection, invariant: str, title: str, offenders: Sele
 Question = Callable[[datetime], Select[Any]]
 
 
-def _ledger_differs_from_balance(_: datetime) -> Select[Any]:
-    level, entry = t.stock_level.c, t.stock_entry.c
-    key = ("merchant_id", "sku_id", "location_id")
-    ledger = (
-        select(
-            *(entry[name] for name in key),
-            func.sum(entry.on_hand_delta).label("on_hand"),
-            func.sum(entry.allocated_delta).label("allocated"),
-        )
-        .group_by(*(entry[name] for name in key))
-        .subquery()
-    )
-    together = t.stock_level.outerjoin(ledger, and_(*(level[name] == ledger.c[name] for name in key)))
+_FIGURES = ("on_hand", "allocated", "quarantined", "damaged", "incoming")
+_PLACE = ("merchant_id", "sku_id", "location_id")
+
+
+def _entry_does_not_follow(_: datetime) -> Select[Any]:
+    entry = t.stock_entry.c
+
+    def before(column: Any) -> Any:
+        place = [entry[name] for name in _PLACE]
+        return func.coalesce(func.lag(column).over(partition_by=place, order_by=entry.number), 0)
+
+    wrong = [entry.number != before(entry.number) + 1]
+    wrong += [entry[name] != before(entry[name]) + entry[f"{name}_delta"] for name in _FIGURES]
+    steps = select(entry.sku_id, entry.location_id, entry.number, or_(*wrong).label("wrong")).subquery()
+    return select(steps.c.sku_id, steps.c.location_id, steps.c.number).where(steps.c.wrong)
+
+
+def _balance_is_not_its_last_entry(_: datetime) -> Select[Any]:
+    level, last, beyond = t.stock_level.c, t.stock_entry.alias(), t.stock_entry.alias()
+    same = [last.c[name] == level[name] for name in _PLACE]
+    past = [beyond.c[name] == level[name] for name in _PLACE]
+    together = t.stock_level.outerjoin(last, and_(*same, last.c.number == level.entries))
     return (
         select(level.sku_id, level.location_id)
         .select_from(together)
         .where(
             or_(
-                level.on_hand != func.coalesce(ledger.c.on_hand, 0),
-                level.allocated != func.coalesce(ledger.c.allocated, 0),
+                and_(level.entries > 0, last.c.number.is_(None)),
+                *(level[name] != func.coalesce(last.c[name], 0) for name in _FIGURES),
+                exists().where(*past, beyond.c.number > level.entries),
             )
         )
     )
@@ -98,23 +110,22 @@ def _ledger_differs_from_balance(_: datetime) -> Select[Any]:
 
 def _oversold(_: datetime) -> Select[Any]:
     level = t.stock_level.c
+    kept_back = level.allocated + level.quarantined + level.damaged
     return select(level.sku_id, level.location_id).where(
-        or_(level.on_hand < 0, level.allocated < 0, level.allocated > level.on_hand)
+        or_(*(level[name] < 0 for name in _FIGURES), kept_back > level.on_hand)
     )
 
 
 def _allocations_differ_from_allocated(_: datetime) -> Select[Any]:
     level, allocation = t.stock_level.c, t.allocation.c
-    promised = (
-        select(func.coalesce(func.sum(allocation.quantity), 0))
-        .where(
-            allocation.merchant_id == level.merchant_id,
-            allocation.sku_id == level.sku_id,
-            allocation.location_id == level.location_id,
-        )
-        .scalar_subquery()
+    key = [allocation[name] for name in _PLACE]
+    promised = select(*key, func.sum(allocation.quantity).label("units")).group_by(*key).subquery()
+    together = t.stock_level.outerjoin(promised, and_(*(level[name] == promised.c[name] for name in _PLACE)))
+    return (
+        select(level.sku_id, level.location_id)
+        .select_from(together)
+        .where(level.allocated != func.coalesce(promised.c.units, 0))
     )
-    return select(level.sku_id, level.location_id).where(level.allocated != promised)
 
 
 def _order_twice(_: datetime) -> Select[Any]:
@@ -147,38 +158,217 @@ def _effect_twice(_: datetime) -> Select[Any]:
     return _twice(t.effect, "merchant_id", "effect_key")
 
 
+def _kit_held_in_part(_: datetime) -> Select[Any]:
+    part, allocation = t.order_line_part, t.allocation.c
+    key = [allocation.merchant_id, allocation.order_line_id, allocation.sku_id]
+    held = select(*key, func.sum(allocation.quantity).label("units")).group_by(*key).subquery()
+    units = func.coalesce(held.c.units, 0)
+    holding = exists().where(
+        allocation.merchant_id == part.c.merchant_id, allocation.order_line_id == part.c.order_line_id
+    )
+    return (
+        select(part.c.order_line_id)
+        .select_from(part.outerjoin(held, _same(part, held, order_line_id="order_line_id", sku_id="sku_id")))
+        .where(holding)
+        .group_by(part.c.merchant_id, part.c.order_line_id)
+        .having(
+            or_(
+                func.min(units // part.c.quantity) != func.max(units // part.c.quantity),
+                func.max(units % part.c.quantity) != 0,
+            )
+        )
+    )
+
+
 def _line_holds_wrong_quantity(_: datetime) -> Select[Any]:
-    line, order, level = t.order_line.c, t.sales_order.c, t.stock_level.c
-    held = _held_by(t.allocation) + _held_by(t.backorder)
+    line, order, part, level = t.order_line.c, t.sales_order.c, t.order_line_part.c, t.stock_level.c
+    of_line = (part.merchant_id == line.merchant_id, part.order_line_id == line.id)
+    whole = func.coalesce(_of_line(t.order_line_part, func.sum(part.quantity)), 1)  # SKU units in one of the line
+    units_held = func.coalesce(_of_line(t.allocation, func.sum(t.allocation.c.quantity)), 0)
+    waiting = func.coalesce(_of_line(t.backorder, func.max(t.backorder.c.quantity)), 0)
+    kept = units_held // whole + waiting
+    uncounted = exists().where(
+        *of_line, ~exists().where(level.merchant_id == part.merchant_id, level.sku_id == part.sku_id)
+    )
     counted = exists().where(level.merchant_id == line.merchant_id, level.sku_id == line.sku_id)
     to_ship = line.quantity - line.fulfilled - line.removed
-    wanted = case((and_(order.holds_stock, line.present, counted, to_ship > 0), to_ship), else_=0)
+    due = and_(line.present, to_ship > 0, ~uncounted, or_(exists().where(*of_line), counted))
+    wanted = case((due, to_ship), else_=0)
+    lines = t.sales_order.join(t.order_line, _same(t.sales_order, t.order_line, id="order_id"))
+    # Of all orders there ever were, only these hold stock, or ought to: the others are looked at from the other side.
+    of_holding = select(line.id, kept, wanted).select_from(lines).where(order.holds_stock, kept != wanted)
+    of_others = [
+        select(line.id, kept, literal(0))
+        .distinct()
+        .select_from(
+            table.join(t.order_line, _same(table, t.order_line, order_line_id="id")).join(
+                t.sales_order, _same(t.order_line, t.sales_order, order_id="id")
+            )
+        )
+        .where(not_(order.holds_stock))
+        for table in (t.allocation, t.backorder)
+    ]
+    together = union(of_holding, *of_others).subquery()
+    return select(together)
+
+
+def _of_line(table: Table, figure: Any) -> Any:
+    line = t.order_line.c
     return (
-        select(line.id, held, wanted)
-        .select_from(t.order_line.join(t.sales_order, _same(t.order_line, t.sales_order, order_id="id")))
-        .where(held != wanted)
+        select(figure)
+        .where(table.c.merchant_id == line.merchant_id, table.c.order_line_id == line.id)
+        .correlate(t.order_line)
+        .scalar_subquery()
+    )
+
+
+def _queue_differs_from_its_line(_: datetime) -> Select[Any]:
+    waits, line, part = t.backorder.c, t.order_line.c, t.order_line_part.c
+    parts = func.coalesce(_of_line(t.order_line_part, func.nullif(func.count(), 0)), 1)
+    askew = or_(
+        waits.per_unit != func.coalesce(part.quantity, 1),
+        and_(waits.group_id != line.id, waits.group_id != line.order_id),
+    )
+    return (
+        select(line.id)
+        .select_from(
+            t.backorder.join(t.order_line, _same(t.backorder, t.order_line, order_line_id="id")).outerjoin(
+                t.order_line_part,
+                _same(t.backorder, t.order_line_part, order_line_id="order_line_id", sku_id="sku_id"),
+            )
+        )
+        .group_by(line.merchant_id, line.id)
+        .having(
+            or_(
+                func.count() != parts,
+                func.min(waits.quantity) != func.max(waits.quantity),
+                func.count(waits.group_id.distinct()) != 1,
+                func.max(case((askew, 1), else_=0)) == 1,
+            )
+        )
     )
 
 
 def _waits_beside_free_stock(_: datetime) -> Select[Any]:
-    level, backorder = t.stock_level.c, t.backorder.c
-    waiting = exists().where(backorder.merchant_id == level.merchant_id, backorder.sku_id == level.sku_id)
-    return select(level.sku_id, level.location_id).where(level.allocated < level.on_hand, waiting)
+    """Whoever waits lacks what he was found to lack, or is to be tried again, or stands behind one who is."""
+    level, waits = t.stock_level.c, t.backorder.c
+    unheld = level.on_hand - level.allocated - level.quarantined - level.damaged
+    key = [level.merchant_id, level.sku_id]
+    shelf = select(*key, func.sum(unheld).label("units")).group_by(*key).subquery()
+    alone = waits.group_id == waits.order_line_id  # then one unit more would do, else it has to be all
+    needs = (
+        select(
+            waits.merchant_id,
+            waits.group_id,
+            waits.sku_id,
+            func.sum(case((alone, waits.per_unit), else_=waits.quantity * waits.per_unit)).label("units"),
+            func.max(case((waits.missing, 1), else_=0)).label("missing"),
+        )
+        .group_by(waits.merchant_id, waits.group_id, waits.sku_id)
+        .subquery()
+    )
+    tried_again = exists().where(waits.merchant_id == needs.c.merchant_id, waits.sku_id == needs.c.sku_id, waits.woken)
+    lacking = and_(needs.c.missing == 1, func.coalesce(shelf.c.units, 0) < needs.c.units)
+    return (
+        select(needs.c.group_id)
+        .select_from(needs.outerjoin(shelf, _same(needs, shelf, sku_id="sku_id")))
+        .group_by(needs.c.merchant_id, needs.c.group_id)
+        .having(func.max(case((or_(lacking, tried_again), 1), else_=0)) == 0)
+    )
+
+
+def _transit_differs_from_incoming(_: datetime) -> Select[Any]:
+    level, document, line = t.stock_level.c, t.stock_document.c, t.stock_document_line.c
+    left = line.quantity - line.arrived - line.lost
+    moves = t.stock_document.join(
+        t.stock_document_line, _same(t.stock_document, t.stock_document_line, id="document_id")
+    )
+    sent = (
+        select(
+            document.merchant_id,
+            line.sku_id,
+            document.to_location_id.label("location_id"),
+            func.sum(left).label("units"),
+        )
+        .select_from(moves)
+        .where(document.state == "in_transit")
+        .group_by(document.merchant_id, line.sku_id, document.to_location_id)
+        .subquery()
+    )
+    same = and_(*(sent.c[name] == level[name] for name in _PLACE))
+    expected = (
+        select(level.sku_id, level.location_id)
+        .select_from(t.stock_level.outerjoin(sent, same))
+        .where(level.incoming != func.coalesce(sent.c.units, 0))
+    )
+    nowhere = (
+        select(sent.c.sku_id, sent.c.location_id)
+        .select_from(sent.outerjoin(t.stock_level, same))
+        .where(level.sku_id.is_(None))
+    )
+    unfinished = (
+        select(line.sku_id, document.to_location_id)
+        .select_from(moves)
+        .where(document.kind == "transfer", or_(left < 0, and_(document.state == "done", left != 0)))
+    )
+    return select(union_all(expected, nowhere, unfinished).subquery())
+
+
+def _kit_is_not_its_parts(_: datetime) -> Select[Any]:
+    """Of each kit, what it takes off the shelves is what its parts take: a part that is a kit takes what its own do."""
+    part, leaf, inner = t.kit_part.c, t.kit_leaf.c, t.kit_leaf.alias()
+    inside = t.kit_part.outerjoin(inner, and_(inner.c.merchant_id == part.merchant_id, inner.c.kit_id == part.part_id))
+    takes = func.coalesce(inner.c.part_id, part.part_id)
+    units = func.sum(part.quantity * func.coalesce(inner.c.quantity, 1))
+    made_of = (
+        select(part.merchant_id, part.kit_id, takes.label("part_id"), units.label("quantity"))
+        .select_from(inside)
+        .group_by(part.merchant_id, part.kit_id, takes)
+        .subquery()
+    )
+    same = and_(*(leaf[name] == made_of.c[name] for name in ("merchant_id", "kit_id", "part_id")))
+    too_few = (
+        select(made_of.c.kit_id)
+        .select_from(made_of.outerjoin(t.kit_leaf, same))
+        .where(or_(leaf.quantity.is_(None), leaf.quantity != made_of.c.quantity))
+    )
+    too_many = select(leaf.kit_id).select_from(t.kit_leaf.outerjoin(made_of, same)).where(made_of.c.kit_id.is_(None))
+    made = exists().where(part.merchant_id == t.sku.c.merchant_id, part.kit_id == t.sku.c.id)
+    marked = select(t.sku.c.id).where(or_(and_(t.sku.c.kit, not_(made)), and_(not_(t.sku.c.kit), made)))
+    return select(union(too_few, too_many, marked, _in_itself()).subquery())
+
+
+def _in_itself() -> Select[Any]:
+    """Kits that contain themselves, at whatever depth."""
+    part = t.kit_part.c
+    within = select(part.merchant_id, part.kit_id, part.part_id).cte("within", recursive=True)
+    deeper = select(within.c.merchant_id, within.c.kit_id, part.part_id).select_from(
+        within.join(t.kit_part, and_(part.merchant_id == within.c.merchant_id, part.kit_id == within.c.part_id))
+    )
+    within = within.union(deeper)
+    return select(within.c.kit_id).where(within.c.kit_id == within.c.part_id)
+
+
+def _sold_from_elsewhere(_: datetime) -> Select[Any]:
+    place, source = t.channel_location.c, t.channel_location_source.c
+    key = ("merchant_id", "connection_id", "external_id")
+    here = [source[name] == place[name] for name in key]
+    own = exists().where(*here, source.location_id == place.location_id)
+    lost = select(place.connection_id, place.external_id).where(
+        or_(and_(place.location_id.is_not(None), not_(own)), and_(place.location_id.is_(None), exists().where(*here)))
+    )
+    twice = (
+        select(source.connection_id, func.min(source.external_id))
+        .group_by(source.merchant_id, source.connection_id, source.location_id)
+        .having(func.count() > 1)
+    )
+    return select(union_all(lost, twice).subquery())
 
 
 def _shipped_too_much(_: datetime) -> Select[Any]:
     # A shop may lower the quantity of a line after it was shipped: what was fulfilled is the limit then.
     line = t.order_line.c
     return select(line.id, line.shipped).where(line.shipped > line.quantity, line.shipped > line.fulfilled)
-
-
-def _held_by(table: Table) -> Any:
-    line = t.order_line.c
-    return (
-        select(func.coalesce(func.sum(table.c.quantity), 0))
-        .where(table.c.merchant_id == line.merchant_id, table.c.order_line_id == line.id)
-        .scalar_subquery()
-    )
 
 
 def _in_flight_wrongly(_: datetime) -> Select[Any]:
@@ -253,15 +443,19 @@ def _disagreements() -> Iterator[Select[Any]]:
         .select_from(publication.join(listing, _same(publication, listing, listing_id="id")))
         .where(publication.c.connection_id != listing.c.connection_id)
     )
+    part = t.order_line_part
     for held in (allocation, backorder):
+        of_line = and_(part.c.merchant_id == line.c.merchant_id, part.c.order_line_id == line.c.id)
+        is_part = exists().where(of_line, part.c.sku_id == held.c.sku_id)
+        itself = and_(line.c.sku_id == held.c.sku_id, not_(exists().where(of_line)))
         yield (
             select(literal(f"{held.name} ≠ its order line's SKU").label("what"))
             .select_from(held.join(line, _same(held, line, order_line_id="id")))
-            .where(or_(line.c.sku_id.is_(None), held.c.sku_id != line.c.sku_id))
+            .where(or_(line.c.sku_id.is_(None), not_(or_(is_part, itself))))
         )
 
 
-def _same(child: Table, parent: Table, **columns: str) -> Any:
+def _same(child: FromClause, parent: FromClause, **columns: str) -> Any:
     return and_(
         child.c.merchant_id == parent.c.merchant_id,
         *(child.c[mine] == parent.c[theirs] for mine, theirs in columns.items()),
@@ -274,11 +468,15 @@ def _twice(table: Table, *key: str) -> Select[Any]:
 
 
 _INVARIANTS: tuple[tuple[str, str, Question], ...] = (
-    ("I1", "The ledger adds up to every balance", _ledger_differs_from_balance),
-    ("I2", "Nothing is allocated beyond what is on hand", _oversold),
+    ("I1", "Every ledger entry follows from the one before it", _entry_does_not_follow),
+    ("I1b", "Every balance is what its last ledger entry says", _balance_is_not_its_last_entry),
+    ("I1c", "What is in transit is incoming where it goes", _transit_differs_from_incoming),
+    ("I2", "Nothing is allocated or set aside beyond what is on hand", _oversold),
     ("I3", "Allocations explain what is allocated", _allocations_differ_from_allocated),
+    ("I3a", "Kits are held whole", _kit_held_in_part),
     ("I3b", "Every line holds or awaits exactly what it has still to ship", _line_holds_wrong_quantity),
-    ("I3c", "Nothing is on backorder while stock is free", _waits_beside_free_stock),
+    ("I3c", "Whoever waits misses something", _waits_beside_free_stock),
+    ("I3d", "The queue knows what each line waits for", _queue_differs_from_its_line),
     ("I4", "Each order of a channel is here once", _order_twice),
     ("I5", "Everything received has come to an end", _not_ended),
     ("I6", "Every accepted order record has an order", _order_missing),
@@ -288,6 +486,8 @@ _INVARIANTS: tuple[tuple[str, str, Question], ...] = (
     ("I12", "The parts of every order add up to its total", _money_does_not_add_up),
     ("I12b", "The lines of every order add up", _lines_do_not_add_up),
     ("I14", "No row points at another merchant's row, or at none", _points_nowhere),
+    ("I20", "Every kit takes off the shelves what its parts add up to", _kit_is_not_its_parts),
+    ("I21", "A channel's location sells from its own, and no location twice", _sold_from_elsewhere),
 )
 
 

@@ -308,8 +308,7 @@ def restore(database: Database, path: Path, *, replace: bool = False, progress: 
                         f"The database is not empty: there are rows in “{occupied}”. Restore into an empty one, or say "
                         "that everything in it may be replaced."
                     )
-                for table in reversed(t.metadata.sorted_tables):
-                    connection.execute(delete(table))
+                t.empty_everything(connection)
             written = {each.table: each for each in said.tables}
             for table in t.metadata.sorted_tables:
                 contents = written[table.name]

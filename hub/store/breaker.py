@@ -18,6 +18,8 @@ _random = SystemRandom()
 
 RECONNECT = "reconnect"  # kinds of issues; the subject is the connection's id
 UNREACHABLE = "unreachable"
+SLOWED = "connection_slowed"  # the kind of activity; its details say until when
+_WORTH_TELLING = timedelta(seconds=5)  # shorter pauses are a busy shop's everyday life
 
 
 def note_outcome(
@@ -47,6 +49,16 @@ def note_outcome(
         _note_answer(connection, seen, now)
         not_before = now + timedelta(seconds=retry.rate_limit_wait(error.retry_after, random))
         _change(connection, seen, not_before=max(not_before, seen.not_before or not_before))
+        if not_before - now >= _WORTH_TELLING and (seen.not_before is None or seen.not_before <= now):
+            activity.note(
+                connection,
+                merchant_id,
+                SLOWED,
+                f"{seen.label} asked to slow down: nothing is sent for {(not_before - now).total_seconds():.0f} s",
+                at=now,
+                connection_id=connection_id,
+                details={"until": not_before.isoformat()},
+            )
     elif isinstance(error, Unavailable):
         _note_unavailable(connection, _locked(connection, merchant_id, connection_id), error, now, random)
     elif isinstance(error, AuthError):

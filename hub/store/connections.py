@@ -13,10 +13,10 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from hub.connector import Connector
+from hub.connector import Connector, Kind
 from hub.core.model import Account, ChannelLocation, Listing
 from hub.errors import BadInput, Conflict
-from hub.store import activity, inbox, orders, publications, stock
+from hub.store import activity, inbox, orders, publications, stock, warehouse
 from hub.store import tables as t
 from hub.store.database import Database, for_update, in_chunks, new_id, upsert
 from hub.store.secrets import KeyRing
@@ -179,7 +179,7 @@ def checked(
     at: datetime,
     actor: str,
 ) -> None:
-    """The check has passed: keep the settings, the account and its locations, and start importing.
+    """The check has passed: keep the settings and the account; of a channel also its locations, and start importing.
 
     Raises Conflict when the account is connected already, or when it is not the one this connection belongs to.
     """
@@ -220,8 +220,9 @@ def checked(
             t.connection_token.c.merchant_id == merchant_id, t.connection_token.c.connection_id == connection_id
         )
     )
-    _keep_locations(connection, merchant_id, connection_id, account, at)
-    for stream in ("listings", "orders"):
+    if connector.kind is Kind.CHANNEL:
+        _keep_locations(connection, merchant_id, connection_id, account, at)
+    for stream in ("listings", "orders") if connector.kind is Kind.CHANNEL else ():
         statement = upsert(connection, t.cursor).values(
             merchant_id=merchant_id, connection_id=connection_id, stream=stream, due_at=at
         )
@@ -273,6 +274,7 @@ def _keep_locations(
     first = next((each for each in locations if each.active), None)
     if bound is None and first is not None:
         # One place to begin with: the shop's first location is the merchant's first. More are bound by a person.
+        ours = warehouse.default_location(connection, merchant_id, at=at)
         connection.execute(
             update(place)
             .where(
@@ -280,8 +282,33 @@ def _keep_locations(
                 place.c.connection_id == connection_id,
                 place.c.external_id == first.external_id,
             )
-            .values(location_id=stock.default_location(connection, merchant_id, at=at))
+            .values(location_id=ours)
         )
+        _sell_from(connection, merchant_id, connection_id, first.external_id, ours, instead_of=None)
+
+
+def _sell_from(
+    connection: Connection,
+    merchant_id: UUID,
+    connection_id: UUID,
+    external_id: str,
+    location_id: UUID | None,
+    *,
+    instead_of: UUID | None,
+) -> None:
+    """The channel's location sells from this one of ours, no longer from the one it was bound to before.
+
+    What else it sells from stays; bound to none, it sells from none.
+    """
+    source = t.channel_location_source
+    row = {"merchant_id": merchant_id, "connection_id": connection_id, "external_id": external_id}
+    here = [source.c[name] == value for name, value in row.items()]
+    if location_id is None:
+        connection.execute(delete(source).where(*here))
+        return
+    if instead_of is not None and instead_of != location_id:
+        connection.execute(delete(source).where(*here, source.c.location_id == instead_of))
+    connection.execute(upsert(connection, source).values(**row, location_id=location_id).on_conflict_do_nothing())
 
 
 # ---------------------------------------------------------------- the state of a connection
@@ -428,46 +455,159 @@ def bind_location(
     """Say which of the merchant's locations a channel's location is; None: the hub writes no stock there."""
 
     def work(connection: Connection) -> set[UUID]:
-        place = t.channel_location.c
         at = database.now(connection)
-        if location_id is not None:
-            taken = connection.execute(
-                select(place.name).where(
-                    place.merchant_id == merchant_id,
-                    place.connection_id == connection_id,
-                    place.location_id == location_id,
-                    place.external_id != external_id,
-                )
-            ).scalar_one_or_none()
-            if taken is not None:
-                raise Conflict(f"“{taken}” is bound to that location already: its stock would be published twice.")
-        changed = connection.execute(
-            update(t.channel_location)
-            .where(
-                place.merchant_id == merchant_id,
-                place.connection_id == connection_id,
-                place.external_id == external_id,
-            )
-            .values(location_id=location_id)
+        row = _row(connection, merchant_id, connection_id, lock=True)
+        place = _channel_location(connection, merchant_id, connection_id, external_id)
+        names = _location_names(connection, merchant_id, [location_id] if location_id is not None else [])
+        _refuse_twice(connection, merchant_id, connection_id, external_id, names.keys())
+        connection.execute(_this_location(merchant_id, connection_id, external_id).values(location_id=location_id))
+        _sell_from(connection, merchant_id, connection_id, external_id, location_id, instead_of=place.location_id)
+        bound = f"is {names[location_id]}" if location_id is not None else "is none of ours: no stock is written there"
+        activity.note(
+            connection,
+            merchant_id,
+            "location_bound",
+            f"“{place.name}” at {row.label} {bound}",
+            at=at,
+            connection_id=connection_id,
+            actor=actor,
         )
-        if changed.rowcount != 1:
-            raise BadInput("This location does not exist at the shop any more. Reload the page.")
-        publication = t.publication.c
-        connection.execute(
-            update(t.publication)
-            .where(
-                publication.merchant_id == merchant_id,
-                publication.connection_id == connection_id,
-                publication.location_external_id == external_id,
-            )
-            .values(version=publication.version + 1, dirty_since=at)
-        )
-        return publications.ensure(connection, merchant_id, at=at, connection_id=connection_id)
+        return _show_again(connection, merchant_id, connection_id, external_id, at)
 
-    try:
-        return database.transact(work)
-    except IntegrityError as error:
-        raise BadInput("This location does not exist. Reload the page.") from error
+    return database.transact(work)
+
+
+def pool_locations(
+    database: Database,
+    merchant_id: UUID,
+    connection_id: UUID,
+    external_id: str,
+    location_ids: Collection[UUID],
+    actor: str,
+) -> set[UUID]:
+    """Have a channel's location sell what lies at all these locations of ours, as one figure; its own among them.
+
+    Returns the connections that have something to publish. Raises BadInput for locations that cannot be, Conflict when
+    one of them is sold from elsewhere on this connection.
+    """
+
+    def work(connection: Connection) -> set[UUID]:
+        at = database.now(connection)
+        row = _row(connection, merchant_id, connection_id, lock=True)
+        place = _channel_location(connection, merchant_id, connection_id, external_id)
+        names = _location_names(connection, merchant_id, location_ids)
+        if place.location_id is None:
+            raise Conflict(f"Say first which of your locations “{place.name}” is. Then choose what else it sells from.")
+        if place.location_id not in names:
+            own = _location_names(connection, merchant_id, [place.location_id])[place.location_id]
+            raise BadInput(
+                f"“{place.name}” is {own} and always sells from it. Choose it, too, or bind “{place.name}” to another.",
+                {"location_ids": [f"Choose {own}, too."]},
+            )
+        _refuse_twice(connection, merchant_id, connection_id, external_id, names.keys())
+        source = t.channel_location_source
+        key = {"merchant_id": merchant_id, "connection_id": connection_id, "external_id": external_id}
+        here = [source.c[name] == value for name, value in key.items()]
+        before = set(connection.execute(select(source.c.location_id).where(*here)).scalars())
+        if before == names.keys():
+            return set()
+        connection.execute(delete(source).where(*here))
+        connection.execute(insert(source), [key | {"location_id": location_id} for location_id in sorted(names)])
+        activity.note(
+            connection,
+            merchant_id,
+            "locations_pooled",
+            f"“{place.name}” at {row.label} sells from {', '.join(sorted(names.values()))}",
+            at=at,
+            connection_id=connection_id,
+            actor=actor,
+        )
+        return _show_again(connection, merchant_id, connection_id, external_id, at)
+
+    return database.transact(work)
+
+
+def _channel_location(connection: Connection, merchant_id: UUID, connection_id: UUID, external_id: str) -> Row[Any]:
+    place = t.channel_location.c
+    found = connection.execute(
+        select(t.channel_location).where(
+            place.merchant_id == merchant_id, place.connection_id == connection_id, place.external_id == external_id
+        )
+    ).one_or_none()
+    if found is None:
+        raise BadInput("This location does not exist at the shop any more. Reload the page.")
+    return found
+
+
+def _location_names(connection: Connection, merchant_id: UUID, location_ids: Collection[UUID]) -> dict[UUID, str]:
+    location = t.location.c
+    asked = set(location_ids)
+    rows = select(location.id, location.name).where(location.merchant_id == merchant_id, location.id.in_(asked))
+    names = {row.id: row.name for row in connection.execute(rows)}
+    if asked - names.keys():
+        raise BadInput("This location does not exist. Reload the page.")
+    return names
+
+
+def _refuse_twice(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, external_id: str, location_ids: Collection[UUID]
+) -> None:
+    """One of our locations may feed one place of a shop only, or the shop would add up the same units twice."""
+    source, place = t.channel_location_source.c, t.channel_location.c
+    taken = connection.execute(
+        select(place.name)
+        .select_from(
+            t.channel_location_source.join(
+                t.channel_location,
+                (place.merchant_id == source.merchant_id)
+                & (place.connection_id == source.connection_id)
+                & (place.external_id == source.external_id),
+            )
+        )
+        .where(
+            source.merchant_id == merchant_id,
+            source.connection_id == connection_id,
+            source.external_id != external_id,
+            source.location_id.in_(list(location_ids)),
+        )
+        .order_by(place.name)
+        .limit(1)
+    ).scalar_one_or_none()
+    if taken is not None:
+        raise Conflict(
+            f"“{taken}” is bound to that location already: its stock would be published twice. "
+            f"Take it away from “{taken}” first, or choose another one."
+        )
+
+
+def _show_again(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, external_id: str, at: datetime
+) -> set[UUID]:
+    """Have every figure at a channel's location published again."""
+    publication = t.publication.c
+    cause = {"cause": "location_bound", "reference": external_id, "order_id": None, "at": at.isoformat()}
+    changed = connection.execute(
+        update(t.publication)
+        .where(
+            publication.merchant_id == merchant_id,
+            publication.connection_id == connection_id,
+            publication.location_external_id == external_id,
+        )
+        .values(
+            version=publication.version + 1,
+            dirty_since=case((publication.version > publication.published_version, publication.dirty_since), else_=at),
+            cause=cause,
+        )
+    )
+    touched = {connection_id} if changed.rowcount else set()
+    return touched | publications.ensure(connection, merchant_id, at=at, connection_id=connection_id)
+
+
+def _this_location(merchant_id: UUID, connection_id: UUID, external_id: str) -> Any:
+    place = t.channel_location.c
+    return update(t.channel_location).where(
+        place.merchant_id == merchant_id, place.connection_id == connection_id, place.external_id == external_id
+    )
 
 
 # ---------------------------------------------------------------- listings
@@ -698,7 +838,7 @@ def _match(
     connection.execute(
         update(t.publication)
         .where(publication.merchant_id == merchant_id, publication.listing_id.in_([each for each, _ in matches]))
-        .values(version=publication.version + 1, dirty_since=at)
+        .values(version=publication.version + 1, dirty_since=stock.first_change(at))
     )
     publications.ensure(connection, merchant_id, at=at, sku_ids=set(sku_of.values()))
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, bindparam, case, delete, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, case, delete, insert, or_, select, tuple_, update
 
 from hub.connector import Delivery, RawRecord, Webhook
 from hub.store import activity
@@ -111,6 +111,22 @@ def store_fetched(
     _add(connection, keyring, merchant_id, connection_id, "fetch", [(record, key)], at=at, asked_at=asked_at)
 
 
+def store_received(
+    connection: Connection,
+    keyring: KeyRing,
+    merchant_id: UUID,
+    connection_id: UUID,
+    source: str,
+    record: RawRecord,
+    *,
+    received_at: datetime,
+    asked_at: datetime | None,
+) -> None:
+    """Store a record that another hub received, as it came in there."""
+    key = f"{source}/{new_id()}"
+    _add(connection, keyring, merchant_id, connection_id, source, [(record, key)], at=received_at, asked_at=asked_at)
+
+
 def _add(
     connection: Connection,
     keyring: KeyRing,
@@ -175,7 +191,7 @@ def claim(database: Database, keyring: KeyRing, merchant_id: UUID, connection_id
     break nothing but itself, and its count tells which one it was.
     """
 
-    def work(connection: Connection) -> list[tuple[Any, bytes | None]]:
+    def work(connection: Connection) -> tuple[Sequence[Row[Any]], dict[UUID, bytes]]:
         inbox = t.inbox.c
         rows: Sequence[Any] = connection.execute(
             for_update(
@@ -187,25 +203,42 @@ def claim(database: Database, keyring: KeyRing, merchant_id: UUID, connection_id
             )
         ).all()
         if not rows:
-            return []
+            return (), {}
         suspect = next((index for index, row in enumerate(rows) if row.crash_count), len(rows))
         rows = rows[: max(1, suspect)]
         ids = [row.id for row in rows]
-        bodies = dict(
-            connection.execute(
-                select(t.inbox_body.c.inbox_id, t.inbox_body.c.body).where(
-                    t.inbox_body.c.merchant_id == merchant_id, t.inbox_body.c.inbox_id.in_(ids)
-                )
-            ).all()
-        )
         connection.execute(
             update(t.inbox)
             .where(inbox.merchant_id == merchant_id, inbox.id.in_(ids))
             .values(attempts=inbox.attempts + 1, crash_count=inbox.crash_count + 1)
         )
-        return [(row, bodies.get(row.id)) for row in rows]
+        return rows, _bodies(connection, merchant_id, ids)
 
-    return [_stored(keyring, merchant_id, row, body) for row, body in database.transact(work)]
+    rows, bodies = database.transact(work)
+    return [_stored(keyring, merchant_id, row, bodies.get(row.id)) for row in rows]
+
+
+def read_again(
+    database: Database, keyring: KeyRing, merchant_id: UUID, *conditions: ColumnElement[bool], limit: int
+) -> tuple[Sequence[Row[Any]], dict[UUID, Stored]]:
+    """The oldest rows that meet ``conditions``, and those of them that still have a body, by id; nothing is claimed."""
+    inbox = t.inbox.c
+    with database.read() as connection:
+        rows = connection.execute(
+            select(t.inbox)
+            .where(inbox.merchant_id == merchant_id, *conditions)
+            .order_by(inbox.received_at, inbox.id)
+            .limit(limit)
+        ).all()
+        bodies = _bodies(connection, merchant_id, [row.id for row in rows])
+    # A fetched record that says "there is none" has an empty body, which is stored like any other.
+    return rows, {row.id: _stored(keyring, merchant_id, row, bodies[row.id]) for row in rows if row.id in bodies}
+
+
+def _bodies(connection: Connection, merchant_id: UUID, ids: Sequence[UUID]) -> dict[UUID, bytes]:
+    body = t.inbox_body.c
+    found = select(body.inbox_id, body.body).where(body.merchant_id == merchant_id, body.inbox_id.in_(ids))
+    return {row.inbox_id: row.body for row in connection.execute(found)}
 
 
 def _stored(keyring: KeyRing, merchant_id: UUID, row: Row[Any], packed: bytes | None) -> Stored:
@@ -275,6 +308,27 @@ def release_quarantined(database: Database, merchant_id: UUID, connection_id: UU
             )
             .values(state="pending", crash_count=0, error="", done_at=None)
         ).rowcount
+
+
+def release(connection: Connection, merchant_id: UUID, connection_id: UUID, ids: Collection[UUID]) -> None:
+    """Have finished records read once more by the workers, such as those that were set aside."""
+    inbox = t.inbox.c
+    connection.execute(
+        update(t.inbox)
+        .where(inbox.merchant_id == merchant_id, inbox.connection_id == connection_id, inbox.id.in_(ids))
+        .where(inbox.state.in_(["quarantined", "ignored"]))
+        .values(state="pending", crash_count=0, error="", done_at=None)
+    )
+
+
+def resolve_quarantine(connection: Connection, merchant_id: UUID, connection_id: UUID, *, at: datetime) -> None:
+    """Close the issue about records that were set aside, where none is any more."""
+    inbox = t.inbox.c
+    left = select(inbox.id).where(
+        inbox.merchant_id == merchant_id, inbox.connection_id == connection_id, inbox.state == "quarantined"
+    )
+    if connection.execute(left.limit(1)).first() is None:
+        activity.resolve_issue(connection, merchant_id, QUARANTINE, str(connection_id), at=at)
 
 
 def unread(connection: Connection, merchant_id: UUID, connection_id: UUID, *, since: datetime) -> bool:

@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import JSON, Connection, bindparam, case, cast, delete, insert, select, update
 
 from hub.core.model import Address, Order, OrderStatus
-from hub.core.services import LineRecord, OrderRecord, Plan, Received, import_orders, settle_line
+from hub.core.services import LineRecord, OrderRecord, Plan, Received, Terms, expire, import_orders, settle_line
 from hub.core.stock import StockBook
 from hub.store import activity, stock
 from hub.store import tables as t
-from hub.store.database import for_update, in_chunks, new_id, upsert
+from hub.store.database import Database, for_update, in_chunks, new_id, upsert
 
 _LINE_COLUMNS = (
     "id",
@@ -36,6 +36,7 @@ def load(connection: Connection, merchant_id: UUID, *conditions: Any) -> dict[UU
     """The orders that meet ``conditions``, with their lines, locked in id order until the transaction ends."""
     order, line = t.sales_order.c, t.order_line.c
     records: dict[UUID, OrderRecord] = {}
+    goes_by = stock.policy(connection, merchant_id)
     for row in connection.execute(
         for_update(
             connection,
@@ -53,6 +54,8 @@ def load(connection: Connection, merchant_id: UUID, *conditions: Any) -> dict[UU
             placed_at=row.placed_at,
             whole=row.whole,
             holds_stock=row.holds_stock,
+            hold_until=row.hold_until,
+            rank=stock.rank_of(goes_by, row),
             removal_heard_at=row.removal_heard_at,
             revision=row.revision,
         )
@@ -62,7 +65,12 @@ def load(connection: Connection, merchant_id: UUID, *conditions: Any) -> dict[UU
             select(line.order_id, *columns).where(line.merchant_id == merchant_id, line.order_id.in_(some))
         ):
             found = LineRecord(**dict(zip(_LINE_COLUMNS, values, strict=True)))
+            if found.sku_id is not None:
+                found.parts = {found.sku_id: 1}
             records[order_id].lines[found.external_id] = found
+    lines = {line.id: line for record in records.values() for line in record.lines.values()}
+    for line_id, parts in stock.kit_parts(connection, merchant_id, lines).items():
+        lines[line_id].parts = parts
     return records
 
 
@@ -84,15 +92,25 @@ def apply(
     known = {record.external_id: record for record in loaded.values()}
     named = {line.listing_external_id for each in received if each.order for line in each.order.lines}
     bound = _bindings(connection, merchant_id, connection_id, {name for name in named if name is not None})
-    skus = {sku for sku in bound.values() if sku is not None}
-    skus |= {line.sku_id for record in known.values() for line in record.lines.values() if line.sku_id is not None}
-    lines = [line.id for record in known.values() for line in record.lines.values()]
-    book, counted = stock.open_book(connection, merchant_id, skus, line_ids=lines)
-    sold_before = _units_sold(known.values(), book)
-    plan = import_orders(received, known, bound, counted, book, new_id)
+    kits = stock.kits(connection, merchant_id, {sku_id for sku_id in bound.values() if sku_id is not None})
+    lines = [line for record in known.values() for line in record.lines.values()]
+    skus = {part for line in lines for part in line.parts}
+    skus |= {part for sku_id in bound.values() if sku_id is not None for part in kits.get(sku_id, (sku_id,))}
+    opened = stock.open_book(connection, merchant_id, skus, line_ids=[line.id for line in lines])
+    terms = Terms(
+        at=at,
+        policy=opened.policy,
+        bound=bound,
+        kits=kits,
+        counted_since=opened.counted,
+        prefers=opened.sells_from.get(connection_id, ()),
+    )
+    sold_before = _units_sold(known.values(), opened.book)
+    plan = import_orders(received, known, terms, opened.book, new_id)
     _write_orders(connection, merchant_id, connection_id, plan.changed, at)
-    touched = stock.write_book(connection, merchant_id, book, at=at)
-    _expect_own_sales(connection, merchant_id, connection_id, plan, book, sold_before)
+    touched = stock.write_book(connection, merchant_id, opened.book, at=at)
+    if _expect_own_sales(connection, merchant_id, connection_id, plan, opened.book, sold_before, at):
+        touched = touched | {connection_id}
     _write_consequences(connection, merchant_id, connection_id, plan, at)
     # What was asked for, or is news: an old webhook that comes late does not show that the order is there.
     there = {
@@ -134,13 +152,19 @@ def bind_lines(
     records: dict[UUID, OrderRecord] = {}
     for some in in_chunks(sorted(order_ids)):
         records |= load(connection, merchant_id, order.id.in_(some))
-    book, _counted = stock.open_book(connection, merchant_id, bound.values(), line_ids=())
+    kits = stock.kits(connection, merchant_id, bound.values())
+    parts = {part for sku_id in bound.values() for part in kits.get(sku_id, (sku_id,))}
+    waiting_lines = [line for record in records.values() for line in record.lines.values()]
+    parts |= {part for line in waiting_lines for part in line.parts}
+    opened = stock.open_book(connection, merchant_id, parts, line_ids=[line.id for line in waiting_lines])
+    terms = Terms(at=at, policy=opened.policy, kits=kits, prefers=opened.sells_from.get(connection_id, ()))
     for record in sorted(records.values(), key=lambda each: (each.placed_at or each.received_at, each.id)):
         record.revision += 1
         for each in record.lines.values():
             if each.sku_id is None and each.listing_external_id is not None and each.listing_external_id in bound:
-                each.sku_id, each.changed = bound[each.listing_external_id], True
-                settle_line(each, record, Plan({}), book)
+                each.bind(bound[each.listing_external_id], terms)
+                settle_line(each, record, Plan({}), terms, opened.book)
+        opened.book.serve(f"{record.id}/{record.revision}")
     _write_orders(connection, merchant_id, connection_id, records.values(), at)
     # All others hold nothing, and what they shipped was shipped without us: they only learn their SKU.
     connection.execute(
@@ -155,7 +179,70 @@ def bind_lines(
         .values(sku_id=bindparam("its_sku")),
         [{"this_listing": external_id, "its_sku": sku_id} for external_id, sku_id in sorted(bound.items())],
     )
-    return stock.write_book(connection, merchant_id, book, at=at)
+    _note_parts(connection, merchant_id, connection_id, kits, bound)
+    return stock.write_book(connection, merchant_id, opened.book, at=at)
+
+
+def _note_parts(
+    connection: Connection,
+    merchant_id: UUID,
+    connection_id: UUID,
+    kits: Mapping[UUID, Mapping[UUID, int]],
+    bound: Mapping[str, UUID],
+) -> None:
+    """Of all lines that only learnt that they sell a kit: keep what it is made of now, should they hold stock later."""
+    listings = [external_id for external_id, sku_id in bound.items() if sku_id in kits]
+    if not listings:
+        return
+    line, order, leaf, part = t.order_line.c, t.sales_order.c, t.kit_leaf.c, t.order_line_part.c
+    known = select(part.order_line_id).where(part.merchant_id == merchant_id)
+    connection.execute(
+        insert(t.order_line_part).from_select(
+            ["merchant_id", "order_line_id", "sku_id", "quantity"],
+            select(line.merchant_id, line.id, leaf.part_id, leaf.quantity)
+            .select_from(
+                t.order_line.join(
+                    t.kit_leaf, (leaf.merchant_id == line.merchant_id) & (leaf.kit_id == line.sku_id)
+                ).join(t.sales_order, (order.merchant_id == line.merchant_id) & (order.id == line.order_id))
+            )
+            .where(
+                line.merchant_id == merchant_id,
+                order.connection_id == connection_id,
+                line.listing_external_id.in_(listings),
+                line.id.not_in(known),
+            ),
+        )
+    )
+
+
+def expire_unpaid(database: Database, merchant_id: UUID, *, most: int = 100) -> set[UUID]:
+    """Give back what orders hold that nobody paid for in time; returns the connections with something to publish."""
+
+    def work(connection: Connection) -> set[UUID]:
+        order = t.sales_order.c
+        at = database.now(connection)
+        late = (
+            select(order.id)
+            .where(order.merchant_id == merchant_id, order.hold_until <= at)
+            .order_by(order.hold_until)
+            .limit(most)
+        )
+        due = connection.execute(late).scalars().all()
+        records = load(connection, merchant_id, order.id.in_(due), order.hold_until <= at)
+        lines = [line for record in records.values() for line in record.lines.values()]
+        skus = {part for line in lines for part in line.parts}
+        opened = stock.open_book(connection, merchant_id, skus, line_ids=[line.id for line in lines])
+        notes = [expire(record, opened.book) for record in records.values()]
+        for record, note in zip(records.values(), notes, strict=True):
+            connection.execute(
+                update(t.sales_order)
+                .where(order.merchant_id == merchant_id, order.id == record.id)
+                .values(holds_stock=False, hold_until=None, revision=record.revision, updated_at=at)
+            )
+            activity.note(connection, merchant_id, note.kind, note.summary, at=at, order_id=record.id)
+        return stock.write_book(connection, merchant_id, opened.book, at=at)
+
+    return database.transact(work)
 
 
 def _bindings(
@@ -216,6 +303,8 @@ def _write_orders(
 _NO_ORDER: dict[str, Any] = {
     "currency": "",
     "test": False,
+    "paid": True,
+    "promised_at": None,
     "customer_name": "",
     "email": "",
     "note": "",
@@ -244,6 +333,7 @@ def _order_row(record: OrderRecord, at: datetime) -> dict[str, Any]:
         "removal_heard_at": record.removal_heard_at,
         "revision": record.revision,
         "holds_stock": record.holds_stock,
+        "hold_until": record.hold_until,
         "placed_at": record.placed_at,
         "updated_at": at,
     }
@@ -264,6 +354,8 @@ def _told(order: Order) -> dict[str, Any]:
         "channel_status": order.channel_status,
         "currency": order.currency,
         "test": order.test,
+        "paid": order.paid,
+        "promised_at": order.promised_at,
         "customer_name": order.customer_name[:300],
         "email": order.email[:320],
         "note": order.note,
@@ -309,6 +401,15 @@ def _write_lines(connection: Connection, merchant_id: UUID, records: Sequence[Or
             (kept if line.value is None else told).append(row)
     if created:
         connection.execute(insert(t.order_line), created)
+    parts = [
+        {"merchant_id": merchant_id, "order_line_id": line.id, "sku_id": sku_id, "quantity": units}
+        for record in records
+        for line in record.lines.values()
+        if line.bound and line.parts.keys() != {line.sku_id}
+        for sku_id, units in line.parts.items()
+    ]
+    if parts:
+        connection.execute(insert(t.order_line_part), parts)
     for rows in (told, kept):
         if rows:
             here = (t.order_line.c.merchant_id == merchant_id, t.order_line.c.id == bindparam("this_line"))
@@ -364,22 +465,28 @@ def _expect_own_sales(
     plan: Plan,
     book: StockBook,
     sold_before: Mapping[UUID, int],
-) -> None:
+    at: datetime,
+) -> bool:
     """The channel takes its own sales off its own figure: expect that, so that the next compare-and-set fits.
 
-    Only an expectation: where it is wrong the write comes back stale, and the channel is read.
+    Only an expectation: where it is wrong the write comes back stale, and the channel is read. Nor is it known any more
+    what the channel says where a line has changed in another way: it may have put back what was cancelled. Its listings
+    are looked at once more, though the hub's own figure may be what it was: a line that only waited moves no stock.
+    Returns whether there are any.
     """
     sold_now = _units_sold(plan.changed, book)
     sold: dict[str, int] = {}
     for record in plan.changed:
         for line in record.lines.values():
             more = sold_now[line.id] - sold_before.get(line.id, 0)
-            if more > 0 and line.listing_external_id is not None:
-                sold[line.listing_external_id] = sold.get(line.listing_external_id, 0) + more
+            if (more > 0 or line.changed) and line.listing_external_id is not None:
+                sold[line.listing_external_id] = sold.get(line.listing_external_id, 0) + max(0, more)
     if not sold:
-        return
+        return False
     publication, listing = t.publication.c, t.listing.c
-    connection.execute(
+    dirty = publication.version > publication.published_version
+    cause = {"cause": "waiting", "reference": "", "order_id": None, "at": at.isoformat()}
+    written = connection.execute(
         update(t.publication)
         .where(
             publication.merchant_id == merchant_id,
@@ -392,9 +499,16 @@ def _expect_own_sales(
                 )
             ),
         )
-        .values(quantity=publication.quantity - bindparam("units")),
+        .values(
+            quantity=publication.quantity - bindparam("units"),
+            checked_at=None,
+            version=publication.version + 1,
+            dirty_since=stock.first_change(at),
+            cause=case((dirty, publication.cause), else_=cast(cause, JSON)),
+        ),
         [{"sold_listing": each, "units": units} for each, units in sorted(sold.items())],
     )
+    return written.rowcount > 0
 
 
 def _write_consequences(

@@ -1,96 +1,288 @@
-"""Stock in the database: opening a locked StockBook, writing it back, and the corrections a person makes."""
+"""Stock in the database: opening a locked StockBook, writing it back, and giving what came free to those who wait."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Column, Connection, Row, Select, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    case,
+    delete,
+    exists,
+    insert,
+    select,
+    update,
+)
 
-from hub.core.model import StockLevel
-from hub.core.stock import Cause, Claim, Place, StockBook
-from hub.errors import BadInput, Conflict
-from hub.store import activity, publications
+from hub.core.allocation import QueueOrder, StockPolicy
+from hub.core.model import Money, StockLevel
+from hub.core.stock import Claim, Movement, Place, StockBook
 from hub.store import tables as t
-from hub.store.database import Broken, Database, for_update, in_chunks, new_id, upsert
+from hub.store.database import Broken, Database, for_update, in_chunks, new_id
 
 MOST_UNITS = 1_000_000_000
 SHORTFALL = "shipped_more_than_on_hand"  # the kind of issue; the subject is the order's id and the SKU's
+_WOKEN_AT_ONCE = 100  # groups tried in one transaction
+
+_FIGURES = ("on_hand", "allocated", "quarantined", "damaged", "incoming")
 
 
 class StockMoved(Broken):
     """A balance is not what it was when the book was opened."""
 
 
+@dataclass(frozen=True, slots=True)
+class OpenBook:
+    """A locked book, and what goes with it: the merchant's policy, since when each SKU is counted (those that are),
+    and the locations each connection sells from."""
+
+    book: StockBook
+    policy: StockPolicy
+    counted: Mapping[UUID, datetime]
+    sells_from: Mapping[UUID, Sequence[UUID]]
+
+
+def policy(connection: Connection, merchant_id: UUID) -> StockPolicy:
+    """How the merchant's orders get stock."""
+    row = connection.execute(select(t.stock_policy).where(t.stock_policy.c.merchant_id == merchant_id)).one_or_none()
+    if row is None:
+        return StockPolicy()
+    return StockPolicy(hold_together=row.hold_together, queue=QueueOrder(row.queue), unpaid_hours=row.unpaid_hours)
+
+
+# ---------------------------------------------------------------- opening
+
+
 def open_book(
-    connection: Connection, merchant_id: UUID, sku_ids: Iterable[UUID], *, line_ids: Iterable[UUID] | None = None
-) -> tuple[StockBook, dict[UUID, datetime]]:
+    connection: Connection,
+    merchant_id: UUID,
+    sku_ids: Iterable[UUID],
+    *,
+    line_ids: Iterable[UUID] = (),
+    order_ids: Iterable[UUID] = (),
+) -> OpenBook:
     """Lock the SKUs, in id order, and open the book of their stock.
 
-    It holds every balance, and what the order lines ``line_ids`` (None: all of them) hold and wait for; whoever else
-    waits is called up when there is something for him. Also returns since when each of the SKUs is counted.
+    It holds every balance, and what the order lines ``line_ids`` hold and wait for: all of their SKUs have to be among
+    ``sku_ids``. It also holds what the orders ``order_ids``, if they are held together, wait for. Whoever else waits is
+    called up when there is something for him.
     """
+    wanted = set(sku_ids)
+    counted = _lock(connection, merchant_id, wanted)
+    desk = _Desk(connection, merchant_id)
+    for some in in_chunks(line_ids) if counted else ():
+        desk.load_lines(some)
+    for some in in_chunks(order_ids) if counted else ():
+        desk.load_groups(some)
+    return desk.open(counted)
+
+
+def open_whole_book(
+    connection: Connection, merchant_id: UUID, sku_ids: Collection[UUID], *, order_ids: Iterable[UUID] = ()
+) -> OpenBook:
+    """Open the book of these SKUs with everybody who holds any of them: for changes that take reservations away.
+
+    A kit that loses one part gives back the others, so that their SKUs are locked, too. Raises StockMoved when
+    somebody reserved a kit with yet another part at this moment; ``Database.transact`` starts again.
+    """
+    everything = set(sku_ids) | _parts_held_with(connection, merchant_id, sku_ids)
+    counted = _lock(connection, merchant_id, everything)
+    if _parts_held_with(connection, merchant_id, sku_ids) - everything:
+        raise StockMoved("A kit was reserved at the same moment. Nothing was written; try again.")
+    desk = _Desk(connection, merchant_id)
+    held, line = t.allocation.c, t.order_line.c
+    for some in in_chunks(sku_ids):
+        holders = select(held.order_line_id).where(held.merchant_id == merchant_id, held.sku_id.in_(some))
+        desk.load_lines(holders)
+        desk.load_groups(select(line.order_id).where(line.merchant_id == merchant_id, line.id.in_(holders)))
+    for orders in in_chunks(order_ids):
+        desk.load_groups(orders)
+    return desk.open(counted)
+
+
+def _lock(connection: Connection, merchant_id: UUID, sku_ids: Iterable[UUID]) -> dict[UUID, datetime]:
+    """Lock the SKUs in id order; returns since when they are counted, those that are."""
+    sku = t.sku.c
     counted: dict[UUID, datetime] = {}
-    levels: dict[Place, StockLevel] = {}
-    sku, level = t.sku.c, t.stock_level.c
-    for some in in_chunks(sorted(set(sku_ids))):
-        skus = select(sku.id, sku.counted_since).where(sku.merchant_id == merchant_id, sku.id.in_(some))
-        for row in connection.execute(for_update(connection, skus.order_by(sku.id))):
+    for some in in_chunks(sorted(sku_ids)):
+        rows = select(sku.id, sku.counted_since).where(sku.merchant_id == merchant_id, sku.id.in_(some))
+        for row in connection.execute(for_update(connection, rows.order_by(sku.id))):
             if row.counted_since is not None:
                 counted[row.id] = row.counted_since
-    for some in in_chunks(counted):
-        for row in connection.execute(
-            select(level.sku_id, level.location_id, level.on_hand, level.allocated).where(
-                level.merchant_id == merchant_id, level.sku_id.in_(some)
-            )
-        ):
-            levels[row.sku_id, row.location_id] = StockLevel(row.on_hand, row.allocated)
-    claims: dict[UUID, Claim] = {}
-    wanted, name = (counted, "sku_id") if line_ids is None else (line_ids, "order_line_id")
-    # A hot SKU may be held, and waited for, by thousands of lines that do not matter here.
-    for some in in_chunks(wanted) if counted else ():
-        _add_waiting(connection, merchant_id, claims, t.backorder.c[name].in_(some))
-        _add_held(connection, merchant_id, claims, t.allocation.c[name].in_(some))
-    locations = connection.execute(
-        select(t.location.c.id)
-        .where(t.location.c.merchant_id == merchant_id)
-        .order_by(t.location.c.created_at, t.location.c.id)
-    ).scalars()
-
-    def queue(sku_id: UUID, most: int) -> Iterable[Claim]:
-        first: dict[UUID, Claim] = {}
-        _add_waiting(connection, merchant_id, first, t.backorder.c.sku_id == sku_id, most)
-        for some in in_chunks(first):
-            _add_held(connection, merchant_id, first, t.allocation.c.order_line_id.in_(some))
-        return first.values()
-
-    return StockBook(levels, claims.values(), location_order=locations, queue=queue), counted
+    return counted
 
 
-def _add_waiting(
-    connection: Connection, merchant_id: UUID, claims: dict[UUID, Claim], which: Any, most: int | None = None
-) -> None:
-    waits = t.backorder.c
-    queue = _claimed(t.backorder, merchant_id, which).order_by(waits.since, waits.order_line_id).limit(most)
-    for row in connection.execute(queue):
-        claims[row.id] = Claim(row.id, row.order_id, row.sku_id, row.placed_at or row.received_at, waiting=row.quantity)
+def _parts_held_with(connection: Connection, merchant_id: UUID, sku_ids: Collection[UUID]) -> set[UUID]:
+    """The SKUs of all lines that hold some of these."""
+    held, part = t.allocation.c, t.order_line_part.c
+    found: set[UUID] = set()
+    for some in in_chunks(sku_ids):
+        holders = select(held.order_line_id).where(held.merchant_id == merchant_id, held.sku_id.in_(some))
+        found |= set(
+            connection.execute(
+                select(part.sku_id).distinct().where(part.merchant_id == merchant_id, part.order_line_id.in_(holders))
+            ).scalars()
+        )
+    return found
 
 
-def _add_held(connection: Connection, merchant_id: UUID, claims: dict[UUID, Claim], which: Any) -> None:
-    for row in connection.execute(_claimed(t.allocation, merchant_id, which)):
-        claim = claims.setdefault(row.id, Claim(row.id, row.order_id, row.sku_id, row.placed_at or row.received_at))
-        claim.allocated[row.location_id] = row.quantity
+class _Desk:
+    """Collects what goes into a book."""
+
+    def __init__(self, connection: Connection, merchant_id: UUID) -> None:
+        self._connection = connection
+        self._merchant_id = merchant_id
+        self._claims: dict[UUID, Claim] = {}
+        self._policy = policy(connection, merchant_id)
+        self._locations = list(
+            connection.execute(
+                select(t.location.c.id)
+                .where(t.location.c.merchant_id == merchant_id)
+                .order_by(t.location.c.created_at, t.location.c.id)
+            ).scalars()
+        )
+        self._sells_from: dict[UUID, list[UUID]] = {}
+        if len(self._locations) > 1:
+            source = t.channel_location_source.c
+            for row in connection.execute(
+                select(source.connection_id, source.location_id)
+                .distinct()
+                .where(source.merchant_id == merchant_id)
+                .order_by(source.connection_id, source.location_id)
+            ):
+                self._sells_from.setdefault(row.connection_id, []).append(row.location_id)
+
+    def load_lines(self, line_ids: Any) -> None:
+        """Bring in what these order lines hold and wait for."""
+        self._read(self._claims, t.backorder.c.order_line_id.in_(line_ids), t.allocation.c.order_line_id.in_(line_ids))
+
+    def load_groups(self, group_ids: Any) -> None:
+        """Bring in all lines of these groups that wait, with what they hold."""
+        self._read(self._claims, *self._of_groups(group_ids))
+
+    def _of_groups(self, group_ids: Any) -> tuple[Any, Any]:
+        waits = t.backorder.c
+        lines = select(waits.order_line_id).where(waits.merchant_id == self._merchant_id, waits.group_id.in_(group_ids))
+        return waits.group_id.in_(group_ids), t.allocation.c.order_line_id.in_(lines)
+
+    def open(self, counted: Mapping[UUID, datetime]) -> OpenBook:
+        level, merchant_id = t.stock_level.c, self._merchant_id
+        levels: dict[Place, StockLevel] = {}
+        awaited: set[UUID] = set()
+        unsettled: set[UUID] = set()
+        figures = [level[name] for name in _FIGURES]
+        for some in in_chunks(counted):
+            for sku_id, location_id, *balance in self._connection.execute(
+                select(level.sku_id, level.location_id, *figures, level.entries).where(
+                    level.merchant_id == merchant_id, level.sku_id.in_(some)
+                )
+            ):
+                levels[sku_id, location_id] = StockLevel(*balance)
+            for row in self._connection.execute(_queues(merchant_id, some)):
+                awaited.add(row.id)
+                if row.unsettled:
+                    unsettled.add(row.id)
+        book = StockBook(
+            levels,
+            self._claims.values(),
+            location_order=self._locations,
+            awaited=awaited,
+            unsettled=unsettled,
+            queue=self._queue,
+        )
+        return OpenBook(book, self._policy, counted, self._sells_from)
+
+    def _queue(self, sku_id: UUID, most: int) -> Sequence[Claim]:
+        waits = t.backorder.c
+        first = (
+            select(waits.order_line_id, waits.group_id)
+            .where(waits.merchant_id == self._merchant_id, waits.sku_id == sku_id, _IN_QUEUE)
+            .order_by(waits.rank, waits.since, waits.order_line_id)
+            .limit(most)
+        )
+        turns = self._connection.execute(first).all()
+        found: dict[UUID, Claim] = {}
+        for some in in_chunks({row.group_id for row in turns}):
+            self._read(found, *self._of_groups(some))
+        return list(found.values())
+
+    def _read(self, claims: dict[UUID, Claim], waiting: Any, held: Any) -> None:
+        """Add to ``claims`` what meets these conditions on ``backorder`` and ``allocation``."""
+        missing: dict[UUID, set[UUID]] = {}
+        kits: set[UUID] = set()
+        for row in self._connection.execute(_claimed(t.backorder, self._merchant_id, waiting)):
+            claim = claims.get(row.id) or self._claim(row, row.rank, row.group_id == row.order_id)
+            claims[row.id] = claim
+            claim.waiting, claim.woken = row.quantity, row.woken
+            if row.missing:
+                missing.setdefault(row.id, set()).add(row.sku_id)
+            if row.sku_id != row.line_sku_id or row.per_unit != 1:
+                kits.add(row.id)
+        for row in self._connection.execute(_claimed(t.allocation, self._merchant_id, held)):
+            claim = claims.get(row.id) or self._claim(row, None, self._policy.hold_together)
+            claims[row.id] = claim
+            claim.allocated[row.sku_id, row.location_id] = row.quantity
+            if row.sku_id != row.line_sku_id:
+                kits.add(row.id)
+        for line_id, parts in kit_parts(self._connection, self._merchant_id, kits).items():
+            claims[line_id].parts = parts
+        for line_id, skus in missing.items():
+            if not claims[line_id].alone:
+                claims[line_id].missing = frozenset(skus)
+
+    def _claim(self, row: Row[Any], rank: int | None, together: bool) -> Claim:
+        if rank is None:
+            rank = rank_of(self._policy, row)
+        since = row.placed_at or row.received_at
+        return Claim(
+            row.id,
+            row.order_id,
+            {row.line_sku_id: 1},
+            since,
+            rank,
+            together,
+            self._sells_from.get(row.connection_id, ()),
+        )
+
+
+_IN_QUEUE = t.backorder.c.missing | t.backorder.c.woken
+
+
+def _queues(merchant_id: UUID, sku_ids: Sequence[UUID]) -> Select[Any]:
+    """Which of these SKUs somebody waits for, and whether any of those has been woken. Only after they are locked."""
+    sku, waits = t.sku.c, t.backorder.c
+    here = (waits.merchant_id == merchant_id, waits.sku_id == sku.id)
+    return select(sku.id, exists().where(*here, waits.woken).label("unsettled")).where(
+        sku.merchant_id == merchant_id, sku.id.in_(sku_ids), exists().where(*here, _IN_QUEUE)
+    )
 
 
 def _claimed(table: Table, merchant_id: UUID, which: Any) -> Select[Any]:
-    """The rows of ``table`` that meet ``which``, each with its order line and the line's place in the queue."""
+    """The rows of ``table`` that meet ``which``, each with its order line and what gives the line its turn."""
     line, order = t.order_line.c, t.sales_order.c
     columns = [each for each in table.c if each.name not in ("merchant_id", "order_line_id", "since")]
     return (
-        select(line.id, line.order_id, *columns, order.placed_at, order.received_at)
+        select(
+            line.id,
+            line.order_id,
+            line.sku_id.label("line_sku_id"),
+            *columns,
+            order.connection_id,
+            order.placed_at,
+            order.received_at,
+            order.promised_at,
+            order.total_minor,
+            order.currency,
+        )
         .select_from(
             table.join(
                 t.order_line, (line.merchant_id == table.c.merchant_id) & (line.id == table.c.order_line_id)
@@ -100,30 +292,69 @@ def _claimed(table: Table, merchant_id: UUID, which: Any) -> Select[Any]:
     )
 
 
-def write_book(
-    connection: Connection, merchant_id: UUID, book: StockBook, *, at: datetime, actor: str = "", remark: str = ""
-) -> set[UUID]:
-    """Write everything the book changed: balances, ledger, allocations, backorders, dirty listings.
+def kit_parts(connection: Connection, merchant_id: UUID, line_ids: Iterable[UUID]) -> dict[UUID, dict[UUID, int]]:
+    """What one unit of each of these order lines takes off the shelves, for those that sell a kit."""
+    part = t.order_line_part.c
+    found: dict[UUID, dict[UUID, int]] = {}
+    for some in in_chunks(line_ids):
+        for row in connection.execute(
+            select(part.order_line_id, part.sku_id, part.quantity)
+            .where(part.merchant_id == merchant_id, part.order_line_id.in_(some))
+            .order_by(part.sku_id)
+        ):
+            found.setdefault(row.order_line_id, {})[row.sku_id] = row.quantity
+    return found
 
-    Each balance is changed by one conditional UPDATE that demands the figures the book started from. Returns the ids
-    of the connections that now have something to publish. Raises StockMoved.
+
+def kits(connection: Connection, merchant_id: UUID, sku_ids: Iterable[UUID]) -> dict[UUID, dict[UUID, int]]:
+    """What those of these SKUs that are kits are made of, down to SKUs that are not."""
+    leaf = t.kit_leaf.c
+    found: dict[UUID, dict[UUID, int]] = {}
+    for some in in_chunks(sku_ids):
+        for row in connection.execute(
+            select(leaf.kit_id, leaf.part_id, leaf.quantity)
+            .where(leaf.merchant_id == merchant_id, leaf.kit_id.in_(some))
+            .order_by(leaf.part_id)
+        ):
+            found.setdefault(row.kit_id, {})[row.part_id] = row.quantity
+    return found
+
+
+# ---------------------------------------------------------------- writing
+
+
+def write_book(
+    connection: Connection,
+    merchant_id: UUID,
+    book: StockBook,
+    *,
+    at: datetime,
+    actor: str = "",
+    remark: str = "",
+    document_id: UUID | None = None,
+) -> set[UUID]:
+    """Write everything the book changed: balances, ledger, allocations, backorders, shortages, dirty listings.
+
+    Each balance is changed by one conditional UPDATE that demands the ledger number the book started from. Returns the
+    ids of the connections that now have something to publish. Raises StockMoved.
     """
     movements = book.movements
-    _write_levels(connection, merchant_id, book, at)
+    _write_levels(connection, merchant_id, book, movements, at)
     if movements:
         connection.execute(
             insert(t.stock_entry),
             [
                 {
                     "merchant_id": merchant_id,
-                    "id": new_id(),
                     "sku_id": each.place[0],
                     "location_id": each.place[1],
-                    "on_hand_delta": each.on_hand,
-                    "allocated_delta": each.allocated,
+                    "number": each.after.entries,
                     "cause": each.cause.value,
                     "reference": each.reference,
+                    **{f"{name}_delta": getattr(each.change, name) for name in _FIGURES},
+                    **{name: getattr(each.after, name) for name in _FIGURES},
                     "order_id": each.order_id,
+                    "document_id": document_id,
                     "actor": actor,
                     "note": remark,
                     "at": at,
@@ -131,7 +362,29 @@ def write_book(
                 for each in movements
             ],
         )
-    _write_claims(connection, merchant_id, book, at)
+    _write_claims(connection, merchant_id, book)
+    if book.shortages:
+        connection.execute(
+            insert(t.shortage),
+            [
+                {
+                    "merchant_id": merchant_id,
+                    "id": new_id(),
+                    "order_line_id": each.line_id,
+                    "order_id": each.order_id,
+                    "sku_id": min(each.missing),
+                    "units": each.units,
+                    "taken": each.taken,
+                    "reference": each.reference,
+                    "at": at,
+                }
+                for each in book.shortages
+            ],
+        )
+    if book.changed_claims:
+        from hub.store import oversold  # it knows the selling rules, which need this module
+
+        oversold.keep_up(connection, merchant_id, book, at=at)
     causes = {
         each.place[0]: {
             "cause": each.cause.value,
@@ -141,13 +394,28 @@ def write_book(
         }
         for each in movements
     }
+    # Where backorders are sold, those that wait leave less to be sold, though no balance has changed.
+    waits = {sku_id for line_id in book.changed_claims for sku_id in book.claims[line_id].parts} - causes.keys()
+    if waits and _sells_backorders(connection, merchant_id):
+        causes |= {
+            sku_id: {"cause": "waiting", "reference": "", "order_id": None, "at": at.isoformat()} for sku_id in waits
+        }
     return mark_dirty(connection, merchant_id, causes, at=at)
 
 
-def _write_levels(connection: Connection, merchant_id: UUID, book: StockBook, at: datetime) -> None:
+def _sells_backorders(connection: Connection, merchant_id: UUID) -> bool:
+    rule = t.selling_rule.c
+    return connection.execute(
+        select(exists().where(rule.merchant_id == merchant_id, rule.backorder_limit > 0))
+    ).scalar_one()
+
+
+def _write_levels(
+    connection: Connection, merchant_id: UUID, book: StockBook, movements: Iterable[Movement], at: datetime
+) -> None:
     level = t.stock_level.c
-    changed = sorted(book.after.items())
-    opened = [(place, balance) for place, balance in changed if place not in book.before]
+    after = {each.place: each.after for each in movements}
+    opened = book.opened
     if opened:
         connection.execute(
             insert(t.stock_level),
@@ -156,44 +424,40 @@ def _write_levels(connection: Connection, merchant_id: UUID, book: StockBook, at
                     "merchant_id": merchant_id,
                     "sku_id": place[0],
                     "location_id": place[1],
-                    "on_hand": balance.on_hand,
-                    "allocated": balance.allocated,
                     "updated_at": at,
+                    **_balance(after.get(place, StockLevel())),
                 }
-                for place, balance in opened
+                for place in opened
             ],
         )
         connection.execute(
             update(t.sku)
             .where(
                 t.sku.c.merchant_id == merchant_id,
-                t.sku.c.id.in_({place[0] for place, _ in opened}),
+                t.sku.c.id.in_({place[0] for place in opened}),
                 t.sku.c.counted_since.is_(None),
             )
             .values(counted_since=at)
         )
-    moved = [(place, balance) for place, balance in changed if place in book.before]
+    moved = sorted((place, balance) for place, balance in after.items() if place in book.before)
     if not moved:
         return
-    # Each demands the figures the book started from: one that moved meanwhile is not met, and not counted.
+    # Each demands the ledger number the book started from: one that moved meanwhile is not met, and not counted.
     written = connection.execute(
         update(t.stock_level)
         .where(
             level.merchant_id == merchant_id,
             level.sku_id == bindparam("this_sku"),
             level.location_id == bindparam("this_location"),
-            level.on_hand == bindparam("seen_on_hand"),
-            level.allocated == bindparam("seen_allocated"),
+            level.entries == bindparam("seen_entries"),
         )
-        .values(on_hand=bindparam("new_on_hand"), allocated=bindparam("new_allocated"), updated_at=at),
+        .values(updated_at=at, **{name: bindparam(f"new_{name}") for name in (*_FIGURES, "entries")}),
         [
             {
                 "this_sku": place[0],
                 "this_location": place[1],
-                "seen_on_hand": book.before[place].on_hand,
-                "seen_allocated": book.before[place].allocated,
-                "new_on_hand": balance.on_hand,
-                "new_allocated": balance.allocated,
+                "seen_entries": book.before[place].entries,
+                **{f"new_{name}": units for name, units in _balance(balance).items()},
             }
             for place, balance in moved
         ],
@@ -202,23 +466,25 @@ def _write_levels(connection: Connection, merchant_id: UUID, book: StockBook, at
         raise StockMoved("The stock changed at the same moment. Nothing was written; try again.")
 
 
-def _write_claims(connection: Connection, merchant_id: UUID, book: StockBook, at: datetime) -> None:
+def _balance(level: StockLevel) -> dict[str, int]:
+    return {name: getattr(level, name) for name in (*_FIGURES, "entries")}
+
+
+def _write_claims(connection: Connection, merchant_id: UUID, book: StockBook) -> None:
     changed = [book.claims[line_id] for line_id in sorted(book.changed_claims)]
-    if not changed:
-        return
     for table in (t.allocation, t.backorder):
-        for some in in_chunks(claim.line_id for claim in changed):
+        for some in in_chunks(claim.line_id for claim in changed if claim.line_id in book.loaded):
             connection.execute(delete(table).where(table.c.merchant_id == merchant_id, table.c.order_line_id.in_(some)))
     allocations = [
         {
             "merchant_id": merchant_id,
             "order_line_id": claim.line_id,
-            "sku_id": claim.sku_id,
-            "location_id": location,
+            "sku_id": place[0],
+            "location_id": place[1],
             "quantity": units,
         }
         for claim in changed
-        for location, units in claim.allocated.items()
+        for place, units in claim.allocated.items()
     ]
     if allocations:
         connection.execute(insert(t.allocation), allocations)
@@ -226,36 +492,70 @@ def _write_claims(connection: Connection, merchant_id: UUID, book: StockBook, at
         {
             "merchant_id": merchant_id,
             "order_line_id": claim.line_id,
-            "sku_id": claim.sku_id,
+            "sku_id": sku_id,
+            "group_id": claim.group_id,
             "quantity": claim.waiting,
+            "per_unit": per_unit,
+            "rank": claim.rank,
             "since": claim.since,
+            "missing": claim.alone or sku_id in claim.missing,
+            "woken": claim.woken,
         }
         for claim in changed
         if claim.waiting
+        for sku_id, per_unit in claim.parts.items()
     ]
     if backorders:
         connection.execute(insert(t.backorder), backorders)
+    for groups in in_chunks(sorted(book.woken)):
+        connection.execute(
+            update(t.backorder)
+            .where(t.backorder.c.merchant_id == merchant_id, t.backorder.c.group_id.in_(groups))
+            .values(woken=True)
+        )
 
 
 def mark_dirty(
     connection: Connection, merchant_id: UUID, causes: Mapping[UUID, Mapping[str, str | None]], *, at: datetime
 ) -> set[UUID]:
-    """Have every listing of these SKUs published again, each for its cause; returns the connections concerned."""
-    publication, listing = t.publication.c, t.listing.c
-    found: list[Row[Any]] = []
+    """Have every listing of these SKUs, and of kits with them in it, published again, each for its cause; returns the
+    connections concerned."""
+    publication, listing, leaf = t.publication.c, t.listing.c, t.kit_leaf.c
+    changed = {sku_id: sku_id for sku_id in causes}  # what a SKU is published again for: itself, or a part of the kit
+    # One step after the other, each along an index: joined, SQLite would go through all there is.
     for some in in_chunks(causes):
-        found += connection.execute(
-            select(publication.listing_id, publication.location_external_id, publication.connection_id, listing.sku_id)
-            .select_from(
-                t.publication.join(
-                    t.listing, (listing.merchant_id == publication.merchant_id) & (listing.id == publication.listing_id)
-                )
+        for kit_id, part_id in connection.execute(
+            select(leaf.kit_id, leaf.part_id).where(leaf.merchant_id == merchant_id, leaf.part_id.in_(some))
+        ):
+            changed.setdefault(kit_id, part_id)
+    sells: dict[UUID, UUID] = {}
+    for some in in_chunks(changed):
+        for listing_id, sku_id in connection.execute(
+            select(listing.id, listing.sku_id).where(listing.merchant_id == merchant_id, listing.sku_id.in_(some))
+        ):
+            sells[listing_id] = changed[sku_id]
+    found: dict[tuple[UUID, str], tuple[UUID, UUID]] = {}  # what made it dirty, and its connection
+    for some in in_chunks(sells):
+        for listing_id, place, connection_id in connection.execute(
+            select(publication.listing_id, publication.location_external_id, publication.connection_id).where(
+                publication.merchant_id == merchant_id, publication.listing_id.in_(some)
             )
-            .where(publication.merchant_id == merchant_id, listing.sku_id.in_(some))
-            # In one order for all, so that two who mark the same ones wait for each other only one way.
-            .order_by(publication.listing_id, publication.location_external_id)
-        )
-    if found:
+        ):
+            found[listing_id, place] = sells[listing_id], connection_id
+    mark_publications(connection, merchant_id, {key: causes[sku_id] for key, (sku_id, _) in found.items()}, at=at)
+    return {connection_id for _, connection_id in found.values()}
+
+
+def mark_publications(
+    connection: Connection,
+    merchant_id: UUID,
+    causes: Mapping[tuple[UUID, str], Mapping[str, str | None]],
+    *,
+    at: datetime,
+) -> None:
+    """Have these publications (listing, channel location) published again, each for its cause."""
+    publication = t.publication.c
+    if causes:
         connection.execute(
             update(t.publication)
             .where(
@@ -263,128 +563,69 @@ def mark_dirty(
                 publication.listing_id == bindparam("this_listing"),
                 publication.location_external_id == bindparam("this_location"),
             )
-            .values(version=publication.version + 1, dirty_since=at, cause=bindparam("why")),
+            .values(version=publication.version + 1, dirty_since=first_change(at), cause=bindparam("why")),
             [
-                {
-                    "this_listing": row.listing_id,
-                    "this_location": row.location_external_id,
-                    "why": causes[row.sku_id],
-                }
-                for row in found
+                {"this_listing": listing_id, "this_location": place, "why": why}
+                # In one order for all, so that two who mark the same ones wait for each other only one way.
+                for (listing_id, place), why in sorted(causes.items(), key=lambda each: each[0])
             ],
         )
-    return {row.connection_id for row in found}
 
 
-# ---------------------------------------------------------------- what a person does
+def first_change(at: datetime) -> ColumnElement[datetime]:
+    """Since when a publication that changes now is dirty: since the first change that is not told yet.
 
-
-def default_location(connection: Connection, merchant_id: UUID, *, at: datetime) -> UUID:
-    """The merchant's first location, made when there is none yet."""
-    found: UUID | None = connection.execute(
-        select(t.location.c.id)
-        .where(t.location.c.merchant_id == merchant_id)
-        .order_by(t.location.c.created_at, t.location.c.id)
-        .limit(1)
-    ).scalar_one_or_none()
-    if found is not None:
-        return found
-    insertion = upsert(connection, t.location).values(
-        merchant_id=merchant_id, id=new_id(), name="Main warehouse", created_at=at
-    )
-    connection.execute(insertion.on_conflict_do_nothing(index_elements=["merchant_id", "name"]))
-    return default_location(connection, merchant_id, at=at)
-
-
-def adjust(
-    database: Database,
-    merchant_id: UUID,
-    sku_id: UUID,
-    location_id: UUID,
-    on_hand: int,
-    reason: str,
-    actor: str,
-    reference: str,
-) -> set[UUID]:
-    """Set what is on hand of a SKU at a location, as one ledger entry that says who and why.
-
-    The first count of a SKU starts its stock: what its open orders are still to get is reserved at once.
-    ``reference`` makes the correction unique: entering the same form twice is refused with Conflict. Returns the
-    connections that have something to publish. Raises BadInput for a quantity that cannot be.
+    Changes that follow must not put it off for ever.
     """
-    if isinstance(on_hand, bool) or not 0 <= on_hand <= MOST_UNITS:
-        raise BadInput(
-            f"On hand must be a whole number from 0 to {MOST_UNITS:,}.", {"on_hand": ["Enter a number of units."]}
-        )
-    if not reason.strip():
-        raise BadInput("Say why the stock is corrected.", {"reason": ["Enter a reason, such as “counted”."]})
-    if not 0 < len(reference) <= 100:
-        raise BadInput("A correction needs a reference of at most 100 characters.")
-
-    def work(connection: Connection) -> set[UUID]:
-        at = database.now(connection)
-        book, counted = open_book(connection, merchant_id, [sku_id])
-        code = _named(connection, t.sku.c.code, merchant_id, sku_id)
-        where = _named(connection, t.location.c.name, merchant_id, location_id)
-        entry = t.stock_entry.c
-        done = connection.execute(
-            select(entry.id).where(
-                entry.merchant_id == merchant_id,
-                entry.sku_id == sku_id,
-                entry.cause.in_([Cause.ADJUSTED.value, Cause.ADOPTED.value]),
-                entry.reference == reference,
-            )
-        ).first()
-        if done is not None:
-            raise Conflict("This correction was entered already. Reload the page to see the stock as it is now.")
-        place = (sku_id, location_id)
-        before = book.before[place].on_hand if place in book.before else 0
-        if place in book.before:
-            book.set_on_hand(place, on_hand, reference)
-        else:
-            lines = [] if counted else lines_to_hold(connection, merchant_id, [sku_id])
-            start_counting(book, {place: on_hand}, lines, reference)
-        if not book.after:
-            return set()
-        touched = write_book(connection, merchant_id, book, at=at, actor=actor, remark=reason.strip()[:500])
-        activity.resolve_issues(
-            connection, merchant_id, SHORTFALL, _shortfalls(connection, merchant_id, sku_id), at=at, by=actor
-        )
-        activity.note(
-            connection,
-            merchant_id,
-            "stock_adjusted",
-            f"{code} at {where}: on hand {before} → {on_hand} ({reason.strip()})",
-            at=at,
-            actor=actor,
-        )
-        return touched | publications.ensure(connection, merchant_id, at=at, sku_ids=[sku_id])
-
-    return database.transact(work)
+    publication = t.publication.c
+    return case((publication.version > publication.published_version, publication.dirty_since), else_=at)
 
 
-def _named(connection: Connection, name: Column[str], merchant_id: UUID, row_id: UUID) -> str:
-    found: str | None = connection.execute(
-        select(name).where(name.table.c.merchant_id == merchant_id, name.table.c.id == row_id)
-    ).scalar_one_or_none()
-    if found is None:
-        raise BadInput("This SKU or location does not exist. Reload the page.")
-    return found
+# ---------------------------------------------------------------- those who wait for several SKUs
 
 
-def _shortfalls(connection: Connection, merchant_id: UUID, sku_id: UUID) -> list[str]:
-    """The subjects of the open issues that say this SKU was counted wrongly."""
-    issue = t.issue.c
-    return list(
-        connection.execute(
-            select(issue.subject).where(
-                issue.merchant_id == merchant_id,
-                issue.kind == SHORTFALL,
-                issue.resolved_at.is_(None),
-                issue.subject.endswith(f"/{sku_id}"),
-            )
-        ).scalars()
+def has_woken(connection: Connection, merchant_id: UUID) -> bool:
+    """Whether ``serve_woken`` has something to do."""
+    waits = t.backorder.c
+    return connection.execute(select(exists().where(waits.merchant_id == merchant_id, waits.woken))).scalar_one()
+
+
+def serve_woken(database: Database, merchant_id: UUID) -> set[UUID]:
+    """Try the kits, and the orders held together, for which something came in that they had been waiting for.
+
+    They need several SKUs at once, so that each try locks all of them first. Returns the connections that have
+    something to publish.
+    """
+    touched: set[UUID] = set()
+    while True:
+        with database.read() as connection:
+            if not has_woken(connection, merchant_id):
+                return touched
+        touched |= database.transact(lambda connection: _serve_some(database, connection, merchant_id))
+
+
+def _serve_some(database: Database, connection: Connection, merchant_id: UUID) -> set[UUID]:
+    waits = t.backorder.c
+    first = (
+        select(waits.group_id)
+        .where(waits.merchant_id == merchant_id, waits.woken)
+        .order_by(waits.rank, waits.since, waits.order_line_id)
+        .limit(_WOKEN_AT_ONCE)
     )
+    groups = set(connection.execute(first).scalars())
+    here = (waits.merchant_id == merchant_id, waits.group_id.in_(groups))
+    skus = set(connection.execute(select(waits.sku_id).distinct().where(*here)).scalars())
+    _lock(connection, merchant_id, skus)
+    # Some may have been tried, or changed, before the locks were had: those are left to the next round.
+    lines = connection.execute(
+        select(waits.order_line_id, waits.sku_id, waits.group_id, waits.woken).where(*here)
+    ).all()
+    ours = {row.group_id for row in lines if row.woken} - {row.group_id for row in lines if row.sku_id not in skus}
+    opened = open_book(
+        connection, merchant_id, skus, line_ids=[row.order_line_id for row in lines if row.group_id in ours]
+    )
+    opened.book.settle(ours, f"woken/{new_id()}")
+    return write_book(connection, merchant_id, opened.book, at=database.now(connection))
 
 
 # ---------------------------------------------------------------- the first count of a SKU
@@ -392,45 +633,128 @@ def _shortfalls(connection: Connection, merchant_id: UUID, sku_id: UUID) -> list
 
 @dataclass(frozen=True, slots=True)
 class OpenLine:
-    """An order line for whose units the channel holds stock, of a SKU that the hub does not count yet."""
+    """An order line for whose units the channel holds stock, of which the hub does not count everything yet.
+
+    ``parts`` are the units of each SKU in one unit of it.
+    """
 
     id: UUID
     order_id: UUID
-    sku_id: UUID
     connection_id: UUID
     listing_external_id: str | None
     units: int
     since: datetime
+    rank: int
+    parts: Mapping[UUID, int]
 
 
 def lines_to_hold(connection: Connection, merchant_id: UUID, sku_ids: Iterable[UUID]) -> list[OpenLine]:
-    """The open lines of these SKUs, the oldest order first. Open their book before, so that none is added meanwhile."""
-    line, order = t.order_line.c, t.sales_order.c
+    """The open lines that sell these SKUs, also in a kit, the oldest order first.
+
+    Open the book of all their parts before, so that none is added meanwhile.
+    """
+    line, order, part = t.order_line.c, t.sales_order.c, t.order_line_part.c
     holding = select(order.id).where(order.merchant_id == merchant_id, order.holds_stock)  # few, of all there ever were
     units = line.quantity - line.fulfilled - line.removed
-    since = func.coalesce(order.placed_at, order.received_at)
-    found: list[OpenLine] = []
+    goes_by = policy(connection, merchant_id)
+    found: dict[UUID, Row[Any]] = {}
     for some in in_chunks(sku_ids):
+        in_kits = select(part.order_line_id).where(part.merchant_id == merchant_id, part.sku_id.in_(some))
         rows = connection.execute(
-            select(line.id, line.order_id, line.sku_id, order.connection_id, line.listing_external_id, units, since)
+            select(
+                line.id,
+                line.order_id,
+                line.sku_id,
+                order.connection_id,
+                line.listing_external_id,
+                units.label("units"),
+                order.placed_at,
+                order.received_at,
+                order.promised_at,
+                order.total_minor,
+                order.currency,
+            )
             .select_from(
                 t.order_line.join(t.sales_order, (order.merchant_id == line.merchant_id) & (order.id == line.order_id))
             )
             .where(
                 line.merchant_id == merchant_id,
                 line.order_id.in_(holding),
-                line.sku_id.in_(some),
+                line.sku_id.in_(some) | line.id.in_(in_kits),
                 line.present,
                 units > 0,
             )
         )
-        found += [OpenLine(*row) for row in rows]
-    return sorted(found, key=lambda each: (each.since, each.id))
+        found |= {row.id: row for row in rows}
+    kits = kit_parts(connection, merchant_id, found)
+    lines = [
+        OpenLine(
+            row.id,
+            row.order_id,
+            row.connection_id,
+            row.listing_external_id,
+            row.units,
+            row.placed_at or row.received_at,
+            rank_of(goes_by, row),
+            kits.get(row.id, {row.sku_id: 1}),
+        )
+        for row in found.values()
+    ]
+    return sorted(lines, key=lambda each: (each.since, each.id))
 
 
-def start_counting(book: StockBook, on_hand: Mapping[Place, int], lines: Iterable[OpenLine], reference: str) -> None:
-    """Enter opening balances, then reserve what the open ``lines`` of these SKUs are still to get."""
+def rank_of(goes_by: StockPolicy, row: Row[Any]) -> int:
+    """The place in the queue of the order in ``row``, which has its total_minor, currency and promised_at."""
+    return goes_by.rank(Money.from_minor(row.total_minor, row.currency or "XXX").amount, row.promised_at)
+
+
+def open_book_to_count(
+    connection: Connection,
+    merchant_id: UUID,
+    sku_ids: Collection[UUID],
+    opener: Callable[..., OpenBook] = open_book,
+) -> tuple[OpenBook, list[OpenLine]]:
+    """Open the book of SKUs some of which may not be counted yet, with those that are sold with these in kits.
+
+    Also returns the open lines of those that are not, which are to be held when they are; orders that are held together
+    come with all they wait for. Raises StockMoved when such a line came in at this moment. ``opener`` is open_book or
+    open_whole_book.
+    """
+    sku = t.sku.c
+    uncounted: set[UUID] = set()
+    for some in in_chunks(sku_ids):
+        found = select(sku.id).where(sku.merchant_id == merchant_id, sku.id.in_(some), sku.counted_since.is_(None))
+        uncounted |= set(connection.execute(found).scalars())
+    known = lines_to_hold(connection, merchant_id, uncounted)
+    along = {part for line in known for part in line.parts}
+    orders = {line.order_id for line in known}
+    opened = opener(connection, merchant_id, {*sku_ids, *along}, order_ids=orders)
+    lines = lines_to_hold(connection, merchant_id, uncounted - opened.counted.keys())
+    if {part for line in lines for part in line.parts} - along - set(sku_ids) or {
+        line.order_id for line in lines
+    } - orders:
+        raise StockMoved("An order came in at the same moment. Nothing was written; try again.")
+    return opened, lines
+
+
+def start_counting(opened: OpenBook, on_hand: Mapping[Place, int], lines: Iterable[OpenLine], reference: str) -> None:
+    """Enter opening balances, then reserve what the open ``lines`` of these SKUs are still to get.
+
+    A kit is held as soon as the last of its parts is counted.
+    """
+    book = opened.book
     for place, units in sorted(on_hand.items()):
         book.open(place, units, reference)
     for line in lines:
-        book.demand(book.claim(line.id, line.order_id, line.sku_id, line.since), line.units, reference)
+        if book.counts(line.parts):
+            claim = Claim(
+                line.id,
+                line.order_id,
+                line.parts,
+                line.since,
+                line.rank,
+                opened.policy.hold_together,
+                opened.sells_from.get(line.connection_id, ()),
+            )
+            book.demand(book.claim(claim), line.units, reference)
+    book.serve(reference)

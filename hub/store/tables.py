@@ -12,6 +12,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Connection,
     DateTime,
     ForeignKeyConstraint,
     Index,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    event,
     text,
 )
 from sqlalchemy.engine import Dialect
@@ -231,6 +233,26 @@ channel_location = Table(
     _belongs("merchant_id", "location_id", to="location"),
 )
 
+# Which of our locations a channel's location sells from. Its own (channel_location.location_id) is always among them.
+channel_location_source = Table(
+    "channel_location_source",
+    metadata,
+    _id("merchant_id"),
+    _id("connection_id"),
+    Column("external_id", String(200), nullable=False),
+    _id("location_id"),
+    PrimaryKeyConstraint("merchant_id", "connection_id", "external_id", "location_id"),
+    _belongs(
+        "merchant_id",
+        "connection_id",
+        "external_id",
+        to="channel_location",
+        key=("merchant_id", "connection_id", "external_id"),
+    ),
+    _belongs("merchant_id", "location_id", to="location"),
+    Index("ix_channel_location_source_location", "merchant_id", "location_id"),
+)
+
 # ---------------------------------------------------------------- stock
 
 sku = Table(
@@ -242,6 +264,7 @@ sku = Table(
     _text("title", 500),
     _moment("created_at", nullable=False),
     _moment("counted_since"),  # when its opening stock was adopted; None: the hub keeps no stock of it yet
+    _flag("kit"),  # made of others: it has no stock of its own
     PrimaryKeyConstraint("merchant_id", "id"),
     UniqueConstraint("merchant_id", "code"),
     _of_merchant(),
@@ -273,6 +296,37 @@ listing = Table(
     Index("ix_listing_sku", "merchant_id", "sku_id"),
 )
 
+# What a kit is made of, as entered. A part may be a kit itself.
+kit_part = Table(
+    "kit_part",
+    metadata,
+    _id("merchant_id"),
+    _id("kit_id"),
+    _id("part_id"),
+    _count("quantity"),
+    PrimaryKeyConstraint("merchant_id", "kit_id", "part_id"),
+    _belongs("merchant_id", "kit_id", to="sku"),
+    _belongs("merchant_id", "part_id", to="sku"),
+    CheckConstraint("quantity > 0", name="quantity"),
+    CheckConstraint("kit_id <> part_id", name="not_itself"),
+    Index("ix_kit_part_part", "merchant_id", "part_id"),
+)
+
+# The same down to SKUs that are no kits, derived from kit_part: what one kit takes off the shelves.
+kit_leaf = Table(
+    "kit_leaf",
+    metadata,
+    _id("merchant_id"),
+    _id("kit_id"),
+    _id("part_id"),
+    _count("quantity"),
+    PrimaryKeyConstraint("merchant_id", "kit_id", "part_id"),
+    _belongs("merchant_id", "kit_id", to="sku"),
+    _belongs("merchant_id", "part_id", to="sku"),
+    CheckConstraint("quantity > 0", name="quantity"),
+    Index("ix_kit_leaf_part", "merchant_id", "part_id"),
+)
+
 stock_level = Table(
     "stock_level",
     metadata,
@@ -281,35 +335,153 @@ stock_level = Table(
     _id("location_id"),
     _count("on_hand"),
     _count("allocated"),
+    _count("quarantined"),
+    _count("damaged"),
+    _count("incoming"),
+    Column("entries", BigInteger, nullable=False, default=0),  # the number of the last ledger entry
+    _count("safety_stock"),  # not shown to any channel; orders may still take it
+    _moment("counted_at"),  # when somebody last counted it
     _moment("updated_at", nullable=False),
     PrimaryKeyConstraint("merchant_id", "sku_id", "location_id"),
     _belongs("merchant_id", "sku_id", to="sku"),
     _belongs("merchant_id", "location_id", to="location"),
     CheckConstraint("on_hand >= 0", name="on_hand"),
     CheckConstraint("allocated >= 0", name="allocated"),
-    CheckConstraint("allocated <= on_hand", name="never_oversold"),
+    CheckConstraint("quarantined >= 0", name="quarantined"),
+    CheckConstraint("damaged >= 0", name="damaged"),
+    CheckConstraint("incoming >= 0", name="incoming"),
+    CheckConstraint("safety_stock >= 0", name="safety_stock"),
+    CheckConstraint("allocated + quarantined + damaged <= on_hand", name="never_oversold"),
 )
 
-# Append-only. reference is unique per cause: writing the same event twice is refused by the database.
+# What a person, or a task a person started, did to stock: receipts, counts, transfers... reference is unique per kind:
+# entering the same paper twice is refused by the database.
+stock_document = Table(
+    "stock_document",
+    metadata,
+    _id("merchant_id"),
+    _id(),
+    Column("kind", String(20), nullable=False),  # store.documents.Kind
+    Column("reference", String(100), nullable=False),
+    _id("location_id"),
+    _id("to_location_id", nullable=True),  # of a transfer
+    _text("state", 12),  # done; in_transit, then done
+    _text("actor", 320),
+    _text("note", 500),
+    _moment("counted_at"),  # of a count: when the shelf was looked at
+    _moment("created_at", nullable=False),
+    _moment("closed_at"),
+    PrimaryKeyConstraint("merchant_id", "id"),
+    UniqueConstraint("merchant_id", "kind", "reference"),
+    _belongs("merchant_id", "location_id", to="location"),
+    _belongs("merchant_id", "to_location_id", to="location"),
+    CheckConstraint("state in ('done', 'in_transit')", name="state"),
+    CheckConstraint("location_id <> to_location_id", name="two_places"),
+    Index(
+        "ix_stock_document_in_transit",
+        "merchant_id",
+        sqlite_where=text("state = 'in_transit'"),
+        postgresql_where=text("state = 'in_transit'"),
+    ),
+)
+
+stock_document_line = Table(
+    "stock_document_line",
+    metadata,
+    _id("merchant_id"),
+    _id("document_id"),
+    _id("sku_id"),
+    _count("quantity"),  # moved; of a count: counted
+    Column("expected", Integer),  # of a count: what the ledger says was there then
+    _count("arrived"),  # of a transfer
+    _count("lost"),  # of a transfer
+    PrimaryKeyConstraint("merchant_id", "document_id", "sku_id"),
+    _belongs("merchant_id", "document_id", to="stock_document"),
+    _belongs("merchant_id", "sku_id", to="sku"),
+    CheckConstraint("quantity >= 0 and arrived >= 0 and lost >= 0", name="quantities"),
+    Index("ix_stock_document_line_sku", "merchant_id", "sku_id"),
+)
+
+# Append-only: the database refuses to change or delete a line. number counts those of one SKU at one location; the
+# figures after each are kept, so that every balance of the past can be looked up and the ledger proves itself.
+# reference is unique per cause: writing the same event twice is refused, too.
 stock_entry = Table(
     "stock_entry",
     metadata,
     _id("merchant_id"),
-    _id(),
     _id("sku_id"),
     _id("location_id"),
+    Column("number", BigInteger, nullable=False),
+    Column("cause", String(20), nullable=False),  # core.stock.Cause
+    Column("reference", String(200), nullable=False),
     _count("on_hand_delta"),
     _count("allocated_delta"),
-    Column("cause", String(40), nullable=False),  # core.stock.Cause
-    Column("reference", String(200), nullable=False),
+    _count("quarantined_delta"),
+    _count("damaged_delta"),
+    _count("incoming_delta"),
+    _count("on_hand"),
+    _count("allocated"),
+    _count("quarantined"),
+    _count("damaged"),
+    _count("incoming"),
     _id("order_id", nullable=True),
+    _id("document_id", nullable=True),
     _text("actor", 320),
     _text("note", 500),
     _moment("at", nullable=False),
-    PrimaryKeyConstraint("merchant_id", "id"),
+    PrimaryKeyConstraint("merchant_id", "sku_id", "location_id", "number"),
     UniqueConstraint("merchant_id", "sku_id", "location_id", "cause", "reference"),
     _belongs("merchant_id", "sku_id", "location_id", to="stock_level", key=("merchant_id", "sku_id", "location_id")),
-    CheckConstraint("on_hand_delta <> 0 or allocated_delta <> 0", name="says_something"),
+    CheckConstraint(
+        "(on_hand_delta, allocated_delta, quarantined_delta, damaged_delta, incoming_delta) <> (0, 0, 0, 0, 0)",
+        name="says_something",
+    ),
+)
+
+# How orders get stock. One row per merchant; without it the defaults hold.
+stock_policy = Table(
+    "stock_policy",
+    metadata,
+    _id("merchant_id"),
+    _flag("hold_together"),  # an order is held whole or not at all; otherwise whatever there is of it
+    _text("queue", 20),  # core.allocation.QueueOrder: who gets stock first that comes in
+    Column("unpaid_hours", Integer),  # an unpaid order holds stock this long; None: until it is cancelled
+    _moment("changed_at", nullable=False),
+    _text("changed_by", 320),
+    PrimaryKeyConstraint("merchant_id"),
+    _of_merchant(),
+    CheckConstraint("queue in ('first_come', 'value', 'promised_date')", name="queue"),
+    CheckConstraint("unpaid_hours > 0", name="unpaid_hours"),
+)
+
+# What a channel may see of the stock. The narrowest rule that says something about a field wins: listing, SKU on a
+# connection, SKU, connection, everything (all three empty).
+selling_rule = Table(
+    "selling_rule",
+    metadata,
+    _id("merchant_id"),
+    _id(),
+    Column("scope", String(120), nullable=False),  # the three ids as one text, so that there is one rule of each
+    _id("connection_id", nullable=True),
+    _id("sku_id", nullable=True),
+    _id("listing_id", nullable=True),
+    Column("buffer_units", Integer),
+    Column("buffer_percent", Integer),
+    Column("stop_at", Integer),
+    Column("maximum", Integer),
+    Column("share_percent", Integer),
+    Column("backorder_limit", Integer),
+    _moment("changed_at", nullable=False),
+    _text("changed_by", 320),
+    PrimaryKeyConstraint("merchant_id", "id"),
+    _of_merchant(),
+    _belongs("merchant_id", "connection_id", to="connection"),
+    _belongs("merchant_id", "sku_id", to="sku"),
+    _belongs("merchant_id", "listing_id", to="listing"),
+    UniqueConstraint("merchant_id", "scope"),
+    CheckConstraint("listing_id is null or (connection_id is null and sku_id is null)", name="one_scope"),
+    CheckConstraint("buffer_percent between 0 and 100 and share_percent between 0 and 100", name="percent"),
+    CheckConstraint("buffer_units >= 0 and stop_at >= 0 and maximum >= 0 and backorder_limit >= 0", name="units"),
 )
 
 # Desired state: what a listing should say at one of its channel's locations. version rises with every change that
@@ -324,10 +496,11 @@ publication = Table(
     Column("version", BigInteger, nullable=False, default=1),
     Column("published_version", BigInteger, nullable=False, default=0),
     Column("quantity", Integer),  # what the channel last said, or what we last wrote; None: never known
+    _moment("checked_at"),  # when it was known to say quantity; None: that is only expected
     _moment("dirty_since"),
     Column("cause", JSON),  # of the latest change: {"cause", "reference", "order_id"?, "at"}
     _moment("published_at"),
-    _moment("verify_at"),  # read back at this time (channels without compare-and-set)
+    _moment("verify_at"),  # read back at this time
     _moment("explain_since"),  # the channel's figure differs from ours: orders are imported before it is overwritten
     _moment("not_before"),
     _count("attempts"),
@@ -345,6 +518,8 @@ publication = Table(
         "ix_publication_dirty",
         "merchant_id",
         "connection_id",
+        "dirty_since",
+        "listing_id",
         sqlite_where=text("version > published_version"),
         postgresql_where=text("version > published_version"),
     ),
@@ -370,6 +545,10 @@ publication_entry = Table(
     Column("before", Integer),
     _count("quantity"),
     Column("cause", JSON),
+    # What the figure was made of: the balances with their ledger numbers, the rule, the steps (core.selling.Figure).
+    Column("basis", JSON),
+    _moment("dirty_since"),  # the first change that it was to tell
+    _moment("read_at"),  # when the figure was worked out
     _text("note", 500),
     _moment("at", nullable=False),
     PrimaryKeyConstraint("merchant_id", "id"),
@@ -397,7 +576,10 @@ sales_order = Table(
     Column("revision", Integer, nullable=False, default=1),  # rises with every applied body
     _flag("holds_stock"),
     _flag("test"),
+    _flag("paid", True),
     _moment("placed_at"),
+    _moment("promised_at"),
+    _moment("hold_until"),  # unpaid: its reservation is given back then, unless it is paid before
     _text("currency", 3),
     Column("total_minor", BigInteger, nullable=False, default=0),
     Column("lines_minor", BigInteger, nullable=False, default=0),
@@ -428,6 +610,13 @@ sales_order = Table(
         "id",
         sqlite_where=text("holds_stock = 1"),
         postgresql_where=text("holds_stock"),
+    ),
+    Index(
+        "ix_sales_order_hold_until",
+        "merchant_id",
+        "hold_until",
+        sqlite_where=text("hold_until is not null"),
+        postgresql_where=text("hold_until is not null"),
     ),
 )
 
@@ -464,6 +653,21 @@ order_line = Table(
     Index("ix_order_line_listing", "merchant_id", "listing_external_id"),
 )
 
+# What one unit of a line takes off the shelves, as its kit was made when the order came in. Only lines that sell a kit
+# have rows here.
+order_line_part = Table(
+    "order_line_part",
+    metadata,
+    _id("merchant_id"),
+    _id("order_line_id"),
+    _id("sku_id"),
+    _count("quantity"),
+    PrimaryKeyConstraint("merchant_id", "order_line_id", "sku_id"),
+    _belongs("merchant_id", "order_line_id", to="order_line"),
+    _belongs("merchant_id", "sku_id", to="sku"),
+    CheckConstraint("quantity > 0", name="quantity"),
+)
+
 allocation = Table(
     "allocation",
     metadata,
@@ -471,27 +675,72 @@ allocation = Table(
     _id("order_line_id"),
     _id("sku_id"),
     _id("location_id"),
-    _count("quantity"),
-    PrimaryKeyConstraint("merchant_id", "order_line_id", "location_id"),
+    _count("quantity"),  # units of the SKU
+    PrimaryKeyConstraint("merchant_id", "order_line_id", "sku_id", "location_id"),
     _belongs("merchant_id", "order_line_id", to="order_line"),
     _belongs("merchant_id", "sku_id", "location_id", to="stock_level", key=("merchant_id", "sku_id", "location_id")),
     CheckConstraint("quantity > 0", name="quantity"),
     Index("ix_allocation_sku", "merchant_id", "sku_id", "location_id"),
 )
 
+# The queue, by SKU: one row per part of a line that waits. Lines of one group are held at once or not at all.
 backorder = Table(
     "backorder",
     metadata,
     _id("merchant_id"),
     _id("order_line_id"),
     _id("sku_id"),
-    _count("quantity"),
+    _id("group_id"),  # the order if it is held together, else the line
+    _count("quantity"),  # line units that wait
+    _count("per_unit", 1),  # units of the SKU in one of the line
+    Column("rank", BigInteger, nullable=False, default=0, server_default=text("0")),
     _moment("since", nullable=False),
-    PrimaryKeyConstraint("merchant_id", "order_line_id"),
+    _flag("missing", True),  # there was not enough of this SKU when the group was last tried
+    _flag("woken"),  # to be tried again
+    PrimaryKeyConstraint("merchant_id", "order_line_id", "sku_id"),
     _belongs("merchant_id", "order_line_id", to="order_line"),
     _belongs("merchant_id", "sku_id", to="sku"),
     CheckConstraint("quantity > 0", name="quantity"),
-    Index("ix_backorder_sku", "merchant_id", "sku_id", "since"),
+    CheckConstraint("per_unit > 0", name="per_unit"),
+    Index(
+        "ix_backorder_queue",
+        "merchant_id",
+        "sku_id",
+        "rank",
+        "since",
+        "order_line_id",
+        sqlite_where=text("missing = 1 or woken = 1"),
+        postgresql_where=text("missing or woken"),
+    ),
+    Index("ix_backorder_group", "merchant_id", "group_id"),
+    Index(
+        "ix_backorder_woken",
+        "merchant_id",
+        "rank",
+        "since",
+        sqlite_where=text("woken = 1"),
+        postgresql_where=text("woken"),
+    ),
+)
+
+# Append-only: each time an order line could not be given what it asked for, or lost what it had.
+shortage = Table(
+    "shortage",
+    metadata,
+    _id("merchant_id"),
+    _id(),
+    _id("order_line_id"),
+    _id("order_id"),
+    _id("sku_id"),  # the first that was missing
+    _count("units"),  # of the line
+    _flag("taken"),  # it had been reserved before
+    Column("reference", String(200), nullable=False),  # of the change that caused it
+    _moment("at", nullable=False),
+    PrimaryKeyConstraint("merchant_id", "id"),
+    _belongs("merchant_id", "order_line_id", to="order_line"),
+    _belongs("merchant_id", "sku_id", to="sku"),
+    Index("ix_shortage_order", "merchant_id", "order_id"),
+    Index("ix_shortage_sku", "merchant_id", "sku_id", "at"),
 )
 
 refund = Table(
@@ -724,3 +973,49 @@ activity = Table(
     Index("ix_activity_at", "merchant_id", "at"),
     Index("ix_activity_order", "merchant_id", "order_id", "at"),
 )
+
+
+# ---------------------------------------------------------------- ledgers
+
+APPEND_ONLY = (stock_entry, publication_entry, shortage)
+
+
+def append_only_guards(dialect: str, table: str) -> list[str]:
+    """The statements by which a database refuses to change or delete a line of a ledger."""
+    message = f"{table} is append-only"
+    if dialect == "sqlite":
+        return [
+            f"create trigger {table}_no_{verb} before {verb} on {table} begin select raise(abort, '{message}'); end"
+            for verb in ("update", "delete")
+        ]
+    return [
+        f"create or replace function {table}_append_only() returns trigger language plpgsql as "
+        f"$$ begin raise exception '{message}' using errcode = 'integrity_constraint_violation'; end $$",
+        f"create trigger {table}_append_only before update or delete on {table} "
+        f"for each row execute function {table}_append_only()",
+    ]
+
+
+def empty_everything(connection: Connection) -> None:
+    """Delete every row of every table, ledgers too: for a database that is filled anew, in the same transaction."""
+    if connection.dialect.name != "sqlite":
+        names = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)
+        connection.execute(text(f"truncate {names}"))
+        return
+    for table in APPEND_ONLY:
+        for verb in ("update", "delete"):
+            connection.execute(text(f"drop trigger if exists {table.name}_no_{verb}"))
+    for table in reversed(metadata.sorted_tables):
+        connection.execute(table.delete())
+    for table in APPEND_ONLY:
+        for statement in append_only_guards("sqlite", table.name):
+            connection.execute(text(statement))
+
+
+def _guard(target: Table, connection: Connection, **_: Any) -> None:
+    for statement in append_only_guards(connection.dialect.name, target.name):
+        connection.execute(text(statement))
+
+
+for _ledger in APPEND_ONLY:
+    event.listen(_ledger, "after_create", _guard)

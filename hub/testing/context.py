@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from hub.connector import Connector, Context, Token
 from hub.http import Client, Exchange, Limiter
-from hub.testing.simulator import ShopSimulator, Simulator
+from hub.testing.simulator import Simulator, VendorSimulator
 
 __all__ = ["WEBHOOK_SECRET", "MemoryTokenVault", "connector_for", "context_for"]
 
@@ -23,10 +23,11 @@ def _now() -> datetime:
 
 
 class MemoryTokenVault:
-    """A TokenVault in memory; ``obtained`` counts how often a token had to be fetched."""
+    """A TokenVault in memory; ``obtained`` counts how often a token had to be fetched, ``values`` has all of them."""
 
     def __init__(self, now: Callable[[], datetime] = _now, margin: timedelta = timedelta(seconds=60)) -> None:
         self.obtained = 0
+        self.values: list[str] = []
         self._tokens: dict[str, Token] = {}
         self._now = now
         self._margin = margin
@@ -39,6 +40,7 @@ class MemoryTokenVault:
             if kept is None or kept.value == refused or self._expires(kept):
                 kept = self._tokens[name] = obtain()
                 self.obtained += 1
+                self.values.append(kept.value)
             return kept.value
 
     def _expires(self, token: Token) -> bool:
@@ -76,10 +78,10 @@ def context_for(
     )
 
 
-def connector_for(connector: type[_C], shop: ShopSimulator, **options: Any) -> _C:
-    """A connector connected to ``shop`` as a merchant would: its settings go through the connector's own schema.
+def connector_for(connector: type[_C], vendor: VendorSimulator, **options: Any) -> _C:
+    """A connector connected to ``vendor`` as a merchant would: its settings go through the connector's own schema.
 
     ``options`` are those of ``context_for``.
     """
-    settings = connector.settings_schema().load(shop.settings())
-    return connector(context_for(settings, shop, hosts=connector.hosts(settings), **options))
+    settings = connector.settings_schema().load(vendor.settings())
+    return connector(context_for(settings, vendor, hosts=connector.hosts(settings), **options))

@@ -2,7 +2,8 @@
 
 A simulator is a state object. ``answer`` is its one way in, runs under one lock, and sees requests as the vendor
 would; everything around it (sockets, faults, webhooks that are late, doubled or lost) is here. The clock is injected,
-so that a test decides what time the vendor thinks it is.
+so that a test decides what time the vendor thinks it is. Everything random comes from the seed: the same requests to
+the same seed leave the same ``trace``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -34,15 +35,18 @@ __all__ = [
     "Attempt",
     "DeliveryFault",
     "Fault",
+    "Letter",
     "Sale",
     "ShopSimulator",
     "SimRequest",
     "SimResponse",
     "Simulator",
     "StockWrite",
+    "VendorSimulator",
 ]
 
 REQUESTS_KEPT = 10_000
+DROPS = 5  # in which a dripping body comes
 
 _log = logging.getLogger(__name__)
 
@@ -70,12 +74,17 @@ class SimRequest:
 
 @dataclass(frozen=True, slots=True)
 class SimResponse:
-    """The vendor's answer. ``broken``: the connection ends before it ("reset") or in its body ("truncated")."""
+    """The vendor's answer.
+
+    ``broken``: the connection is "reset" instead of it or stays "silent", it ends in the body ("truncated"), or the
+    body comes drop by drop ("dripping") in ``drip`` seconds.
+    """
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     broken: str = ""
+    drip: float = 0.0
 
     @classmethod
     def of_json(cls, value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Self:
@@ -95,14 +104,20 @@ class SimResponse:
 class Fault:
     """Something that goes wrong around one request.
 
-    ``after_effect``: the request does its work, and only its answer is lost or replaced. ``response`` replaces the
-    answer; ``broken`` ends the connection ("reset" or "truncated"); ``delay`` is in seconds, before the answer.
+    ``name`` is how the trace calls it. ``after_effect``: the request does its work, and only its answer is lost or
+    replaced. ``response`` replaces the answer; ``instead`` replaces it by one that the simulator makes: "repeated" (the
+    last answer to the like of this request), "error_inside", or "echo" (the request itself). ``broken`` ends the
+    connection, see ``SimResponse``; ``delay`` is in seconds, before the answer. ``meanwhile`` is called when the answer
+    is ready and before it is sent: whatever it does, the answer does not know it yet.
     """
 
+    name: str = "fault"
     after_effect: bool = False
     response: SimResponse | None = None
+    instead: str = ""
     broken: str = ""
     delay: float = 0.0
+    meanwhile: Callable[[], object] | None = None
 
     @classmethod
     def status(cls, status: int, *, retry_after: float | str | None = None, after_effect: bool = False) -> Self:
@@ -110,37 +125,85 @@ class Fault:
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
         body = json.dumps({"message": f"simulated {status}"}).encode()
         response = SimResponse(status, {"Content-Type": "application/json", **headers}, body)
-        return cls(after_effect=after_effect, response=response)
+        return cls(_named(str(status), after_effect), after_effect=after_effect, response=response)
 
     @classmethod
     def reset(cls, *, after_effect: bool = True) -> Self:
         """The connection is reset instead of an answer."""
-        return cls(after_effect=after_effect, broken="reset")
+        return cls(_named("reset", after_effect), after_effect=after_effect, broken="reset")
+
+    @classmethod
+    def half_open(cls, *, after_effect: bool = True) -> Self:
+        """The connection stays open, and nothing is ever said on it."""
+        return cls(_named("half open", after_effect), after_effect=after_effect, broken="silent")
 
     @classmethod
     def truncated(cls) -> Self:
-        """The request does its work; its answer ends in the middle."""
-        return cls(after_effect=True, broken="truncated")
+        """The request does its work; the connection ends in the middle of its answer."""
+        return cls("truncated", after_effect=True, broken="truncated")
 
     @classmethod
     def html(cls, *, after_effect: bool = False) -> Self:
         """A page for people, with status 200, as proxies and firewalls send it."""
         page = b"<!doctype html><html><title>Checking your browser</title></html>"
         response = SimResponse(200, {"Content-Type": "text/html; charset=utf-8"}, page)
-        return cls(after_effect=after_effect, response=response)
+        return cls(_named("html", after_effect), after_effect=after_effect, response=response)
+
+    @classmethod
+    def error_inside(cls, *, after_effect: bool = False) -> Self:
+        """Status 200 with an error inside, as ``Simulator.error_inside`` words it."""
+        return cls(_named("error inside", after_effect), after_effect=after_effect, instead="error_inside")
+
+    @classmethod
+    def echo(cls, status: int = 500) -> Self:
+        """An error page that shows the request with its headers, as frameworks in debug mode write it."""
+        return cls(f"echo {status}", response=SimResponse(status), instead="echo")
+
+    @classmethod
+    def repeated(cls) -> Self:
+        """The page before once more, with its cursor: what was answered last to the like of this request."""
+        return cls("repeated", instead="repeated")
 
     @classmethod
     def slow(cls, seconds: float) -> Self:
         """The right answer, late: the request has done its work long before."""
-        return cls(after_effect=True, delay=seconds)
+        return cls("slow", after_effect=True, delay=seconds)
+
+    @classmethod
+    def dripping(cls, seconds: float) -> Self:
+        """The right answer, its body drop by drop."""
+        return cls("dripping", after_effect=True, broken="dripping", delay=seconds)
+
+    @classmethod
+    def changing(cls, meanwhile: Callable[[], object]) -> Self:
+        """The right answer, and before it arrives something else has happened at the vendor."""
+        return cls("changing", after_effect=True, meanwhile=meanwhile)
+
+
+def _named(name: str, after_effect: bool) -> str:
+    return f"{name} after the effect" if after_effect else name
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFault:
-    """Something that goes wrong with one webhook: never sent (``copies`` 0), sent several times, sent late."""
+    """Something that goes wrong with one webhook: never sent (``copies`` 0), sent several times, sent late.
+
+    ``behind`` later webhooks overtake it; ``delay`` is in seconds.
+    """
 
     copies: int = 1
     delay: float = 0.0
+    behind: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A webhook to be delivered, see ``Simulator.hold_webhooks``; ``number`` counts the attempts."""
+
+    address: str
+    headers: Mapping[str, str]
+    body: bytes
+    number: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +243,10 @@ class Simulator(ABC):
         self.lock = threading.RLock()
         self.requests: deque[SimRequest] = deque(maxlen=REQUESTS_KEPT)
         self.attempts: deque[Attempt] = deque(maxlen=REQUESTS_KEPT)
+        self.trace: deque[str] = deque(maxlen=REQUESTS_KEPT)
         self._random = random.Random(seed)
-        self._planned: list[tuple[str, Fault]] = []
+        self._planned: list[_Planned] = []
+        self._last: dict[str, SimResponse] = {}
         self._faults: tuple[float, Sequence[Fault]] = (0.0, ())
         self._server: _Server | None = None
         self._post = _PostOffice(self, random.Random(seed))
@@ -191,12 +256,34 @@ class Simulator(ABC):
     def answer(self, request: SimRequest) -> SimResponse:
         """What the vendor answers, after doing what was asked. Called with the lock held."""
 
+    def about(self, request: SimRequest) -> str:
+        """What a request asks for, whatever the page: the trace names it so, and ``Fault.repeated`` goes by it.
+
+        A vendor with one path for everything overrides it.
+        """
+        return f"{request.method} {request.path}"
+
+    def error_inside(self, request: SimRequest) -> SimResponse:
+        """How this vendor words an error that comes with status 200; override it with what the real one says."""
+        return SimResponse.of_json({"errors": [{"message": "simulated error"}]})
+
+    def skew(self, seconds: float) -> None:
+        """From now on the vendor's clock is so much ahead; behind, if negative."""
+        right = self.now
+        self.now = lambda: right() + timedelta(seconds=seconds)
+
     # --- faults
 
-    def fail_next(self, path_prefix: str, fault: Fault, times: int = 1) -> None:
-        """Let ``fault`` happen to the next ``times`` requests whose path starts so."""
+    def fail_next(self, path_prefix: str, fault: Fault, times: int = 1, *, after: int = 0) -> None:
+        """Let ``fault`` happen to the next ``times`` requests whose path starts so, once ``after`` more have passed."""
         with self.lock:
-            self._planned += [(path_prefix, fault)] * times
+            self._planned += [_Planned(path_prefix, fault, after) for _ in range(times)]
+
+    def heal(self) -> None:
+        """Forget every fault that was planned, and stop the random ones."""
+        with self.lock:
+            self._planned.clear()
+            self._faults = (0.0, ())
 
     def fail_randomly(self, rate: float, faults: Sequence[Fault]) -> None:
         """Let one of ``faults`` happen to a part of all requests, by the seed; a rate of 0 stops it."""
@@ -204,10 +291,13 @@ class Simulator(ABC):
             self._faults = (rate, tuple(faults))
 
     def _fault_for(self, request: SimRequest) -> Fault | None:
-        for index, (prefix, fault) in enumerate(self._planned):
-            if request.path.startswith(prefix):
+        for index, planned in enumerate(self._planned):
+            if request.path.startswith(planned.prefix):
+                if planned.after:
+                    planned.after -= 1
+                    continue
                 del self._planned[index]
-                return fault
+                return planned.fault
         rate, faults = self._faults
         if faults and self._random.random() < rate:
             return self._random.choice(faults)
@@ -219,11 +309,30 @@ class Simulator(ABC):
         """Answer one request, with whatever goes wrong around it."""
         with self.lock:
             self.requests.append(request)
-            fault = self._fault_for(request) or Fault(after_effect=True)
-            response = self.answer(request) if fault.after_effect else SimResponse()
-        if fault.delay:
+            about = self.about(request)
+            fault = self._fault_for(request)
+            response = self._answered(request, about, fault or _NOTHING)
+            told = f" ({fault.name})" if fault else ""
+            self.trace.append(f"{about} -> {response.status}{told}")
+            if fault and fault.meanwhile:
+                fault.meanwhile()
+        if fault and fault.delay and fault.broken != "dripping":
             self._closed.wait(fault.delay)
-        return replace(fault.response or response, broken=fault.broken or response.broken)
+        return response
+
+    def _answered(self, request: SimRequest, about: str, fault: Fault) -> SimResponse:
+        response = self.answer(request) if fault.after_effect else SimResponse()
+        if fault.instead == "repeated":
+            # The first of its kind has none before it: it is answered, and nothing goes wrong.
+            response = self._last.get(about) or self.answer(request)
+        elif fault.instead == "error_inside":
+            response = self.error_inside(request)
+        elif fault.instead == "echo":
+            return _echo(request, fault.response.status if fault.response else 500)
+        elif fault.after_effect:
+            self._last[about] = response
+        response = fault.response or response
+        return replace(response, broken=fault.broken or response.broken, drip=fault.delay)
 
     def serve(self, port: int = 0) -> str:
         """Serve on 127.0.0.1 from background threads until ``close``; returns the address, without a path."""
@@ -254,6 +363,21 @@ class Simulator(ABC):
     def delivered(self, attempt: Attempt, *, final: bool) -> None:  # noqa: B027 (a hook, not a duty)
         """Called after each attempt, ``final`` when no other follows; vendors that count failures override it."""
 
+    def hold_webhooks(self) -> None:
+        """From now on webhooks are not sent but kept for ``take_webhooks``: a test delivers them when it wants to."""
+        self._post.hold()
+
+    def take_webhooks(self) -> list[Letter]:
+        """The webhooks kept so far, in the order in which they would arrive."""
+        return self._post.take()
+
+    def answered(self, letter: Letter, status: int | None) -> None:
+        """Tell how a webhook that was taken was answered, ``None`` if it was not; it is not sent again."""
+        attempt = Attempt(letter.address, letter.headers, letter.body, letter.number, status, time.monotonic())
+        with self.lock:
+            self.attempts.append(attempt)
+            self.delivered(attempt, final=True)
+
     def disturb_next(self, fault: DeliveryFault, times: int = 1) -> None:
         """Let ``fault`` happen to the next ``times`` webhooks."""
         self._post.disturb_next(fault, times)
@@ -265,6 +389,31 @@ class Simulator(ABC):
     def wait_for_deliveries(self, timeout: float = 10.0) -> bool:
         """Wait until nothing is left to send; False if that takes longer."""
         return self._post.wait_until_empty(timeout)
+
+
+def _echo(request: SimRequest, status: int) -> SimResponse:
+    head = "\n".join(f"{name}: {value}" for name, value in request.headers.items())
+    query = "&".join(f"{name}={value}" for name, value in request.query)
+    page = f"{request.method} {request.path}?{query}\n{head}\n\n{request.body.decode('utf-8', 'replace')}"
+    return SimResponse(status, {"Content-Type": "text/plain; charset=utf-8"}, page.encode())
+
+
+@dataclass(slots=True)
+class _Planned:
+    prefix: str
+    fault: Fault
+    after: int
+
+
+_NOTHING = Fault("nothing", after_effect=True)
+
+
+class VendorSimulator(Simulator):
+    """A simulated vendor to which a merchant can connect."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, str]:
+        """What a merchant types into the connect form."""
 
 
 # ---------------------------------------------------------------- serving
@@ -317,7 +466,9 @@ class _Server:
             do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = do_GET
 
             def _send(self, response: SimResponse) -> None:
-                if response.broken == "reset":
+                if response.broken == "silent":
+                    simulator._closed.wait()
+                if response.broken in ("reset", "silent"):
                     self.close_connection = True
                     to_reset.add(self.connection)
                     return
@@ -330,8 +481,17 @@ class _Server:
                 if response.broken == "truncated":
                     self.close_connection = True
                     self.wfile.write(response.body[: len(response.body) // 2])
+                elif response.broken == "dripping":
+                    self._drip(response)
                 elif self.command != "HEAD":
                     self.wfile.write(response.body)
+
+            def _drip(self, response: SimResponse) -> None:
+                size = max(1, len(response.body) // DROPS)
+                for start in range(0, len(response.body), size):
+                    self.wfile.write(response.body[start : start + size])
+                    self.wfile.flush()
+                    simulator._closed.wait(response.drip / DROPS)
 
             def log_message(self, format: str, *args: object) -> None:
                 """Say nothing: ``Simulator.requests`` is the log."""
@@ -373,21 +533,13 @@ class _Server:
 # ---------------------------------------------------------------- webhooks
 
 
-@dataclass(frozen=True, slots=True)
-class _Letter:
-    address: str
-    headers: Mapping[str, str]
-    body: bytes
-    number: int = 1
-
-
 class _PostOffice:
     """Sends webhooks from a few threads, each when it is due."""
 
     def __init__(self, simulator: Simulator, draw: random.Random) -> None:
         self._simulator = simulator
         self._random = draw
-        self._due: list[tuple[float, int, _Letter]] = []
+        self._due: list[tuple[float, int, Letter]] = []
         self._order = itertools.count()
         self._changed = threading.Condition()
         self._sending = 0
@@ -395,6 +547,18 @@ class _PostOffice:
         self._threads: list[threading.Thread] = []
         self._planned: deque[DeliveryFault] = deque()
         self._faults: tuple[float, Sequence[DeliveryFault]] = (0.0, ())
+        self._overtaken: list[tuple[int, DeliveryFault, Letter]] = []  # each with how many more may overtake it
+        self._held: list[tuple[float, int, Letter]] | None = None
+
+    def hold(self) -> None:
+        with self._changed:
+            self._held = self._held or []
+
+    def take(self) -> list[Letter]:
+        with self._changed:
+            self._catch_up(everything=True)
+            taken, self._held = sorted(self._held or [], key=lambda each: each[:2]), []
+            return [letter for *_, letter in taken]
 
     def disturb_next(self, fault: DeliveryFault, times: int) -> None:
         with self._changed:
@@ -407,8 +571,28 @@ class _PostOffice:
     def accept(self, address: str, headers: Mapping[str, str], body: bytes) -> None:
         with self._changed:
             fault = self._fault()
-            for _ in range(fault.copies):
-                self._add(_Letter(address, dict(headers), body), fault.delay)
+            letter = Letter(address, dict(headers), body)
+            if fault.behind:
+                self._overtaken.append((fault.behind, fault, letter))
+                return
+            self._post(letter, fault)
+            self._catch_up()
+
+    def _post(self, letter: Letter, fault: DeliveryFault) -> None:
+        for _ in range(fault.copies):
+            if self._held is None:
+                self._add(letter, fault.delay)
+            else:
+                self._held.append((fault.delay, next(self._order), letter))
+
+    def _catch_up(self, *, everything: bool = False) -> None:
+        """Another webhook has been posted: those that enough of them have overtaken follow."""
+        waiting, self._overtaken = self._overtaken, []
+        for left, fault, letter in waiting:
+            if left > 1 and not everything:
+                self._overtaken.append((left - 1, fault, letter))
+            else:
+                self._post(letter, fault)
 
     def _fault(self) -> DeliveryFault:
         if self._planned:
@@ -416,7 +600,7 @@ class _PostOffice:
         rate, faults = self._faults
         return self._random.choice(faults) if faults and self._random.random() < rate else DeliveryFault()
 
-    def _add(self, letter: _Letter, delay: float) -> None:
+    def _add(self, letter: Letter, delay: float) -> None:
         if self._stopped:
             return
         heapq.heappush(self._due, (time.monotonic() + delay, next(self._order), letter))
@@ -427,6 +611,7 @@ class _PostOffice:
 
     def wait_until_empty(self, timeout: float) -> bool:
         with self._changed:
+            self._catch_up(everything=True)
             return self._changed.wait_for(lambda: not self._due and not self._sending, timeout)
 
     def stop(self) -> None:
@@ -452,7 +637,7 @@ class _PostOffice:
                 self._sending -= 1
                 self._changed.notify_all()
 
-    def _next(self) -> _Letter | None:
+    def _next(self) -> Letter | None:
         with self._changed:
             while not self._stopped:
                 wait = self._due[0][0] - time.monotonic() if self._due else None
@@ -462,7 +647,7 @@ class _PostOffice:
                 self._changed.wait(wait)
             return None
 
-    def _attempt(self, letter: _Letter) -> Attempt:
+    def _attempt(self, letter: Letter) -> Attempt:
         status: int | None = None
         at = time.monotonic()
         # A connection of its own each: on a kept one, a webhook that is never sent again could meet its closing.
@@ -500,7 +685,7 @@ class StockWrite:
     quantity: int
 
 
-class ShopSimulator(Simulator):
+class ShopSimulator(VendorSimulator):
     """A simulated shop: besides its API, what customers and people in its admin do."""
 
     def __init__(self, *, now: Callable[[], datetime] = _now, seed: int = 0) -> None:
@@ -510,10 +695,6 @@ class ShopSimulator(Simulator):
     def wrote_stock(self, sku: str, quantity: int) -> None:
         """Note that the API has just written a quantity: to be called by ``answer``."""
         self.stock_writes.append(StockWrite(time.monotonic(), sku, quantity))
-
-    @abstractmethod
-    def settings(self) -> dict[str, str]:
-        """What a merchant types into the connect form for this shop."""
 
     @abstractmethod
     def add_product(self, sku: str, title: str, stock: int, price: str) -> str:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import structlog
 from flask import Blueprint, flash, render_template, request, url_for
 from sqlalchemy import Connection
 from werkzeug.exceptions import NotFound
 
-from hub.connector import Connector
-from hub.errors import BadInput
+from hub import certificates
+from hub.connector import Connector, Kind
+from hub.errors import BadInput, Conflict, HubError
+from hub.plugins import in_words
 from hub.store import activity, effects, inbox
 from hub.store import connections as commands
+from hub.store.queries import catalogue as queries
 from hub.store.queries import connections, journal
 from hub.web import forms, lists
 from hub.web.gate import hub, owners_only, see_other, visitor
 
 pages = Blueprint("connections", __name__)
+log = structlog.get_logger()
 
 _UNREADABLE = "unreadable_record"  # the kind of issue that tells of quarantined records
 _SUGGESTED = 50  # suggestions shown at once; all of them can be accepted at once
@@ -29,13 +36,17 @@ _SUGGESTED = 50  # suggestions shown at once; all of them can be accepted at onc
 
 @pages.get("/connectors")
 def catalogue() -> str:
-    """What can be connected, and every plugin that could not be loaded, with its reason."""
-    registry = hub().registry
-    owner = {name: plugin for plugin in registry.plugins for name in plugin.connectors}
+    """What can be connected, and every plugin that is not in use, with its reason."""
+    with hub().database.read() as db:
+        settings = queries.settings_by_connector(db, visitor().merchant_id)
+        failures = queries.last_failures(db, visitor().merchant_id)
+    rows = queries.listed(
+        hub().registry, certificates.kept(hub().settings.data_dir), settings, failures, datetime.now(UTC).date()
+    )
     return render_template(
         "connectors.html",
-        connectors=[(each, owner.get(name)) for name, each in sorted(registry.connectors.items())],
-        refused=[plugin for plugin in registry.plugins if plugin.error],
+        connectors=[each for each in rows if each.state == "loaded"],
+        refused=[each for each in rows if each.state != "loaded"],
     )
 
 
@@ -54,9 +65,10 @@ def connect(name: str) -> Any:
         settings = _typed_settings(connector)
     except BadInput as error:
         return _connect_page(connector, request.form, error.fields), 422
-    connection_id, task_id = commands.connect(
-        hub().database, hub().keyring, visitor().merchant_id, connector, label, settings, visitor().email
-    )
+    with _form_of(connector):
+        connection_id, task_id = commands.connect(
+            hub().database, hub().keyring, visitor().merchant_id, connector, label, settings, visitor().email
+        )
     _wake([connection_id], "fetch")
     return see_other(url_for(".follow", connection_id=connection_id, task_id=task_id))
 
@@ -76,9 +88,10 @@ def reconnect(connection_id: UUID) -> Any:
         settings = _typed_settings(connector)
     except BadInput as error:
         return _reconnect_page(shop, request.form, error.fields), 422
-    task_id = commands.reconnect(
-        hub().database, hub().keyring, visitor().merchant_id, connection_id, connector, settings, visitor().email
-    )
+    with _form_of(connector):
+        task_id = commands.reconnect(
+            hub().database, hub().keyring, visitor().merchant_id, connection_id, connector, settings, visitor().email
+        )
     _wake([connection_id], "fetch")
     return see_other(url_for(".follow", connection_id=connection_id, task_id=task_id))
 
@@ -104,13 +117,30 @@ def _connector(name: str) -> type[Connector]:
 def _typed_settings(connector: type[Connector]) -> dict[str, Any]:
     if len(request.form.get("label", "")) > 200:
         raise BadInput("The name is too long.", {"label": ["Use at most 200 characters."]})
-    return forms.load(connector.settings_schema(), request.form)
+    with _form_of(connector):
+        return forms.load(connector.settings_schema(), request.form)
+
+
+@contextmanager
+def _form_of(connector: type[Connector]) -> Iterator[None]:
+    """Around what a connector's own schema does: whatever it throws ends this page alone."""
+    try:
+        yield
+    except (HubError, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        log.error("form broken", connector=connector.name, exc_info=error)
+        raise Conflict(
+            f"The connector {connector.label} failed at its own form ({in_words(error)}). Update its package, or tell "
+            "its author. Everything else goes on."
+        ) from error
 
 
 def _connect_page(connector: type[Connector], form: Any, errors: forms.Messages) -> str:
-    inputs = forms.fields(connector.settings_schema(), errors=errors)
-    if form:
-        inputs = forms.fields(connector.settings_schema(), forms.typed(form, inputs), errors)
+    with _form_of(connector):
+        inputs = forms.fields(connector.settings_schema(), errors=errors)
+        if form:
+            inputs = forms.fields(connector.settings_schema(), forms.typed(form, inputs), errors)
     return render_template(
         "connect.html",
         connector=connector,
@@ -124,17 +154,19 @@ def _connect_page(connector: type[Connector], form: Any, errors: forms.Messages)
 
 def _reconnect_page(shop: connections.ConnectionSummary, form: Any, errors: forms.Messages) -> str:
     connector = hub().registry.connector(shop.connector)
-    values: Mapping[str, Any]
+    values: Mapping[str, Any] = {}
     if form is None:
         with hub().database.read() as connection:
             values = connections.connection_settings(connection, visitor().merchant_id, shop.id)
-    else:
-        values = forms.typed(form, forms.fields(connector.settings_schema()))
+    with _form_of(connector):
+        if form is not None:
+            values = forms.typed(form, forms.fields(connector.settings_schema()))
+        inputs = forms.fields(connector.settings_schema(), values, errors)
     return render_template(
         "connect.html",
         connector=connector,
         shop=shop,
-        inputs=forms.fields(connector.settings_schema(), values, errors),
+        inputs=inputs,
         label=shop.label,
         errors=errors,
         action=url_for(".reconnect", connection_id=shop.id),
@@ -165,11 +197,12 @@ def connection(connection_id: UUID) -> str:
             "connection.html",
             shop=shop,
             connector=hub().registry.connectors.get(shop.connector),
+            is_channel=_is_channel(shop),
             streams=connections.streams(db, merchant_id, connection_id),
             places=connections.channel_locations(db, merchant_id, connection_id),
             locations=connections.locations(db, merchant_id),
             tasks=connections.latest_tasks(db, merchant_id, connection_id),
-            plan=connections.live_plan(db, merchant_id, connection_id, limit=1),
+            uncounted=connections.uncounted(db, merchant_id, connection_id),
             suggested=suggested[:_SUGGESTED],
             unique=sum(each.unique for each in suggested),
             issues=issues,
@@ -191,7 +224,7 @@ def go_live_form(connection_id: UUID) -> str:
     shop = _summary(connection_id)
     with hub().database.read() as db:
         plan = connections.live_plan(db, visitor().merchant_id, connection_id)
-    return render_template("go_live.html", shop=shop, plan=plan)
+    return render_template("go_live.html", shop=shop, plan=plan, most_foreseen=connections.MOST_FORESEEN)
 
 
 @pages.get("/connections/<uuid:connection_id>/remove")
@@ -260,6 +293,27 @@ def bind_location(connection_id: UUID) -> Any:
     return see_other(url_for(".connection", connection_id=connection_id))
 
 
+@pages.post("/connections/<uuid:connection_id>/pool")
+def pool_locations(connection_id: UUID) -> Any:
+    """Say from which of our locations a channel's location sells, one or several of them."""
+    _summary(connection_id)
+    try:
+        chosen = {UUID(text) for text in request.form.getlist("source")}
+    except ValueError:
+        raise BadInput("This form is damaged. Reload the page.") from None
+    touched = commands.pool_locations(
+        hub().database,
+        visitor().merchant_id,
+        connection_id,
+        request.form.get("external_id", "")[:200],
+        chosen,
+        visitor().email,
+    )
+    _wake(touched, "publish")
+    flash("It sells from these locations now.", "success")
+    return see_other(url_for(".connection", connection_id=connection_id))
+
+
 @pages.post("/connections/<uuid:connection_id>/adopt")
 def adopt(connection_id: UUID) -> Any:
     _summary(connection_id)
@@ -272,6 +326,8 @@ def adopt(connection_id: UUID) -> Any:
 @owners_only
 def go_live(connection_id: UUID) -> Any:
     shop = _summary(connection_id)
+    if not _is_channel(shop):
+        raise BadInput(f"{shop.label} has no listings whose stock could be written.")
     touched = commands.go_live(hub().database, visitor().merchant_id, connection_id, visitor().email)
     _wake(touched | {connection_id}, "publish")
     flash(f"{shop.label} is live. The hub writes its stock from now on.", "success")
@@ -399,6 +455,12 @@ def _listings_page(connection_id: UUID, wrong: UUID | None, errors: forms.Messag
         errors=errors,
         code=code,
     )
+
+
+def _is_channel(shop: connections.ConnectionSummary) -> bool:
+    """Whether there are listings to match and stock to write: so it is unless the connector says otherwise."""
+    connector = hub().registry.connectors.get(shop.connector)
+    return connector is None or connector.kind is Kind.CHANNEL
 
 
 def _connector_labels() -> Mapping[str, str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import marshmallow
+from flask import request
 from marshmallow import fields as kinds
 from marshmallow import validate
 from werkzeug.datastructures import MultiDict
@@ -87,6 +90,43 @@ def whole_number(text: str, name: str) -> int:
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 12):
         raise BadInput("This is not a number of units.", {name: ["Enter a whole number, such as 12."]})
     return int(digits)
+
+
+def optional_number(text: str, name: str) -> int | None:
+    """A number of units, or None for a field that is left empty. Raises BadInput."""
+    return whole_number(text, name) if text.strip() else None
+
+
+def one_more(text: str) -> str:
+    """One unit more than was typed: the same SKU was scanned again. What is no number stays, to be corrected."""
+    try:
+        return str(whole_number(text, "units") + 1)
+    except BadInput:
+        return text.strip() or "1"
+
+
+def moment(text: str, name: str) -> datetime | None:
+    """A time in UTC as a browser's field for times sends it, None for an empty one. Raises BadInput."""
+    if not text.strip():
+        return None
+    try:
+        typed = datetime.fromisoformat(text.strip())
+        return typed.replace(tzinfo=UTC) if typed.tzinfo is None else typed.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise BadInput("This is not a time.", {name: ["Enter a date and a time, such as 2026-05-31 14:30."]}) from None
+
+
+def identity(name: str) -> UUID:
+    """An id that the form carries along. Raises BadInput: a person never types one."""
+    try:
+        return UUID(request.form.get(name, ""))
+    except ValueError:
+        raise BadInput("This form is damaged. Reload the page.") from None
+
+
+def once() -> UUID:
+    """What makes this form different from every other: sent twice, it is entered once. Raises BadInput."""
+    return identity("once")
 
 
 def _field(name: str, field: kinds.Field[Any], value: Any, errors: Any) -> Field:

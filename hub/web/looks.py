@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from hub.core.model import Money, minor_digits
 from hub.store.queries.connections import Health
+from hub.store.queries.documents import DocumentSummary
 from hub.web.gate import hub, safe_path
 
 
@@ -67,13 +68,37 @@ _STATES: Mapping[str, Mapping[Any, State]] = {
 _CAUSES = {
     "adopted": State("cloud-download", "Opening stock", "calm"),
     "adjusted": State("edit", "Adjusted", "calm"),
+    "counted": State("checklist", "Counted", "calm"),
+    "received": State("package-import", "Received", "ok"),
+    "sent": State("transfer", "Sent elsewhere", "busy"),
+    "arrived": State("package-import", "Arrived", "ok"),
+    "lost": State("package-off", "Lost on the way", "warn"),
+    "set_aside": State("hand-stop", "Set aside", "warn"),
+    "restored": State("arrow-back-up", "For sale again", "ok"),
+    "written_off": State("trash", "Written off", "warn"),
     "allocated": State("lock", "Allocated", "busy"),
     "released": State("lock-open", "Released", "calm"),
     "shipped": State("truck-delivery", "Shipped", "ok"),
     "unshipped": State("truck-return", "Fulfillment undone", "warn"),
     "went_live": State("bolt", "Went live", "ok"),
+    "rule": State("adjustments", "Selling rule changed", "calm"),
+    "waiting": State("hourglass", "An order waits for stock", "calm"),
+    "kit_defined": State("box-multiple", "Kit changed", "calm"),
+    "safety_stock": State("shield", "Safety stock changed", "calm"),
+    "location_bound": State("map-pin", "Locations changed", "calm"),
     "drift": State("arrows-exchange", "Changed at the shop", "warn"),
     "seen": State("arrows-exchange", "Changed at the shop", "warn"),
+}
+
+# What a stock document is called; its own number comes after it.
+_DOCUMENTS = {
+    "adjustment": "Correction",
+    "receipt": "Delivery note",
+    "count": "Count",
+    "transfer": "Transfer",
+    "set_aside": "Set aside",
+    "restore": "For sale again",
+    "write_off": "Write-off",
 }
 
 _KIND_ICONS = {
@@ -97,7 +122,15 @@ def install(app: Flask) -> None:
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
-        moment=moment, ago=ago, money=money, amount=amount, number=number, signed=signed, one=one, cause=cause
+        moment=moment,
+        ago=ago,
+        money=money,
+        amount=amount,
+        number=number,
+        signed=signed,
+        one=one,
+        cause=cause,
+        document_name=document_name,
     )
     versions = _versions(Path(str(app.static_folder)))
 
@@ -206,6 +239,15 @@ def cause(value: Mapping[str, Any] | str | None) -> State:
     """Why stock moved or a figure was written."""
     name = value.get("cause", "") if isinstance(value, Mapping) else value or ""
     return _CAUSES.get(name, State("circle-dot", str(name).replace("_", " ").capitalize() or "Unknown", "calm"))
+
+
+def document_name(head: DocumentSummary) -> str:
+    """What a stock document is called: by its number if it has one of its own, else by its time."""
+    name = _DOCUMENTS.get(head.kind, head.kind.replace("_", " ").capitalize())
+    if "/" in head.reference and head.kind != "receipt":  # made up by a form
+        at = head.created_at.astimezone(UTC)
+        return f"{name} of {at.day} {at:%b %Y, %H:%M} UTC"
+    return f"{name} {head.reference}"
 
 
 # ---------------------------------------------------------------- names

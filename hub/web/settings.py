@@ -1,4 +1,4 @@
-"""Settings: who works here, one's own password, and the browsers in which one is signed in."""
+"""Settings: how orders get stock, locations, who works here, one's own password, and where one is signed in."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from typing import Any
 
 from flask import Blueprint, flash, render_template, request, session, url_for
 
-from hub.errors import BadInput
-from hub.store import accounts
+from hub.core.allocation import QueueOrder, StockPolicy
+from hub.errors import BadInput, Conflict
+from hub.store import accounts, policies, stock, warehouse
+from hub.store.queries import connections
+from hub.web import forms
 from hub.web.entrance import forget_session
 from hub.web.forms import Messages
-from hub.web.gate import hub, see_other, visitor
+from hub.web.gate import hub, owners_only, see_other, visitor
 from hub.web.throttle import Throttle
 
 pages = Blueprint("settings", __name__)
@@ -51,10 +54,51 @@ def sign_out_everywhere() -> Any:
     return see_other(url_for("entrance.sign_in"))
 
 
+@pages.post("/settings/stock-policy")
+@owners_only
+def save_policy() -> Any:
+    """Say which orders get stock first, and how much at once."""
+    form = request.form
+    if form.get("queue") not in set(QueueOrder):
+        raise BadInput("This form is damaged. Reload the page.")
+    try:
+        policy = StockPolicy(
+            hold_together=form.get("hold_together") == "yes",
+            queue=QueueOrder(form["queue"]),
+            unpaid_hours=forms.optional_number(form.get("unpaid_hours", ""), "unpaid_hours"),
+        )
+        touched = policies.save(hub().database, visitor().merchant_id, policy, visitor().email)
+    except BadInput as error:
+        return _page(error.fields), 422
+    for connection_id in touched:
+        hub().doorbell.ring(visitor().merchant_id, connection_id, "publish")
+    flash("Orders get stock this way from now on.", "success")
+    return see_other(url_for(".settings", _anchor="stock-policy"))
+
+
+@pages.post("/settings/locations")
+@owners_only
+def add_location() -> Any:
+    """A place where stock may lie."""
+    name = request.form.get("name", "")
+    try:
+        warehouse.add_location(hub().database, visitor().merchant_id, name, visitor().email)
+    except BadInput as error:
+        return _page(error.fields), 422
+    except Conflict as error:
+        return _page({"name": [str(error)]}), 409
+    flash(f"{name.strip()} is a location now. Count what lies there, or transfer something to it.", "success")
+    return see_other(url_for(".settings", _anchor="locations"))
+
+
 def _page(errors: Messages) -> str:
     with hub().database.read() as connection:
         return render_template(
             "settings.html",
+            policy=stock.policy(connection, visitor().merchant_id),
+            queues=tuple(QueueOrder),
+            locations=connections.locations(connection, visitor().merchant_id),
+            form=request.form,
             people=accounts.people(connection, visitor().merchant_id),
             sessions=accounts.sessions(connection, visitor().user_id),
             this_session=accounts.session_key(session["token"]),

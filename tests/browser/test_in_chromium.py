@@ -44,6 +44,7 @@ def finish_check(hub: Hub) -> UUID:
             )
         )
         db.execute(insert(t.channel_location).values(external_id="", name="", location_id=location_id, **here))
+        db.execute(insert(t.channel_location_source).values(external_id="", location_id=location_id, **here))
         for number, title in enumerate(["Green tea", "White tea"]):
             db.execute(
                 insert(t.listing).values(
@@ -270,5 +271,5 @@ def test_a_form_sent_twice_by_an_impatient_finger_is_one_wish(hub: Hub, shop: Sh
 
     expect(page.get_by_text("The stock is corrected.")).to_be_visible()
     with hub.database.read() as db:
-        counted = db.execute(select(t.stock_entry.c.id).where(t.stock_entry.c.cause == "adjusted")).all()
+        counted = db.execute(select(t.stock_entry.c.number).where(t.stock_entry.c.cause == "adjusted")).all()
     assert len(counted) == 1

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from hub.core.allocation import StockPolicy
 from hub.core.model import Money, Order, OrderLine, OrderStatus, StockLevel
-from hub.core.services import LineRecord, OrderRecord, Plan, Received, import_orders
+from hub.core.services import LineRecord, OrderRecord, Plan, Received, Terms, expire, import_orders
 from hub.core.stock import StockBook
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -73,9 +74,13 @@ class Desk:
         *,
         counted_at: datetime = NOON - timedelta(days=1),
         bound: Mapping[str, UUID | None] | None = None,
+        kits: Mapping[UUID, Mapping[UUID, int]] | None = None,
+        policy: StockPolicy | None = None,
     ) -> None:
-        self.stock = {(sku, SHELF): StockLevel(units, 0) for sku, units in on_hand.items()}
+        self.stock = {(sku, SHELF): StockLevel(units) for sku, units in on_hand.items()}
         self.counted = dict.fromkeys(on_hand, counted_at)
+        self.kits = dict(kits or {})
+        self.policy = policy or StockPolicy()
         self.bound = {"mug": MUG, "tee": TEE} if bound is None else dict(bound)
         self.orders: dict[str, OrderRecord] = {}
         self.book = StockBook(self.stock)
@@ -83,8 +88,23 @@ class Desk:
         self._entered: set[tuple[object, ...]] = set()
         self._ids = itertools.count(1000)
 
-    def import_(self, *received: Received) -> Plan:
+    def import_(self, *received: Received, now: datetime = NOON) -> Plan:
         """Import one batch, and write what it changed."""
+        self._open()
+        terms = Terms(at=now, policy=self.policy, bound=self.bound, kits=self.kits, counted_since=self.counted)
+        plan = import_orders(received, self.orders, terms, self.book, self.new_id)
+        self.orders = plan.orders
+        self._write()
+        return plan
+
+    def expire(self, id: str = "100") -> str:
+        """Nobody paid for an order in time; returns what its timeline says."""
+        self._open()
+        note = expire(self.orders[id], self.book)
+        self._write()
+        return note.summary
+
+    def _open(self) -> None:
         for record in self.orders.values():  # as they come back from the database
             record.is_new = record.changed = False
             record.value = None
@@ -92,14 +112,13 @@ class Desk:
                 line.is_new = line.changed = False
                 line.value = None
         self.book = StockBook(self.stock, self.book.claims.values())
-        plan = import_orders(received, self.orders, self.bound, self.counted, self.book, self.new_id)
-        self.orders = plan.orders
+
+    def _write(self) -> None:
         self.stock = {place: self.book.level(place) for place in self.stock}
         keys = [(each.place, each.cause, each.reference) for each in self.book.movements]
         assert len({*keys, *self._entered}) == len(keys) + len(self._entered), "the database would refuse this"
         self._entered |= set(keys)
-        self.ledger += [(each.cause.value, each.on_hand, each.allocated) for each in self.book.movements]
-        return plan
+        self.ledger += [(each.cause.value, each.change.on_hand, each.change.allocated) for each in self.book.movements]
 
     def hear(self, order: Order, *, at: datetime | None = None) -> Plan:
         """Import one order from a webhook."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
 import pytest
 
+from hub.core.allocation import QueueOrder, StockPolicy
 from hub.core.model import Order, OrderLine, OrderStatus
 from hub.core.services import Received
-from tests.core.making import MUG, NOON, SHELF, TEE, Desk, a_line, an_order, minutes
+from hub.core.stock import Cause
+from tests.core.making import MUG, NOON, SHELF, TEE, Desk, a_line, an_order, euros, minutes
 
 
 def answer(order: Order, *, asked: float, received: float | None = None) -> Received:
@@ -150,7 +154,8 @@ def test_supply_reaches_the_order_that_has_waited_longest() -> None:
     desk.hear(an_order(a_line(2), id="later", placed_at=minutes(5)))
     desk.hear(an_order(a_line(2), id="sooner", placed_at=minutes(1)))
 
-    desk.book.set_on_hand((MUG, SHELF), 3, "form/1")
+    desk.book.correct((MUG, SHELF), 3, Cause.RECEIVED, "delivery/1")
+    desk.book.serve("delivery/1")
 
     assert (desk.waiting(order_id="sooner"), desk.waiting(order_id="later")) == (0, 1)
 
@@ -636,3 +641,161 @@ def test_two_bodies_of_a_new_order_in_one_batch_make_one_order() -> None:
 
     assert (plan.outcomes, len(plan.orders), desk.level()) == (["applied", "applied"], 1, (10, 2))
     assert [note.kind for note in plan.notes] == ["order_imported", "order_updated"]
+
+
+# ---------------------------------------------------------------- kits
+
+BOX = UUID(int=13)  # a kit: two mugs and a tee
+
+
+def a_gift_shop(mugs: int, tees: int, **more: Any) -> Desk:
+    """Sells mugs, tees and boxes of two mugs and a tee."""
+    bound = {"mug": MUG, "tee": TEE, "box": BOX}
+    return Desk({MUG: mugs, TEE: tees}, bound=bound, kits={BOX: {MUG: 2, TEE: 1}}, **more)
+
+
+def test_a_kit_that_is_sold_holds_its_parts() -> None:
+    desk = a_gift_shop(10, 10)
+
+    plan = desk.hear(an_order(a_line(3, listing="box")))
+
+    assert (desk.level(MUG), desk.level(TEE)) == ((10, 6), (10, 3))
+    assert desk.line().parts == {MUG: 2, TEE: 1}
+    assert plan.notes[0].summary.endswith("3 allocated.")
+
+
+def test_kits_and_parts_in_one_order_are_one_demand() -> None:
+    desk = a_gift_shop(5, 5)
+
+    desk.hear(an_order(a_line(2, listing="box"), a_line(3, id="2")))
+
+    assert (desk.level(MUG), desk.level(TEE)) == ((5, 5), (5, 2))
+    assert (desk.waiting("1"), desk.waiting("2")) == (0, 2)
+    assert ("allocated", 0, 5) in desk.ledger  # one entry for both lines
+
+
+def test_a_kit_that_ships_takes_its_parts_along() -> None:
+    desk = a_gift_shop(10, 10)
+    desk.hear(an_order(a_line(3, listing="box")))
+
+    desk.hear(an_order(a_line(3, listing="box", fulfilled=2), version=minutes(1)))
+
+    assert (desk.level(MUG), desk.level(TEE)) == ((6, 2), (8, 1))
+    assert desk.line().shipped == 2
+
+
+def test_a_kit_shipped_without_enough_of_one_part_is_told_by_part() -> None:
+    desk = a_gift_shop(10, 1)
+
+    plan = desk.hear(an_order(a_line(3, listing="box", fulfilled=3)))
+
+    assert [(each.sku_id, each.units) for each in plan.shortfalls] == [(TEE, 2)]
+    assert (desk.level(MUG), desk.level(TEE)) == ((4, 0), (0, 0))
+    assert (desk.line().shipped, desk.line().fulfilled_before) == (1, 2)
+
+
+def test_an_order_keeps_the_kit_as_it_was_when_it_was_sold() -> None:
+    desk = a_gift_shop(10, 10)
+    desk.hear(an_order(a_line(1, listing="box")))
+    desk.kits = {BOX: {MUG: 1}}
+
+    desk.hear(an_order(a_line(2, listing="box"), version=minutes(1)))
+    desk.hear(an_order(a_line(1, listing="box"), id="200"))
+
+    assert (desk.level(MUG), desk.level(TEE)) == ((10, 5), (10, 2))
+
+
+def test_a_kit_is_counted_when_all_of_its_parts_are() -> None:
+    desk = a_gift_shop(10, 10)
+    del desk.stock[TEE, SHELF], desk.counted[TEE]
+
+    desk.hear(an_order(a_line(3, listing="box")))
+
+    assert (desk.level(MUG), desk.waiting()) == ((10, 0), 0)
+
+
+def test_what_left_before_the_last_part_of_a_kit_was_counted_is_not_taken_out() -> None:
+    desk = a_gift_shop(10, 10)
+    desk.counted[TEE] = minutes(30)
+
+    desk.hear(an_order(a_line(3, listing="box", fulfilled=2), version=minutes(60)))
+
+    assert (desk.level(MUG), desk.level(TEE)) == ((10, 2), (10, 1))
+    assert desk.line().fulfilled_before == 2
+
+
+# ---------------------------------------------------------------- policies
+
+
+def test_an_order_held_together_waits_for_all_of_it() -> None:
+    desk = Desk({MUG: 5, TEE: 1}, policy=StockPolicy(hold_together=True))
+
+    plan = desk.hear(an_order(a_line(3), a_line(2, id="2", listing="tee")))
+    assert (desk.level(MUG), desk.level(TEE)) == ((5, 0), (1, 0))
+    assert plan.notes[0].summary.endswith("0 allocated, 5 on backorder.")
+
+    desk.hear(an_order(a_line(3), a_line(2, id="2", listing="tee", removed=1), version=minutes(1)))
+    assert (desk.level(MUG), desk.level(TEE)) == ((5, 3), (1, 1))
+
+
+def test_the_most_valuable_order_is_served_first_where_that_is_the_policy() -> None:
+    desk = Desk({MUG: 0}, policy=StockPolicy(queue=QueueOrder.VALUE))
+    desk.hear(an_order(a_line(1), id="early"))
+    desk.hear(an_order(a_line(1), id="dear", placed_at=minutes(5), total=euros(500)))
+
+    desk.book.correct((MUG, SHELF), 1, Cause.RECEIVED, "delivery/1")
+    desk.book.serve("delivery/1")
+
+    assert (desk.waiting("1", "early"), desk.waiting("1", "dear")) == (1, 0)
+
+
+def test_the_order_promised_first_is_served_first_where_that_is_the_policy() -> None:
+    desk = Desk({MUG: 0}, policy=StockPolicy(queue=QueueOrder.PROMISED_DATE))
+    desk.hear(an_order(a_line(1), id="no promise"))
+    desk.hear(an_order(a_line(1), id="tomorrow", placed_at=minutes(5), promised_at=minutes(24 * 60)))
+    desk.hear(an_order(a_line(1), id="today", placed_at=minutes(9), promised_at=minutes(60)))
+
+    desk.book.correct((MUG, SHELF), 2, Cause.RECEIVED, "delivery/1")
+    desk.book.serve("delivery/1")
+
+    assert [desk.waiting("1", each) for each in ("no promise", "tomorrow", "today")] == [1, 0, 0]
+
+
+def test_an_unpaid_order_holds_stock_for_a_time_only() -> None:
+    desk = Desk({MUG: 10}, policy=StockPolicy(unpaid_hours=48))
+
+    desk.hear(an_order(a_line(3), paid=False))
+    assert (desk.level(), desk.order().hold_until) == ((10, 3), minutes(48 * 60))
+
+    assert desk.expire() == "Order #100 was not paid in time: 3 units given back to stock."
+    assert (desk.level(), desk.order().hold_until, desk.order().holds_stock) == ((10, 0), None, False)
+
+
+def test_an_unpaid_order_heard_of_too_late_holds_nothing() -> None:
+    desk = Desk({MUG: 10}, policy=StockPolicy(unpaid_hours=48))
+    order = an_order(a_line(3), paid=False)
+
+    desk.import_(Received("100", order, minutes(1)), now=minutes(48 * 60))
+
+    assert (desk.level(), desk.order().hold_until) == ((10, 0), None)
+
+
+def test_payment_brings_an_expired_order_back_into_the_queue() -> None:
+    desk = Desk({MUG: 3}, policy=StockPolicy(unpaid_hours=48))
+    desk.hear(an_order(a_line(3), paid=False))
+    desk.expire()
+    desk.hear(an_order(a_line(2), id="200"))
+
+    paid = an_order(a_line(3), version=minutes(50 * 60))
+    desk.import_(Received("100", paid, minutes(50 * 60)), now=minutes(50 * 60))
+
+    assert (desk.level(), desk.waiting()) == ((3, 3), 2)
+    assert desk.order().hold_until is None
+
+
+def test_without_a_limit_an_unpaid_order_holds_stock_until_it_is_cancelled() -> None:
+    desk = Desk({MUG: 10})
+
+    desk.import_(Received("100", an_order(a_line(3), paid=False), minutes(1)), now=minutes(10_000))
+
+    assert (desk.level(), desk.order().hold_until) == ((10, 3), None)

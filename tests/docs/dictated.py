@@ -10,6 +10,7 @@ import importlib
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,7 @@ import click
 from click.testing import CliRunner
 
 import hub
+from hub.certify import CONTRACTS, Contract, Level
 from hub.cli import main as command
 from hub.store import tables
 from hub.store.audit import audit
@@ -27,8 +29,9 @@ from hub.store.secrets import KeyRing, new_key
 from tests.docs.pages import DOCS, ROOT
 
 COMMANDS_PAGE = DOCS / "operators" / "commands.md"
-REFERENCE_PAGE = DOCS / "connectors" / "reference.md"
+REFERENCE_PAGES = [DOCS / "connectors" / f"{name}.md" for name in ("reference", "carriers", "providers")]
 SIMULATORS_PAGE = DOCS / "connectors" / "simulators.md"
+CERTIFY_PAGE = DOCS / "connectors" / "certify.md"
 GUARANTEES_PAGE = DOCS / "design" / "guarantees.md"
 
 # ---------------------------------------------------------------- commands
@@ -143,6 +146,24 @@ def invariants(database: Database) -> str:
     return "\n".join(["| Invariant | What must be true |", "|---|---|", *rows, ""])
 
 
+# ---------------------------------------------------------------- contracts
+
+
+def contract_tables(contract: Contract) -> str:
+    """The rules of a contract by level, each with its cases; those that differ in one thing only, as one."""
+    lines: list[str] = []
+    for level in Level:
+        lines += [f"#### {contract.kind}: {level.value}", "", "| Rule | What it demands | Cases |", "|---|---|---|"]
+        for rule in (each for each in contract.rules.values() if each.level is level):
+            families = Counter(case.family[0] for case in contract.cases.values() if case.rule is rule)
+            cases = ", ".join(
+                f"`{id.replace('{}', '…')}`" + (f" ({count})" if "{}" in id else "") for id, count in families.items()
+            )
+            lines.append(f"| `{rule.id}` | {rule.says} | {cases} |")
+        lines.append("")
+    return "\n".join(lines).replace("|---|---|---|\n\n", "|---|---|---|\n")
+
+
 # ---------------------------------------------------------------- writing
 
 
@@ -168,8 +189,17 @@ def main() -> None:
         database.close()
     text = re.sub(r"\| Invariant \|.*?\n(?=\n)", lambda _: table, GUARANTEES_PAGE.read_text(), flags=re.DOTALL)
     GUARANTEES_PAGE.write_text(text)
+    for contract in CONTRACTS:
+        text = re.sub(
+            rf"(<!-- rules: {contract.kind} -->\n\n).*?(?=<!-- end -->)",
+            lambda found, contract=contract: found[1] + contract_tables(contract) + "\n",
+            CERTIFY_PAGE.read_text(),
+            flags=re.DOTALL,
+        )
+        CERTIFY_PAGE.write_text(text)
     _write(COMMANDS_PAGE, "", lambda name: help_of(name) if name in COMMANDS else None)
-    _write(REFERENCE_PAGE, "python", signature(public_names()))
+    for page in REFERENCE_PAGES:
+        _write(page, "python", signature(public_names()))
     _write(SIMULATORS_PAGE, "python", signature(shipped_for_tests()))
 
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from hub.core.stock import Cause
-from hub.store import connections, inbox, stock
+from hub.store import connections, inbox, warehouse
 from hub.store import tables as t
 from hub.web.looks import cause
 from hub_larkmart.connector import LarkmartConnector
@@ -45,7 +45,7 @@ def _open_issues(town: Town) -> list[tuple[str, str]]:
 def _correct(town: Town, sku: str, on_hand: int, reference: str = "form/1") -> None:
     row = town.row(t.sku, t.sku.c.code == sku)
     place = town.row(t.location)
-    stock.adjust(town.hub.database, town.merchant, row.id, place.id, on_hand, "Counted", OWNER, reference)
+    warehouse.adjust(town.hub.database, town.merchant, row.id, place.id, on_hand, "Counted", OWNER, reference)
     town.work()
 
 

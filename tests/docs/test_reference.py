@@ -9,18 +9,23 @@ from enum import StrEnum
 import pytest
 
 import hub
-from tests.docs.dictated import REFERENCE_PAGE, SIMULATORS_PAGE, definition, public_names, shipped_for_tests, stub
+from tests.docs.dictated import REFERENCE_PAGES, SIMULATORS_PAGE, definition, public_names, shipped_for_tests, stub
 from tests.docs.pages import Page
 
-REFERENCE = Page(REFERENCE_PAGE)
+REFERENCE = [Page(path) for path in REFERENCE_PAGES]
 SIMULATORS = Page(SIMULATORS_PAGE)
 
 
-def _written(page: Page, name: str) -> str:
-    sections = [each for each in page.sections if each.title == f"`{name}`"]
-    assert len(sections) == 1, f"{page} needs one heading `{name}`, with the backticks; it has {len(sections)}."
-    blocks = re.findall(r"```python\n(.*?)```", sections[0].text, re.DOTALL)
-    assert blocks, f"{page}: `{name}` shows no signature."
+def _section(pages: list[Page], name: str) -> str:
+    sections = [each for page in pages for each in page.sections if each.title == f"`{name}`"]
+    where = ", ".join(map(str, pages))
+    assert len(sections) == 1, f"{where}: there must be one heading `{name}`, with the backticks, not {len(sections)}."
+    return sections[0].text
+
+
+def _written(pages: list[Page], name: str) -> str:
+    blocks = re.findall(r"```python\n(.*?)```", _section(pages, name), re.DOTALL)
+    assert blocks, f"`{name}` shows no signature."
     (node,) = ast.parse(blocks[0]).body
     return stub(node)
 
@@ -32,7 +37,7 @@ ENUMERATIONS = [
 
 @pytest.mark.parametrize("values", ENUMERATIONS)
 def test_every_value_of_an_enumeration_is_explained(values: type[StrEnum]) -> None:
-    explained = REFERENCE.section(f"`{values.__name__}`").text.rpartition("```")[2]
+    explained = _section(REFERENCE, values.__name__).rpartition("```")[2]
     assert set(re.findall(r"`([A-Z_]+)`", explained)) >= {value.name for value in values}
 
 
@@ -42,7 +47,8 @@ def test_every_public_name_is_described_as_it_is(name: str, module: str) -> None
 
 
 def test_nothing_is_described_that_is_not_public() -> None:
-    described = {found[1] for each in REFERENCE.sections if (found := re.fullmatch(r"`(\w+)`", each.title))}
+    sections = [each for page in REFERENCE for each in page.sections]
+    described = {found[1] for each in sections if (found := re.fullmatch(r"`(\w+)`", each.title))}
     assert described == set(public_names())
 
 
@@ -52,4 +58,4 @@ def test_everything_shipped_for_tests_is_described_as_it_is(name: str, module: s
     if isinstance(defined, ast.Assign):
         assert ast.unparse(defined) in SIMULATORS.text
     else:
-        assert _written(SIMULATORS, name) == stub(defined)
+        assert _written([SIMULATORS], name) == stub(defined)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
+import re
+import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -112,7 +117,7 @@ def test_it_is_loaded_only_when_it_is_named(larkmart_installed: None, monkeypatc
 
 
 def test_it_imports_nothing_but_the_public_api() -> None:
-    allowed = {"hub", "hub.testing.simulator", "marshmallow"} | set(sys.stdlib_module_names)
+    allowed = {"hub", "hub.testing", "marshmallow"} | set(sys.stdlib_module_names)
     for path in sorted((EXAMPLE / "hub_larkmart").glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
@@ -139,6 +144,7 @@ WHOLE = [
     "hub_larkmart/settings.py",
     "hub_larkmart/translation.py",
     "hub_larkmart/connector.py",
+    "README.md",
 ]
 IN_PART = ["hub_larkmart/simulator.py", "tests/test_larkmart.py"]
 
@@ -160,6 +166,76 @@ def test_nothing_of_the_connector_is_left_out(name: str) -> None:
         if block.label == name:
             rest = rest.replace(block.text, "", 1)
     assert rest.strip() == "", f"The tutorial leaves this out of {name}:\n{rest.strip()}"
+
+
+# ---------------------------------------------------------------- followed word by word
+
+
+def _as_shown(name: str) -> str:
+    """A file as a reader puts it together: its blocks in the order of the page."""
+    return "\n".join(block.text for block in TUTORIAL.blocks if block.label == name)
+
+
+def _without_blank_lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.strip()]
+
+
+@pytest.fixture
+def followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that a reader has who typed the first command and every file."""
+    (command,) = [line for block in TUTORIAL.blocks for line in block.text.splitlines() if "connector new" in line]
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(main, command.split()[1:]).exit_code == 0
+    made = tmp_path / "larkmart"
+    for name in WHOLE:
+        (made / name).write_text(_as_shown(name))
+    for name in IN_PART:  # shown in part, and linked
+        (made / name).write_text((EXAMPLE / name).read_text())
+    return made
+
+
+def test_who_follows_it_has_the_example(followed: Path) -> None:
+    files = {
+        path.relative_to(followed).as_posix()
+        for path in followed.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+    assert files - {".gitignore"} == {*WHOLE, *IN_PART, "hub_larkmart/py.typed"}
+    for name in WHOLE:
+        shown, kept = (followed / name).read_text(), (EXAMPLE / name).read_text()
+        assert _without_blank_lines(shown) == _without_blank_lines(kept), name
+
+
+def test_who_follows_it_has_tests_that_pass(followed: Path) -> None:
+    """Its own tests here; the contract, which is gold's, runs with the example itself."""
+    told = _run(followed, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not TestContract")
+
+    assert re.search(r"^[0-9]+ passed", told, re.MULTILINE), told
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_who_follows_it_has_gold(followed: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    install = [BIN / "uv", "--quiet", "pip", "install", "--python", sys.executable, "--target", site, "--no-deps"]
+    _run(followed, *install, "--no-build-isolation", "--offline", followed)
+
+    report = json.loads(_run(site, BIN / "hub", "certify", "larkmart", "--json"))
+
+    assert report["grade"] in ("gold", "platinum"), [each for each in report["cases"] if each["state"] == "failed"]
+
+
+BIN = Path(sys.executable).parent
+
+
+def _run(folder: Path, *command: str | Path) -> str:
+    told = {"PYTHONPATH": str(folder), "TALLYHUB_PLUGINS": "tallyhub-larkmart", "TALLYHUB_DATA_DIR": str(folder)}
+    done = subprocess.run(
+        command, env={**os.environ, **told}, cwd=folder, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
 
 
 def test_the_command_lists_it_as_the_tutorial_says(larkmart_installed: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,9 +90,9 @@ def interrupt() -> None:
         (dump_core, "killed by SIGABRT"),
         (lambda: os.kill(os.getpid(), signal.SIGKILL), "killed by SIGKILL"),
         (lambda: os._exit(9), "exit status 9"),
-        (lambda: sys.exit(0), "exit status 1"),  # a plugin has no business exiting
-        (lambda: 1 / 0, "exit status 1"),
-        (interrupt, "exit status 1"),
+        (lambda: sys.exit(0), "SystemExit: 0"),  # a plugin has no business exiting
+        (lambda: 1 / 0, "ZeroDivisionError: division by zero"),
+        (interrupt, "KeyboardInterrupt"),
     ],
 )
 def test_tells_how_it_broke_down(start: Callable[..., Child], target: Callable[[], object], reason: str) -> None:
@@ -197,6 +197,56 @@ time.sleep(60)
     eventually(lambda: not runs(child))
 
 
+class Unprintable(BaseException):
+    """Neither an Exception nor one that can be shown."""
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+    __repr__ = __str__
+
+
+def test_an_error_that_cannot_be_shown_is_told_by_its_name(start: Callable[..., Child]) -> None:
+    def target() -> None:
+        raise Unprintable
+
+    assert wait_for(start(target)) == Exit("Unprintable: it cannot say what went wrong")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts the memory a process really has")
+def test_memory_beyond_all_reason_is_refused_to_the_child_alone(
+    start: Callable[..., Child], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "MOST_MEMORY", 64 * 1024**2)
+
+    def target() -> None:
+        kept = []
+        while True:
+            kept.append(bytearray(1024**2))
+
+    assert wait_for(start(target)) == Exit("MemoryError")
+    assert len(bytearray(128 * 1024**2)) > 0, "the parent has no such limit"
+
+
+def test_what_it_says_is_cut_off_before_it_fills_the_disk(tmp_path: Path) -> None:
+    program = (
+        "from hub import children\n"
+        "children.MOST_TALK = 1000\n"
+        "def talk():\n"
+        "    for number in range(100_000):\n"
+        "        print('line', number)\n"
+        "child = children.Child(talk, 20)\n"
+        "while child.ended() is None: pass\n"
+        "print('the parent goes on')\n"
+    )
+
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30).stdout
+
+    assert len(said) < 1200
+    assert said.startswith("line 0\nline 1\n")
+    assert said.endswith("\n(It said more, which was left out.)\nthe parent goes on\n")
+
+
 # ---------------------------------------------------------------- one process for many tasks
 
 
@@ -254,6 +304,22 @@ def test_a_runner_does_one_task_after_another_in_one_process(runner: Runner, tas
     assert (runner.tasks, tasks.done) == (3, 0)
 
 
+def test_each_task_of_a_runner_may_say_something(tmp_path: Path) -> None:
+    program = (
+        "from hub import children\n"
+        "children.MOST_TALK = 50\n"
+        "runner = children.Runner(lambda task: print(task * 40), 20)\n"
+        "for task in 'ab':\n"
+        "    runner.begin(task)\n"
+        "    while runner.ended() is None: pass\n"
+        "runner.retire()\n"
+    )
+
+    done = subprocess.run([sys.executable, "-u", "-c", program], capture_output=True, text=True, timeout=30)
+
+    assert done.stdout == f"{'a' * 40}\n{'b' * 40}\n"
+
+
 def test_each_task_of_a_runner_has_the_whole_time(runner: Runner) -> None:
     for number in range(3):
         assert outcome(runner, f"task {number}") == Exit()
@@ -266,7 +332,7 @@ def test_each_task_of_a_runner_has_the_whole_time(runner: Runner) -> None:
     ("task", "reason"),
     [
         ("hang", "it took longer than 1 seconds"),
-        ("break", "exit status 1"),
+        ("break", "ValueError: break"),
         ("leave", "it ended its process"),
     ],
 )

@@ -141,7 +141,7 @@ class FakeChannel(SalesChannel):
     name = "plain"
     label = "Plain"
     settings_schema = FakeSettings
-    capabilities: ClassVar[Capabilities] = Capabilities(push_batch=8)
+    capabilities: ClassVar[Capabilities] = Capabilities(push_batch=8, coalesce_seconds=0.0)
 
     @property
     def shop(self) -> Shop:
@@ -266,7 +266,7 @@ class CarefulChannel(FakeChannel):
 
     name = "careful"
     label = "Careful"
-    capabilities: ClassVar[Capabilities] = Capabilities(push_batch=8, compare_and_set=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(push_batch=8, coalesce_seconds=0.0, compare_and_set=True)
 
 
 def order_record(body: Mapping[str, Any]) -> RawRecord:

@@ -16,7 +16,7 @@ from sqlalchemy import insert, select, update
 from hub import jobs
 from hub.jobs import draining
 from hub.jobs.shift import start_shift
-from hub.store import connections, stock
+from hub.store import connections, warehouse
 from hub.store import tables as t
 from hub.store.database import Database
 from hub_woocommerce.connector import WooCommerceConnector
@@ -39,7 +39,7 @@ def test_what_is_urgent_comes_first(hub_town: Town) -> None:
     assert jobs.due(hub_town.hub) == []
 
     sku, shelf = hub_town.row(t.sku), hub_town.row(t.location)
-    stock.adjust(hub_town.hub.database, hub_town.merchant, sku.id, shelf.id, 8, "counted", OWNER, "form/1")
+    warehouse.adjust(hub_town.hub.database, hub_town.merchant, sku.id, shelf.id, 8, "counted", OWNER, "form/1")
     send(hub_town, place, "order", shop.buy("mug"))
     connections.adopt_stock(hub_town.hub.database, hub_town.merchant, place, OWNER)
 
@@ -62,7 +62,7 @@ def test_a_connection_has_only_the_work_its_state_allows(hub_town: Town, state: 
     shop = Shop(stock={"mug": 10})
     place = open_shop(hub_town, shop)
     sku, shelf = hub_town.row(t.sku), hub_town.row(t.location)
-    stock.adjust(hub_town.hub.database, hub_town.merchant, sku.id, shelf.id, 8, "counted", OWNER, "form/1")
+    warehouse.adjust(hub_town.hub.database, hub_town.merchant, sku.id, shelf.id, 8, "counted", OWNER, "form/1")
     send(hub_town, place, "order", shop.buy("mug"))
     hub_town.let_pass(10_000)
 

@@ -16,7 +16,7 @@ from sqlalchemy import update
 
 from hub.connector import RawRecord, Webhook
 from hub.core.model import Listing
-from hub.store import connections, inbox, stock
+from hub.store import connections, inbox, warehouse
 from hub.store import tables as t
 from hub.testing.simulator import SimRequest, SimResponse
 from hub_woocommerce.connector import WooCommerceConnector
@@ -87,7 +87,7 @@ def open_recorded(town: Town, shop: RecordedShop) -> UUID:
         listing = town.row(t.listing, t.listing.c.external_id == external_id)
         connections.bind(town.hub.database, town.merchant, listing.id, code, OWNER)
         sku = town.row(t.sku, t.sku.c.code == code)
-        stock.adjust(town.hub.database, town.merchant, sku.id, shelf.id, 100, "counted", OWNER, f"count/{code}")
+        warehouse.adjust(town.hub.database, town.merchant, sku.id, shelf.id, 100, "counted", OWNER, f"count/{code}")
     with town.hub.database.write() as connection:
         connection.execute(update(t.sku).values(counted_since=datetime(2026, 11, 1, tzinfo=UTC)))
     return place

@@ -15,8 +15,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from hub.app import create_app
 from hub.connector import Connector
-from hub.store import stock
 from hub.store import tables as t
+from hub.store import warehouse
 from hub.testing.simulator import DeliveryFault, Fault, ShopSimulator
 from hub_shopify.connector import ShopifyConnector
 from hub_shopify.simulator import ShopifySimulator
@@ -89,7 +89,7 @@ def test_the_last_unit_sold_in_both_shops_at_once_is_one_sale_and_one_backorder(
     hub_town.sound()
 
     sku, place = hub_town.row(t.sku), hub_town.row(t.location)
-    stock.adjust(hub_town.hub.database, hub_town.merchant, sku.id, place.id, 3, "delivery", OWNER, "delivery/1")
+    warehouse.adjust(hub_town.hub.database, hub_town.merchant, sku.id, place.id, 3, "delivery", OWNER, "delivery/1")
     hub_town.settle()
 
     assert (hub_town.stock(), hub_town.count(t.backorder)) == ({"MUG": (3, 2)}, 0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Table, insert, update
 
@@ -11,15 +13,22 @@ from hub.store import tables as t
 from hub.store.database import new_id
 from hub.store.secrets import KeyRing
 
+_FIGURES = ("on_hand", "allocated", "quarantined", "damaged", "incoming")
 NOON = datetime(2026, 3, 2, 12, 0, 0, 123456, tzinfo=UTC)
 
 
 class Shop:
-    """A merchant with one healthy order of three units, two allocated and one on backorder; ids for what is planted."""
+    """A merchant with healthy orders, of mugs and of boxes, half allocated and half on backorder; ids for what is
+    planted.
+
+    A box is a mug and two tees, a crate two boxes and a tee. Tees are on their way from the main location to the barn.
+    """
 
     def __init__(self, connection: Connection, keyring: KeyRing) -> None:
         self.merchant, self.channel, self.place, self.sku, self.listing = (new_id() for _ in range(5))
         self.order, self.line, self.effect, self.inbox = (new_id() for _ in range(4))
+        self.barn, self.tee, self.box, self.crate, self.transfer = (new_id() for _ in range(5))
+        self.box_order, self.box_line = new_id(), new_id()
         of_merchant = {"merchant_id": self.merchant}
         self.rows: list[tuple[Table, dict[str, Any]]] = [
             (t.merchant, {"id": self.merchant, "name": "Corner Shop", "created_at": NOON}),
@@ -30,20 +39,20 @@ class Shop:
             (t.membership, of_merchant | {"user_id": self.channel, "role": "owner"}),
             (t.connection, of_merchant | self._channel(keyring)),
             (t.location, of_merchant | {"id": self.place, "name": "Main", "created_at": NOON}),
+            (t.location, of_merchant | {"id": self.barn, "name": "Barn", "created_at": NOON}),
             (
                 t.channel_location,
                 of_merchant | {"connection_id": self.channel, "external_id": "", "location_id": self.place},
             ),
-            (t.sku, of_merchant | {"id": self.sku, "code": "MUG", "created_at": NOON}),
+            *((t.sku, of_merchant | each) for each in self._skus()),
             (t.listing, of_merchant | self._listing()),
-            (t.stock_level, of_merchant | self._place() | {"on_hand": 2, "allocated": 2, "updated_at": NOON}),
-            (t.stock_entry, of_merchant | self._entry("adopted", on_hand=2)),
-            (t.stock_entry, of_merchant | self._entry("allocated", allocated=2)),
+            *((table, of_merchant | row) for table, row in self._stock()),
             (t.publication, of_merchant | self._publication()),
             (t.sales_order, of_merchant | self._order()),
+            (t.sales_order, of_merchant | self._order() | self._box_order()),
             (t.order_line, of_merchant | self._line()),
-            (t.allocation, of_merchant | self._place() | {"order_line_id": self.line, "quantity": 2}),
-            (t.backorder, of_merchant | {"order_line_id": self.line, "sku_id": self.sku, "quantity": 1, "since": NOON}),
+            (t.order_line, of_merchant | self._line() | self._box_line()),
+            *((table, of_merchant | row) for table, row in self._held()),
             (t.inbox, of_merchant | self.record()),
             (
                 t.inbox_body,
@@ -109,12 +118,91 @@ class Shop:
             "imported_at": NOON,
         }
 
-    def _place(self) -> dict[str, Any]:
-        return {"sku_id": self.sku, "location_id": self.place}
+    def _skus(self) -> list[dict[str, Any]]:
+        stocked = {"created_at": NOON, "counted_since": NOON, "kit": False}
+        made = {"created_at": NOON, "counted_since": None, "kit": True}
+        return [
+            stocked | {"id": self.sku, "code": "MUG"},
+            stocked | {"id": self.tee, "code": "TEE"},
+            made | {"id": self.box, "code": "BOX"},
+            made | {"id": self.crate, "code": "CRATE"},
+        ]
 
-    def _entry(self, cause: str, *, on_hand: int = 0, allocated: int = 0) -> dict[str, Any]:
-        amounts = {"on_hand_delta": on_hand, "allocated_delta": allocated}
-        return self._place() | amounts | {"id": new_id(), "cause": cause, "reference": "first", "at": NOON}
+    def _stock(self) -> Iterator[tuple[Table, dict[str, Any]]]:
+        """Mugs and tees with their ledgers, what is made of them, and a transfer of five tees that is half done."""
+        source = {"connection_id": self.channel, "external_id": "", "location_id": self.place}
+        yield t.channel_location_source, source
+        yield from self._ledger(self.sku, self.place, ("adopted", {"on_hand": 3}), ("allocated", {"allocated": 3}))
+        yield from self._ledger(
+            self.tee,
+            self.place,
+            ("adopted", {"on_hand": 10}),
+            ("set_aside", {"quarantined": 1}),
+            ("allocated", {"allocated": 2}),
+            ("sent", {"on_hand": -5}),
+        )
+        yield from self._ledger(
+            self.tee,
+            self.barn,
+            ("sent", {"incoming": 5}),
+            ("arrived", {"on_hand": 2, "incoming": -2}),
+            ("lost", {"incoming": -1}),
+        )
+        moves = {"kind": "transfer", "reference": "T-1", "location_id": self.place, "to_location_id": self.barn}
+        yield t.stock_document, moves | {"id": self.transfer, "state": "in_transit", "created_at": NOON}
+        line = {"sku_id": self.tee, "quantity": 5, "arrived": 2, "lost": 1}
+        yield t.stock_document_line, {"document_id": self.transfer} | line
+        entered = {self.box: {self.sku: 1, self.tee: 2}, self.crate: {self.box: 2, self.tee: 1}}
+        leaves = {self.box: {self.sku: 1, self.tee: 2}, self.crate: {self.sku: 2, self.tee: 5}}
+        for table, made_of in ((t.kit_part, entered), (t.kit_leaf, leaves)):
+            for kit_id, parts in made_of.items():
+                for part_id, units in parts.items():
+                    yield table, {"kit_id": kit_id, "part_id": part_id, "quantity": units}
+        yield t.stock_policy, {"queue": "first_come", "changed_at": NOON}
+        yield t.selling_rule, {"id": new_id(), "scope": "", "buffer_units": 1, "changed_at": NOON}
+
+    def _ledger(
+        self, sku_id: UUID, location_id: UUID, *changes: tuple[str, dict[str, int]]
+    ) -> Iterator[tuple[Table, dict[str, Any]]]:
+        """The balance that these changes lead to, and their entries."""
+        place = {"sku_id": sku_id, "location_id": location_id}
+        balance = dict.fromkeys(_FIGURES, 0)
+        entries = []
+        for number, (cause, deltas) in enumerate(changes, start=1):
+            balance |= {name: balance[name] + units for name, units in deltas.items()}
+            said = {"number": number, "cause": cause, "reference": "first", "at": NOON}
+            entries.append(place | said | {f"{name}_delta": units for name, units in deltas.items()} | balance)
+        yield t.stock_level, place | balance | {"entries": len(entries), "updated_at": NOON}
+        for entry in entries:
+            yield t.stock_entry, entry
+
+    def _held(self) -> Iterator[tuple[Table, dict[str, Any]]]:
+        """Two mugs of three and one box of two are held; the third mug and the second box want a mug."""
+        for line_id, sku_id, units in (
+            (self.line, self.sku, 2),
+            (self.box_line, self.sku, 1),
+            (self.box_line, self.tee, 2),
+        ):
+            held = {"sku_id": sku_id, "location_id": self.place, "quantity": units}
+            yield t.allocation, {"order_line_id": line_id} | held
+        waits = {"order_line_id": self.line, "sku_id": self.sku, "group_id": self.line, "quantity": 1, "since": NOON}
+        yield t.backorder, waits
+        box = waits | {"order_line_id": self.box_line, "group_id": self.box_line}
+        yield t.backorder, box
+        yield t.backorder, box | {"sku_id": self.tee, "per_unit": 2, "missing": False}
+        for sku_id, units in ((self.sku, 1), (self.tee, 2)):
+            yield t.order_line_part, {"order_line_id": self.box_line, "sku_id": sku_id, "quantity": units}
+        short = {"order_line_id": self.line, "order_id": self.order, "sku_id": self.sku, "units": 1, "at": NOON}
+        yield t.shortage, {"id": new_id(), "reference": "first"} | short
+
+    def _box_order(self) -> dict[str, Any]:
+        none = dict.fromkeys(("total", "lines", "shipping", "tax", "discount", "fees", "rounding"), 0)
+        money = {f"{name}_minor": units for name, units in none.items()}
+        return money | {"id": self.box_order, "external_id": "200", "number": "200"}
+
+    def _box_line(self) -> dict[str, Any]:
+        of_box = {"id": self.box_line, "order_id": self.box_order, "sku_id": self.box, "total_minor": 0}
+        return of_box | {"quantity": 2, "fulfilled": 0, "removed": 0, "shipped": 0}
 
     def _publication(self) -> dict[str, Any]:
         return {"listing_id": self.listing, "location_external_id": "", "connection_id": self.channel}
@@ -191,10 +279,15 @@ class Shop:
     def add(self, connection: Connection, table: Table, **row: Any) -> None:
         connection.execute(insert(table).values(**({"merchant_id": self.merchant} | row)))
 
-    def move(self, connection: Connection, *, on_hand: int = 0, allocated: int = 0) -> None:
-        """Change the balance, and the ledger with it."""
+    def move(self, connection: Connection, **changes: int) -> None:
+        """Change the balance of the mugs, and the ledger with it."""
         level = t.stock_level.c
-        balance = {"on_hand": level.on_hand + on_hand, "allocated": level.allocated + allocated}
-        connection.execute(update(t.stock_level).values(**balance))
-        entry = self._entry("adjusted", on_hand=on_hand, allocated=allocated)
-        self.add(connection, t.stock_entry, **(entry | {"reference": "planted"}))
+        here = (level.sku_id == self.sku, level.location_id == self.place)
+        balance = {name: level[name] + units for name, units in changes.items()}
+        after = connection.execute(
+            update(t.stock_level).where(*here).values(entries=level.entries + 1, **balance).returning(t.stock_level)
+        ).one()
+        figures = {name: getattr(after, name) for name in _FIGURES}
+        deltas = {f"{name}_delta": units for name, units in changes.items()}
+        place = {"sku_id": self.sku, "location_id": self.place, "number": after.entries, "at": NOON}
+        self.add(connection, t.stock_entry, **place, cause="adjusted", reference="planted", **figures, **deltas)

@@ -103,7 +103,7 @@ def test_json_comes_back_as_the_very_text_it_was(source: Database, target: Datab
         connection.execute(
             text("""update activity set details = '{"b":  1.10, "a": null, "n": 123456789012345678901}'""")
         )
-        connection.execute(text("update publication_entry set cause = 'null'"))
+        connection.execute(text("update inbox set headers = 'null'"))
         connection.execute(text("update publication set cause = null"))
 
     make(source, tmp_path / "b.zip")
@@ -114,7 +114,7 @@ def test_json_comes_back_as_the_very_text_it_was(source: Database, target: Datab
             connection.scalar(text("select details from activity"))
             == '{"b":  1.10, "a": null, "n": 123456789012345678901}'
         )
-        assert connection.scalar(text("select cause from publication_entry")) == "null"
+        assert connection.scalar(text("select headers from inbox")) == "null"
         assert connection.scalar(text("select cause from publication")) is None
 
 
@@ -236,7 +236,7 @@ def test_a_first_start_does_not_count_as_use(source: Database, target: Database,
 
     backup.restore(target, tmp_path / "b.zip")
 
-    assert len(contents(target)["sales_order"]) == 1
+    assert contents(target)["sales_order"] == contents(source)["sales_order"] != []
 
 
 @pytest.mark.parametrize("cut", [0.2, 0.9])
@@ -257,7 +257,7 @@ def test_a_row_that_was_changed_is_noticed_and_nothing_restored(
     make(source, tmp_path / "b.zip")
     with zipfile.ZipFile(tmp_path / "b.zip") as archive:
         forged = rewritten(
-            tmp_path / "b.zip", stock_level=archive.read("tables/stock_level.jsonl").replace(b"2, 2", b"9, 2")
+            tmp_path / "b.zip", stock_level=archive.read("tables/stock_level.jsonl").replace(b"3, 3", b"9, 3")
         )
 
     for attempt in (lambda: backup.verify(forged), lambda: backup.restore(target, forged)):
@@ -316,7 +316,8 @@ def test_a_row_that_does_not_fit_undoes_the_whole_restore(
     _stamp(_postgresql_database)
     with wide.write() as connection:
         Shop(connection, keyring)
-        connection.execute(update(t.sku).values(code="x" * 300))  # SQLite does not count characters
+        # SQLite does not count characters.
+        connection.execute(update(t.sku).where(t.sku.c.code == "MUG").values(code="x" * 300))
     make(wide, tmp_path / "b.zip")
 
     with pytest.raises(HubError, match=r"A row of “sku” does not fit into this database: .*Nothing was restored"):

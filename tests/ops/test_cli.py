@@ -72,8 +72,8 @@ def test_says_its_version(run: Run) -> None:
 @pytest.mark.parametrize(
     "command",
     ["", "up", "web", "worker", "demo", "db", "db upgrade", "db current", "backup", "backup create", "backup verify",
-     "backup restore", "users", "users create", "users reset-password", "connectors", "audit", "doctor", "config",
-     "config show"],
+     "backup restore", "users", "users create", "users reset-password", "replay", "bundle", "connectors", "audit",
+     "doctor", "config", "config show"],
 )  # fmt: skip
 def test_every_command_explains_itself(run: Run, command: str) -> None:
     result = run(*command.split(), "--help")

@@ -329,6 +329,84 @@ def test_a_location_is_bound_to_one_place_of_a_shop(warehouse: Warehouse) -> Non
     assert {each.location_id for each in warehouse.rows(t.channel_location)} == {main, barn}
 
 
+def sources(warehouse: Warehouse, external_id: str) -> set[UUID]:
+    source = t.channel_location_source.c
+    return {row.location_id for row in warehouse.rows(t.channel_location_source, source.external_id == external_id)}
+
+
+def test_a_place_of_a_shop_sells_from_several_locations_as_one(warehouse: Warehouse) -> None:
+    connection_id = warehouse.connect("green-1", live=True)
+    sku, main, barn = warehouse.sku("MUG", 5), warehouse.location(), warehouse.location("Barn")
+    warehouse.listing(connection_id, "mug", sku)
+    warehouse.count(sku, 6)
+    with warehouse.database.write() as connection:
+        connection.execute(update(t.publication).values(published_version=t.publication.c.version))
+    here = (warehouse.database, warehouse.merchant, connection_id, "")
+
+    assert connections.pool_locations(*here, [main, barn], OWNER) == {connection_id}
+
+    assert sources(warehouse, "") == {main, barn}
+    row = warehouse.row(t.publication)
+    assert (row.version - row.published_version, row.cause["cause"]) == (1, "location_bound")
+    (noted,) = warehouse.rows(t.activity, t.activity.c.kind == "locations_pooled")
+    assert noted.summary == "“Everything” at green-1 sells from Barn, Main warehouse"
+    assert connections.pool_locations(*here, [barn, main], OWNER) == set()
+    connections.pool_locations(*here, [main], OWNER)
+    assert sources(warehouse, "") == {main}
+    warehouse.sound()
+
+
+def test_two_shops_may_sell_from_one_location_but_two_places_of_one_shop_may_not(warehouse: Warehouse) -> None:
+    green = warehouse.connect(places=("hall", "yard"))
+    blue = warehouse.connect()
+    main, barn, attic = warehouse.location(), warehouse.location("Barn"), warehouse.location("Attic")
+    at_green = (warehouse.database, warehouse.merchant, green)
+    connections.bind_location(*at_green, "yard", attic, OWNER)
+    connections.pool_locations(*at_green, "hall", [main, barn], OWNER)
+    connections.pool_locations(warehouse.database, warehouse.merchant, blue, "", [main, barn], OWNER)
+    before = warehouse.digest(t.channel_location, t.channel_location_source)
+
+    with pytest.raises(Conflict, match="“hall” is bound to that location already: its stock would be published twice"):
+        connections.pool_locations(*at_green, "yard", [attic, barn], OWNER)
+    with pytest.raises(Conflict, match="“hall” is bound to that location already"):
+        connections.bind_location(*at_green, "yard", barn, OWNER)
+
+    assert warehouse.digest(t.channel_location, t.channel_location_source) == before
+    connections.pool_locations(*at_green, "hall", [main], OWNER)
+    connections.pool_locations(*at_green, "yard", [attic, barn], OWNER)
+    assert sources(warehouse, "yard") == {attic, barn}
+    warehouse.sound()
+
+
+def test_a_place_always_sells_from_its_own_location(warehouse: Warehouse) -> None:
+    connection_id = warehouse.connect(places=("hall", "yard"))
+    main, barn, attic = warehouse.location(), warehouse.location("Barn"), warehouse.location("Attic")
+    here = (warehouse.database, warehouse.merchant, connection_id)
+
+    with pytest.raises(BadInput, match="“hall” is Main warehouse and always sells from it"):
+        connections.pool_locations(*here, "hall", [barn], OWNER)
+    with pytest.raises(BadInput, match="always sells from it"):
+        connections.pool_locations(*here, "hall", [], OWNER)
+    with pytest.raises(Conflict, match="Say first which of your locations “yard” is"):
+        connections.pool_locations(*here, "yard", [barn], OWNER)
+    with pytest.raises(BadInput, match=r"This location does not exist\. Reload"):
+        connections.pool_locations(*here, "hall", [main, new_id()], OWNER)
+    with pytest.raises(BadInput, match="does not exist at the shop any more"):
+        connections.pool_locations(*here, "attic", [main], OWNER)
+    assert sources(warehouse, "hall") == {main}
+
+    connections.pool_locations(*here, "hall", [main, barn], OWNER)
+    connections.bind_location(*here, "hall", attic, OWNER)
+    assert sources(warehouse, "hall") == {attic, barn}, "what it sells from besides stays"
+    connections.bind_location(*here, "hall", barn, OWNER)
+    assert sources(warehouse, "hall") == {barn}
+    connections.pool_locations(*here, "hall", [main, barn], OWNER)
+    connections.bind_location(*here, "hall", None, OWNER)
+    assert sources(warehouse, "hall") == set(), "the hub writes nothing there"
+    connections.bind_location(*here, "yard", main, OWNER)
+    warehouse.sound()
+
+
 def test_no_stock_is_written_where_the_sku_was_never_counted(warehouse: Warehouse) -> None:
     connection_id = warehouse.connect(live=True, places=("hall", "barn"))
     sku, barn = warehouse.sku("MUG", 5), warehouse.location("Barn")

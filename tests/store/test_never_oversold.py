@@ -16,9 +16,10 @@ from sqlalchemy.exc import IntegrityError
 from hub.children import Child
 from hub.core.model import Order, OrderStatus
 from hub.core.services import Received
-from hub.core.stock import Cause
+from hub.core.stock import Cause, Claim, Movement
 from hub.store import orders, stock
 from hub.store import tables as t
+from hub.store import warehouse as acts
 from hub.store.database import Database, new_id
 from hub.store.stock import StockMoved
 from tests.core.making import a_line, an_order, minutes
@@ -111,7 +112,7 @@ def test_buying_cancelling_shipping_and_counting_at_once_leaves_everything_sound
         location = warehouse.location()
         for number in range(15):
             sku = chance.choice(skus)
-            stock.adjust(
+            acts.adjust(
                 warehouse.database,
                 warehouse.merchant,
                 sku,
@@ -193,10 +194,11 @@ def test_a_balance_that_moved_since_the_book_was_opened_is_not_overwritten(wareh
     shop, sku = warehouse.connect(), warehouse.sku("MUG", 5)
     warehouse.listing(shop, "mug", sku)
     with warehouse.database.write() as connection:
-        book, _ = stock.open_book(connection, warehouse.merchant, [sku])
+        book = stock.open_book(connection, warehouse.merchant, [sku]).book
     warehouse.hear(shop, an_order(a_line(4), id="in between"))
-    claim = book.claim(new_id(), new_id(), sku, minutes(0))
+    claim = book.claim(Claim(new_id(), new_id(), {sku: 1}, minutes(0)))
     book.demand(claim, 4, f"{claim.order_id}/1")
+    book.serve(f"{claim.order_id}/1")
     before = warehouse.digest(t.stock_level, t.stock_entry, t.allocation, t.backorder, t.publication)
 
     with pytest.raises(StockMoved, match="try again"), warehouse.database.write() as connection:
@@ -210,13 +212,13 @@ def test_whoever_met_a_moved_balance_starts_again_and_gets_what_is_left(warehous
     warehouse.listing(shop, "mug", sku)
     location = warehouse.location()
     with warehouse.database.write() as connection:
-        stale, _ = stock.open_book(connection, warehouse.merchant, [sku])
+        stale = stock.open_book(connection, warehouse.merchant, [sku]).book
     warehouse.count(sku, 3)
     books = itertools.chain([stale])
 
     def work(connection: Connection) -> None:
-        book = next(books, None) or stock.open_book(connection, warehouse.merchant, [sku])[0]
-        book.set_on_hand((sku, location), book.level((sku, location)).on_hand + 10, "form/delivery")
+        book = next(books, None) or stock.open_book(connection, warehouse.merchant, [sku]).book
+        book.correct((sku, location), 10, Cause.RECEIVED, "delivery/1")
         stock.write_book(connection, warehouse.merchant, book, at=warehouse.now())
 
     warehouse.database.transact(work)
@@ -246,10 +248,13 @@ def test_without_the_lock_the_conditional_update_is_enough(
 def test_without_the_conditional_update_the_lock_is_enough(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unguarded(connection: Connection, merchant_id: UUID, book: stock.StockBook, at: object) -> None:
-        for (sku_id, location_id), level in book.after.items():
-            here = (t.stock_level.c.sku_id == sku_id, t.stock_level.c.location_id == location_id)
-            values = {"on_hand": level.on_hand, "allocated": level.allocated}
+    def unguarded(
+        connection: Connection, merchant_id: UUID, book: stock.StockBook, movements: Sequence[Movement], at: object
+    ) -> None:
+        for each in movements:
+            here = (t.stock_level.c.sku_id == each.place[0], t.stock_level.c.location_id == each.place[1])
+            figures = ("on_hand", "allocated", "entries")
+            values = {name: getattr(each.after, name) for name in figures}
             connection.execute(update(t.stock_level).where(*here).values(**values))
 
     shop, sku = warehouse.connect(), warehouse.sku("MUG", 20)
@@ -268,7 +273,7 @@ def test_an_entry_of_the_same_cause_and_reference_is_refused(warehouse: Warehous
     entry = warehouse.row(t.stock_entry)
 
     with pytest.raises(IntegrityError, match=r"(?i)unique"), warehouse.database.write() as connection:
-        connection.execute(insert(t.stock_entry).values(**entry._asdict() | {"id": new_id()}))
+        connection.execute(insert(t.stock_entry).values(**entry._asdict() | {"number": 2}))
 
 
 def test_an_order_delivered_by_many_at_once_is_one_order(warehouse: Warehouse) -> None:

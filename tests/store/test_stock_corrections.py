@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -9,17 +10,16 @@ from sqlalchemy import update
 
 from hub.core.model import OrderStatus
 from hub.errors import BadInput, Conflict
-from hub.store import stock
 from hub.store import tables as t
 from hub.store.database import new_id
+from hub.store.stock import SHORTFALL
+from hub.store.warehouse import adjust
 from tests.core.making import a_line, an_order, minutes
 from tests.store.warehouse import OWNER, Warehouse
 
 
 def correct(warehouse: Warehouse, sku: Any, on_hand: Any, *, reason: str = "counted", reference: str = "form/1") -> Any:
-    return stock.adjust(
-        warehouse.database, warehouse.merchant, sku, warehouse.location(), on_hand, reason, OWNER, reference
-    )
+    return adjust(warehouse.database, warehouse.merchant, sku, warehouse.location(), on_hand, reason, OWNER, reference)
 
 
 def test_a_correction_is_one_entry_that_says_who_and_why(warehouse: Warehouse) -> None:
@@ -27,7 +27,7 @@ def test_a_correction_is_one_entry_that_says_who_and_why(warehouse: Warehouse) -
 
     correct(warehouse, sku, 7, reason="  3 broken ", reference="form/breakage")
 
-    (entry,) = warehouse.rows(t.stock_entry, t.stock_entry.c.reference == "form/breakage")
+    (entry,) = warehouse.rows(t.stock_entry, t.stock_entry.c.reference == "adjustment form/breakage")
     assert (entry.cause, entry.on_hand_delta, entry.allocated_delta) == ("adjusted", -3, 0)
     assert (entry.actor, entry.note, entry.order_id) == (OWNER, "3 broken", None)
     assert warehouse.level(sku) == (7, 0)
@@ -37,7 +37,9 @@ def test_a_correction_is_one_entry_that_says_who_and_why(warehouse: Warehouse) -
 
 
 @pytest.mark.parametrize(
-    "on_hand", [-1, 1_000_000_001, True, False], ids=["negative", "beyond all reason", "true", "false"]
+    "on_hand",
+    [-1, 1_000_000_001, True, False, 2.0, 2.5, float("nan"), float("inf"), Decimal(3), "3"],
+    ids=["negative", "too many", "true", "false", "a float", "a fraction", "NaN", "infinite", "a decimal", "a text"],
 )
 def test_a_quantity_that_cannot_be_is_refused(warehouse: Warehouse, on_hand: Any) -> None:
     sku = warehouse.sku("MUG", 10)
@@ -65,9 +67,9 @@ def test_a_correction_needs_a_reason(warehouse: Warehouse, reason: str) -> None:
     assert list(refused.value.fields) == ["reason"]
 
 
-@pytest.mark.parametrize("reference", ["", "x" * 101])
+@pytest.mark.parametrize("reference", ["", "   ", "x" * 101, "line\nbreak"])
 def test_a_reference_that_cannot_be_kept_is_refused(warehouse: Warehouse, reference: str) -> None:
-    with pytest.raises(BadInput, match="reference of at most 100"):
+    with pytest.raises(BadInput, match="reference of at most 100 characters"):
         correct(warehouse, warehouse.sku("MUG", 1), 2, reference=reference)
 
 
@@ -85,7 +87,7 @@ def test_the_longest_reference_leaves_room_for_whoever_profits(warehouse: Wareho
 def test_a_long_reason_is_cut_where_the_ledger_ends(warehouse: Warehouse) -> None:
     correct(warehouse, warehouse.sku("MUG", 1), 2, reason="x" * 2000, reference="form/2")
 
-    (entry,) = warehouse.rows(t.stock_entry, t.stock_entry.c.reference == "form/2")
+    (entry,) = warehouse.rows(t.stock_entry, t.stock_entry.c.reference == "adjustment form/2")
     assert len(entry.note) == 500
 
 
@@ -99,7 +101,7 @@ def test_the_same_form_sent_twice_counts_once(warehouse: Warehouse) -> None:
         correct(warehouse, sku, 3, reference="form/once")
 
     assert warehouse.level(sku) == (7, 0)
-    assert len(warehouse.rows(t.stock_entry, t.stock_entry.c.reference == "form/once")) == 1
+    assert len(warehouse.rows(t.stock_entry, t.stock_entry.c.reference == "adjustment form/once")) == 1
 
 
 def test_the_first_count_sent_twice_counts_once(warehouse: Warehouse) -> None:
@@ -112,15 +114,27 @@ def test_the_first_count_sent_twice_counts_once(warehouse: Warehouse) -> None:
     assert warehouse.level(sku) == (7, 0)
 
 
-def test_one_reference_is_good_for_several_skus_but_for_one_place_only(warehouse: Warehouse) -> None:
+def test_a_reference_is_good_for_one_correction_only(warehouse: Warehouse) -> None:
     mug, tee = warehouse.sku("MUG", 1), warehouse.sku("TEE", 1)
-    correct(warehouse, mug, 5, reference="delivery/1")
-    correct(warehouse, tee, 5, reference="delivery/1")
+    correct(warehouse, mug, 5, reference="form/1")
 
-    with pytest.raises(Conflict):
-        warehouse_at = warehouse.location("Barn")
-        stock.adjust(warehouse.database, warehouse.merchant, mug, warehouse_at, 5, "delivery", OWNER, "delivery/1")
-    assert (warehouse.level(mug), warehouse.level(tee)) == ((5, 0), (5, 0))
+    with pytest.raises(Conflict, match=rf"entered already, on .* UTC by {OWNER}\. Reload the page"):
+        correct(warehouse, tee, 5, reference="form/1")
+
+    assert (warehouse.level(mug), warehouse.level(tee)) == ((5, 0), (1, 0))
+
+
+def test_a_correction_is_a_document_of_its_own(warehouse: Warehouse) -> None:
+    sku = warehouse.sku("MUG", 10)
+
+    correct(warehouse, sku, 7, reason="3 broken", reference=" form/7 ")
+
+    paper = warehouse.row(t.stock_document, t.stock_document.c.reference == "form/7")
+    assert (paper.kind, paper.state, paper.actor, paper.note) == ("adjustment", "done", OWNER, "3 broken")
+    line = warehouse.row(t.stock_document_line, t.stock_document_line.c.document_id == paper.id)
+    assert (line.sku_id, line.quantity, line.expected) == (sku, 7, 10)
+    entry = warehouse.row(t.stock_entry, t.stock_entry.c.document_id == paper.id)
+    assert (entry.cause, entry.on_hand_delta, entry.on_hand) == ("adjusted", -3, 7)
 
 
 def test_a_count_that_finds_the_same_leaves_no_trace(warehouse: Warehouse) -> None:
@@ -138,7 +152,7 @@ def test_what_does_not_exist_cannot_be_counted(warehouse: Warehouse, missing: st
     place = new_id() if missing == "location" else warehouse.location()
 
     with pytest.raises(BadInput, match="does not exist"):
-        stock.adjust(warehouse.database, warehouse.merchant, sku, place, 3, "counted", OWNER, "form/1")
+        adjust(warehouse.database, warehouse.merchant, sku, place, 3, "counted", OWNER, "form/1")
 
 
 # ---------------------------------------------------------------- what follows for orders
@@ -251,11 +265,11 @@ def test_a_count_settles_what_was_shipped_beyond_the_shelf(warehouse: Warehouse)
     warehouse.listing(shop, "mug", sku)
     over = {"status": OrderStatus.FULFILLED, "holds_stock": False, "placed_at": warehouse.now()}
     warehouse.hear(shop, an_order(a_line(5, fulfilled=5), **over))
-    (issue,) = warehouse.rows(t.issue, t.issue.c.kind == stock.SHORTFALL)
+    (issue,) = warehouse.rows(t.issue, t.issue.c.kind == SHORTFALL)
     assert (issue.title, issue.resolved_at) == ("Order #100 shipped 3 more than the hub had on hand", None)
 
     correct(warehouse, sku, 4)
-    assert warehouse.row(t.issue, t.issue.c.kind == stock.SHORTFALL).resolved_by == OWNER
+    assert warehouse.row(t.issue, t.issue.c.kind == SHORTFALL).resolved_by == OWNER
 
     warehouse.hear(shop, an_order(a_line(5, fulfilled=5), version=minutes(9), **over))
     assert warehouse.level(sku) == (4, 0), "what was never counted is not taken out of the new count"
@@ -282,4 +296,4 @@ def test_every_live_listing_of_the_sku_is_due_again_with_the_cause(warehouse: Wa
         (each.connection_id, each.version - each.published_version, each.cause["cause"], each.cause["reference"])
         for each in warehouse.rows(t.publication, t.publication.c.version > t.publication.c.published_version)
     }
-    assert due == {(live, 1, "adjusted", "form/9"), (other, 1, "adjusted", "form/9")}
+    assert due == {(live, 1, "adjusted", "adjustment form/9"), (other, 1, "adjusted", "adjustment form/9")}

@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 import marshmallow
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 
 from hub.connector import Capabilities, PushOutcome, RawRecord, SalesChannel, StockPush, StockRef
 from hub.core.model import Account, ChannelLocation, Order
 from hub.core.services import Plan, Received
-from hub.store import audit, connections, orders, stock
+from hub.store import audit, connections, orders, warehouse
 from hub.store import tables as t
 from hub.store.database import Database, new_id
 from hub.store.secrets import KeyRing
@@ -138,11 +138,21 @@ class Warehouse:
             self.count(sku_id, on_hand)
         return sku_id
 
+    def kit(self, code: str, parts: Mapping[UUID, int]) -> UUID:
+        """A SKU made of others that are no kits."""
+        kit_id = self.sku(code)
+        with self.database.write() as connection:
+            connection.execute(update(t.sku).where(t.sku.c.id == kit_id).values(kit=True))
+            for table in (t.kit_part, t.kit_leaf):
+                for part_id, units in parts.items():
+                    self._insert(connection, table, kit_id=kit_id, part_id=part_id, quantity=units)
+        return kit_id
+
     def count(self, sku_id: UUID, on_hand: int, location: UUID | None = None) -> set[UUID]:
         """Set what is on hand of a SKU."""
         where = location or self.location()
         reference = f"count/{next(self._numbers)}"
-        return stock.adjust(self.database, self.merchant, sku_id, where, on_hand, "counted", OWNER, reference)
+        return warehouse.adjust(self.database, self.merchant, sku_id, where, on_hand, "counted", OWNER, reference)
 
     def listing(self, connection_id: UUID, external_id: str, sku_id: UUID | None = None, **more: Any) -> UUID:
         """A listing, matched if a SKU is given."""

@@ -169,6 +169,7 @@ class Shop:
     name: str
     people: dict[str, UUID] = field(default_factory=dict)
     opened: int = 0  # connections so far: each was made a second after the one before
+    balances: dict[tuple[UUID, UUID], tuple[int, int]] = field(default_factory=dict)  # what the ledger adds up to
 
     def ago(self, **span: float) -> datetime:
         return self.now - timedelta(**span)
@@ -241,6 +242,13 @@ class Shop:
             active=True,
             location_id=location_id,
         )
+        if location_id is not None:
+            self.write(
+                t.channel_location_source,
+                connection_id=connection_id,
+                external_id=external_id,
+                location_id=location_id,
+            )
 
     def sku(self, code: str, title: str = "Green tea, 100 g", *, counted: bool = True) -> UUID:
         return self.write(
@@ -252,30 +260,75 @@ class Shop:
             counted_since=self.ago(days=1) if counted else None,
         )
 
-    def level(self, sku_id: UUID, location_id: UUID, on_hand: int, allocated: int = 0) -> None:
-        self.write(
-            t.stock_level,
-            sku_id=sku_id,
-            location_id=location_id,
-            on_hand=on_hand,
-            allocated=allocated,
-            updated_at=self.ago(hours=1),
-        )
+    def kit(self, code: str, parts: Mapping[UUID, int], title: str = "Gift box") -> UUID:
+        """A kit of SKUs that are no kits themselves."""
+        kit_id = self.sku(code, title, counted=False)
+        with self.hub.database.write() as db:
+            db.execute(update(t.sku).where(t.sku.c.id == kit_id).values(kit=True))
+        for part_id, quantity in parts.items():
+            for table in (t.kit_part, t.kit_leaf):
+                self.write(table, kit_id=kit_id, part_id=part_id, quantity=quantity)
+        return kit_id
+
+    def level(self, sku_id: UUID, location_id: UUID, on_hand: int, allocated: int = 0, **more: Any) -> None:
+        row: dict[str, Any] = {
+            "sku_id": sku_id,
+            "location_id": location_id,
+            "on_hand": on_hand,
+            "allocated": allocated,
+            "entries": 0,
+            "updated_at": self.ago(hours=1),
+        }
+        self.write(t.stock_level, **(row | more))
 
     def entry(
         self, sku_id: UUID, location_id: UUID, cause: str, on_hand: int = 0, allocated: int = 0, **more: Any
-    ) -> UUID:
+    ) -> int:
+        """The next line of the ledger; returns its number. The balance stays as ``level`` has set it."""
+        here = (
+            t.stock_level.c.merchant_id == self.merchant_id,
+            t.stock_level.c.sku_id == sku_id,
+            t.stock_level.c.location_id == location_id,
+        )
+        with self.hub.database.write() as db:
+            number = db.execute(
+                update(t.stock_level)
+                .where(*here)
+                .values(entries=t.stock_level.c.entries + 1)
+                .returning(t.stock_level.c.entries)
+            ).scalar_one()
+        before = self.balances.get((sku_id, location_id), (0, 0))
+        after = self.balances[sku_id, location_id] = before[0] + on_hand, before[1] + allocated
         row: dict[str, Any] = {
-            "id": new_id(),
             "sku_id": sku_id,
             "location_id": location_id,
+            "number": number,
             "on_hand_delta": on_hand,
             "allocated_delta": allocated,
+            "on_hand": after[0],
+            "allocated": after[1],
             "cause": cause,
             "reference": str(new_id()),
             "at": self.ago(hours=1),
         }
-        return self.write(t.stock_entry, **(row | more))
+        self.write(t.stock_entry, **(row | more))
+        return int(number)
+
+    def document(self, kind: str, reference: str, location_id: UUID, lines: Mapping[UUID, int], **more: Any) -> UUID:
+        """A stock document; a transfer is still in transit. The balances stay as ``level`` has set them."""
+        row: dict[str, Any] = {
+            "id": new_id(),
+            "kind": kind,
+            "reference": reference,
+            "location_id": location_id,
+            "state": "in_transit" if kind == "transfer" else "done",
+            "actor": "ada@tea.example",
+            "created_at": self.ago(hours=1),
+        }
+        document_id = self.write(t.stock_document, **(row | more))
+        for sku_id, quantity in lines.items():
+            self.write(t.stock_document_line, document_id=document_id, sku_id=sku_id, quantity=quantity)
+        return document_id
 
     def listing(self, connection_id: UUID, external_id: str, sku_id: UUID | None = None, **more: Any) -> UUID:
         row: dict[str, Any] = {
@@ -349,8 +402,15 @@ class Shop:
     def allocation(self, line_id: UUID, sku_id: UUID, location_id: UUID, quantity: int) -> None:
         self.write(t.allocation, order_line_id=line_id, sku_id=sku_id, location_id=location_id, quantity=quantity)
 
-    def backorder(self, line_id: UUID, sku_id: UUID, quantity: int) -> None:
-        self.write(t.backorder, order_line_id=line_id, sku_id=sku_id, quantity=quantity, since=self.ago(minutes=10))
+    def backorder(self, line_id: UUID, sku_id: UUID, quantity: int, **more: Any) -> None:
+        row: dict[str, Any] = {
+            "order_line_id": line_id,
+            "sku_id": sku_id,
+            "group_id": line_id,
+            "quantity": quantity,
+            "since": self.ago(minutes=10),
+        }
+        self.write(t.backorder, **(row | more))
 
     def issue(self, title: str = "A shop refused the token", **more: Any) -> UUID:
         row: dict[str, Any] = {
@@ -403,6 +463,8 @@ class Furnished:
     order_id: UUID
     issue_id: UUID
     task_id: UUID
+    document_id: UUID
+    kit_id: UUID
 
 
 def open_shop(hub: Hub, name: str = "Corner Shop") -> Shop:
@@ -464,8 +526,31 @@ def furnish(shop: Shop) -> Furnished:
     issue_id = shop.issue(connection_id=connection_id, order_id=order_id)
     shop.activity("Order 1001 imported", order_id=order_id, connection_id=connection_id, details={"lines": 3})
     task_id = shop.task(connection_id)
+    document_id = shop.document("transfer", "T-1", location_id, {sku_id: 3}, to_location_id=shop.location("Harbor"))
+    shop.document("receipt", "DN-7", location_id, {sku_id: 12})
+    kit_id = shop.kit("BOX-1", {sku_id: 2})
+    shop.write(
+        t.selling_rule,
+        id=new_id(),
+        scope=f"{connection_id}//",
+        connection_id=connection_id,
+        stop_at=1,
+        changed_at=shop.ago(days=1),
+        changed_by="ada@tea.example",
+    )
     return Furnished(
-        connection_id, other, fresh, listing_id, unmatched, location_id, sku_id, order_id, issue_id, task_id
+        connection_id,
+        other,
+        fresh,
+        listing_id,
+        unmatched,
+        location_id,
+        sku_id,
+        order_id,
+        issue_id,
+        task_id,
+        document_id,
+        kit_id,
     )
 
 

@@ -35,7 +35,7 @@ def rung(hub: Hub) -> list[tuple[UUID, str]]:
 def test_the_catalogue_lists_connectors_and_every_plugin_that_is_not_in_use(owner: Browser) -> None:
     page = words(owner.get("/connectors"))
 
-    assert "Tea Shop Sells tea." in page and "tallyhub-tea 1.0" in page and "API 2026-10" in page
+    assert "Tea Shop Sells tea." in page and "tallyhub-tea 1.0" in page and "API version 2026-10" in page
     assert "coffee-hub 0.3 (coffee): broken ImportError: No module named 'beans'" in page
     assert "mate-hub 2.0 (mate): not allowed Not loaded: add mate-hub to TALLYHUB_PLUGINS." in page
 
@@ -181,7 +181,7 @@ def test_all_suggestions_are_accepted_at_once(hub: Hub, shop: Shop, owner: Brows
     with hub.database.read() as db:
         codes = set(db.execute(select(t.sku.c.code)).scalars())
         unmatched = db.execute(select(t.listing.c.id).where(t.listing.c.sku_id.is_(None))).all()
-    assert codes == {"TEA-1", "TEA-2", "TEA-3"} and unmatched == []
+    assert codes == {"BOX-1", "TEA-1", "TEA-2", "TEA-3"} and unmatched == []
     assert (things.connection_id, "publish") in rung(hub)
 
 

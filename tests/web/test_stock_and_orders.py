@@ -95,9 +95,9 @@ def test_correcting_a_count_writes_one_entry_and_wakes_the_shops(hub: Hub, owner
     assert entries(hub) == [("adjusted", 8, "counted", "ada@tea.example")]
     assert {(each, lane) for _, each, lane in hub.doorbell.rung} == {(things.connection_id, "publish")}  # type: ignore[attr-defined]
     shown = words(owner.get(path))
-    assert "Adjusted counted · ada@tea.example" in shown
+    assert "Adjusted its document counted · ada@tea.example" in shown
     # The order that waited got its stock.
-    assert "On hand 20 Allocated 4 Available 16 On backorder 0" in shown
+    assert "On hand 20 Allocated 4 Set aside 0 Incoming 0 Available 16 Waiting 0" in shown
 
 
 @pytest.mark.parametrize("on_hand", ["", "-1", "1.5", "1_000", "１２", "1e3", "9" * 13, "2000000000"])
@@ -129,7 +129,7 @@ def test_a_sku_can_be_counted_by_hand_before_anything_was_adopted(
 
     assert owner.post(f"/stock/{fresh}/adjust", form, page="/settings").status_code == 303
 
-    assert "On hand 7 Allocated 0 Available 7" in words(owner.get(f"/stock/{fresh}"))
+    assert "On hand 7 Allocated 0 Set aside 0 Incoming 0 Available 7" in words(owner.get(f"/stock/{fresh}"))
 
 
 def test_the_stock_list_says_of_each_shop_whether_it_is_right(shop: Shop, owner: Browser, things: Furnished) -> None:

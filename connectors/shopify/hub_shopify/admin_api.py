@@ -36,6 +36,7 @@ _TOKEN_REFUSALS = {
     "application_cannot_be_found": _WRONG_APP,
     "invalid_client": _WRONG_APP,
 }
+_REFUSED = "Shopify refused the request; asking again changes nothing. It says:"
 ADD_SCOPES = (
     "Add what is missing to the app's access scopes in the Dev Dashboard, release the new version, accept it in the "
     "shop, and reconnect."
@@ -205,8 +206,8 @@ def _graphql_error(errors: Any, cost: _Cost) -> Exception:
     if "SHOP_INACTIVE" in by_code:
         return AuthError("Shopify has closed this shop or paused it. Open it again in Shopify, then reconnect.")
     if not found:
-        return Rejected(f"Shopify refused the request: {str(errors)[:300]}")
-    return Rejected(f"Shopify refused the request: {_words(found[0])}", code=_extension(found[0], "code"))
+        return Rejected(f"{_REFUSED} {str(errors)[:300]}")
+    return Rejected(f"{_REFUSED} {_words(found[0])}", code=_extension(found[0], "code"))
 
 
 def _extension(error: Mapping[str, Any], name: str) -> str:
@@ -216,4 +217,6 @@ def _extension(error: Mapping[str, Any], name: str) -> str:
 
 
 def _words(error: Mapping[str, Any]) -> str:
-    return str(error.get("message", ""))[:300]
+    """What an error says, as a sentence."""
+    said = str(error.get("message", ""))[:300].rstrip()
+    return said if said.endswith((".", "!", "?")) else f"{said}."

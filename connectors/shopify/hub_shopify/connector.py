@@ -120,7 +120,7 @@ class ShopifyConnector(SalesChannel):
     effects: ClassVar[Mapping[str, Settlement]] = {"subscribe_webhooks": Settlement.NATURAL_KEY}
     # What the smallest plan has; Shopify tells with each answer what it really is.
     rate_budget = RateBudget(per_second=100, burst=1000)
-    capabilities = Capabilities(compare_and_set=True, push_batch=documents.STOCK_BATCH)
+    capabilities = Capabilities(compare_and_set=True, push_batch=documents.STOCK_BATCH, most_units=1_000_000_000)
     # Shopify ends a listing after 25,000 things; before that a new search begins where the last one stands.
     listing_limit: ClassVar[int] = 20_000
 

@@ -383,6 +383,17 @@ class ShopifySimulator(ShopSimulator):
 
     # --- the API's door
 
+    def about(self, request: SimRequest) -> str:
+        operation = re.search(rb"(query|mutation) (\w+)", request.body)
+        return operation[0].decode() if operation else super().about(request)
+
+    def error_inside(self, request: SimRequest) -> SimResponse:
+        failed = {
+            "message": "Internal error. Looks like something went wrong on our end.\nRequest ID: simulated",
+            "extensions": {"code": "INTERNAL_SERVER_ERROR", "requestId": "simulated"},
+        }
+        return SimResponse.of_json({"errors": [failed]})
+
     def answer(self, request: SimRequest) -> SimResponse:
         if request.headers.get("host", self.domain) != self.domain:
             return SimResponse.of_json({"errors": "Not Found"}, 404)

@@ -45,6 +45,8 @@ class GlobalId(Identifier):
 
 
 class ShopMoney(Translation):
+    """An amount with its currency, which shapes name differently."""
+
     amount = DecimalNumber(required=True)
     currency = Text(required=True)
 
@@ -58,6 +60,8 @@ class _Money(ShopMoney):
 
 
 class MoneyBag(Translation):
+    """An amount in the shop's currency and in the customer's, of which the shop's is read."""
+
     money = fields.Nested(_Money, required=True, data_key="shopMoney")
 
     @post_load
@@ -171,6 +175,7 @@ def make_order(
         placed_at=found["processed_at"] or found["created_at"],
         currency=currency,
         holds_stock=status in (OrderStatus.OPEN, OrderStatus.PENDING),
+        paid=financial not in _UNPAID,
         lines=tuple(lines),
         total=total,
         shipping=shipping,

@@ -126,6 +126,7 @@ def test_shopify_holds_stock_for_open_orders_paid_or_not(
 ) -> None:
     order = read(connector, sell(shop, financial=financial))
     assert (order.status, order.holds_stock) == (status, True)
+    assert order.paid is (status is OrderStatus.OPEN)
     assert order.channel_status == f"{financial.lower()}, unfulfilled"
 
 

@@ -35,6 +35,8 @@ STATUSES: Mapping[str, OrderStatus] = {
 # Nothing of such an order is shipped any more: it was, or never will be.
 _OVER = frozenset({OrderStatus.FULFILLED, OrderStatus.CANCELLED, OrderStatus.REFUNDED, OrderStatus.REMOVED})
 
+_AWAITS_PAYMENT = frozenset({"pending", "on-hold"})
+
 # Products that are not sold as such: their parts or another site are.
 UNSOLD_TYPES = frozenset({"grouped", "external"})
 
@@ -128,6 +130,7 @@ class _Order(Translation):
     date_created_gmt = _optional_moment()
     date_modified_gmt = _optional_moment()
     date_completed_gmt = _optional_moment()
+    date_paid_gmt = _optional_moment()
     total = DecimalNumber(required=True)
     total_tax = _amount()
     shipping_total = _amount()
@@ -237,6 +240,8 @@ def _order(order: Mapping[str, Any], refunds: Sequence[Refund], refunded: Mappin
         fees=Money(sum((fee["total"] or ZERO for fee in order["fee_lines"]), ZERO), currency),
         taxes_included=False,
         whole=whole,
+        # Whoever pays on delivery owes the money, too; but that order is to be shipped, and has its own status.
+        paid=order["status"] not in _AWAITS_PAYMENT or order["date_paid_gmt"] is not None,
         customer_name=_name(order["billing"]) or _name(order["shipping"]),
         email=order["billing"].get("email", ""),
         note=order["customer_note"],

@@ -304,6 +304,23 @@ def test_understands_every_status(
     assert [line.fulfilled for line in read.lines] == ([1, 1] if status == "completed" else [0, 0])
 
 
+@pytest.mark.parametrize(
+    ("status", "paid_at", "paid"),
+    [
+        ("on-hold", None, False),
+        ("pending", None, False),
+        ("on-hold", "2026-11-21T22:34:28", True),
+        ("processing", None, True),  # paid on delivery: to be shipped all the same
+        ("completed", None, True),
+    ],
+)
+def test_knows_who_still_owes_the_money(
+    reader: WooCommerceConnector, status: str, paid_at: str | None, paid: bool
+) -> None:
+    read = fetched(reader, {**recorded("order_get"), "status": status, "date_paid_gmt": paid_at})
+    assert read.paid is paid
+
+
 def test_an_order_in_a_plugins_status_keeps_the_stock_that_the_shop_took_for_it(reader: WooCommerceConnector) -> None:
     packing = {**recorded("order_get"), "status": "packing"}
     assert all(line["meta_data"][-1]["key"] == "_reduced_stock" for line in packing["line_items"])

@@ -111,11 +111,27 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("code", sa.String(length=200), nullable=False),
         sa.Column("title", sa.String(length=500), server_default=sa.text("''"), nullable=False),
-        sa.Column("counted_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("counted_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("kit", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.ForeignKeyConstraint(["merchant_id"], ["merchant.id"], name=op.f("fk_sku_merchant_id"), ondelete="RESTRICT"),
         sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_sku")),
         sa.UniqueConstraint("merchant_id", "code", name=op.f("uq_sku_merchant_id_code")),
+    )
+    op.create_table(
+        "stock_policy",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("hold_together", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("queue", sa.String(length=20), server_default=sa.text("''"), nullable=False),
+        sa.Column("unpaid_hours", sa.Integer(), nullable=True),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("changed_by", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.CheckConstraint("queue in ('first_come', 'value', 'promised_date')", name=op.f("ck_stock_policy_queue")),
+        sa.CheckConstraint("unpaid_hours > 0", name=op.f("ck_stock_policy_unpaid_hours")),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_stock_policy_merchant_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", name=op.f("pk_stock_policy")),
     )
     op.create_table(
         "channel_location",
@@ -236,6 +252,51 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'pending'"),
     )
     op.create_table(
+        "kit_leaf",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("kit_id", sa.Uuid(), nullable=False),
+        sa.Column("part_id", sa.Uuid(), nullable=False),
+        sa.Column("quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.CheckConstraint("quantity > 0", name=op.f("ck_kit_leaf_quantity")),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "kit_id"],
+            ["sku.merchant_id", "sku.id"],
+            name=op.f("fk_kit_leaf_merchant_id_kit_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "part_id"],
+            ["sku.merchant_id", "sku.id"],
+            name=op.f("fk_kit_leaf_merchant_id_part_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "kit_id", "part_id", name=op.f("pk_kit_leaf")),
+    )
+    op.create_index("ix_kit_leaf_part", "kit_leaf", ["merchant_id", "part_id"])
+    op.create_table(
+        "kit_part",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("kit_id", sa.Uuid(), nullable=False),
+        sa.Column("part_id", sa.Uuid(), nullable=False),
+        sa.Column("quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.CheckConstraint("kit_id <> part_id", name=op.f("ck_kit_part_not_itself")),
+        sa.CheckConstraint("quantity > 0", name=op.f("ck_kit_part_quantity")),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "kit_id"],
+            ["sku.merchant_id", "sku.id"],
+            name=op.f("fk_kit_part_merchant_id_kit_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "part_id"],
+            ["sku.merchant_id", "sku.id"],
+            name=op.f("fk_kit_part_merchant_id_part_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "kit_id", "part_id", name=op.f("pk_kit_part")),
+    )
+    op.create_index("ix_kit_part_part", "kit_part", ["merchant_id", "part_id"])
+    op.create_table(
         "listing",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -288,7 +349,10 @@ def upgrade() -> None:
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("holds_stock", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("test", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("paid", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.Column("placed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("promised_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("hold_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("currency", sa.String(length=3), server_default=sa.text("''"), nullable=False),
         sa.Column("total_minor", sa.BigInteger(), nullable=False),
         sa.Column("lines_minor", sa.BigInteger(), nullable=False),
@@ -323,7 +387,13 @@ def upgrade() -> None:
             name=op.f("uq_sales_order_merchant_id_connection_id_external_id"),
         ),
     )
-    op.create_index("ix_sales_order_placed", "sales_order", ["merchant_id", "placed_at"])
+    op.create_index(
+        "ix_sales_order_hold_until",
+        "sales_order",
+        ["merchant_id", "hold_until"],
+        sqlite_where=sa.text("hold_until is not null"),
+        postgresql_where=sa.text("hold_until is not null"),
+    )
     op.create_index(
         "ix_sales_order_holding",
         "sales_order",
@@ -331,6 +401,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("holds_stock = 1"),
         postgresql_where=sa.text("holds_stock"),
     )
+    op.create_index("ix_sales_order_placed", "sales_order", ["merchant_id", "placed_at"])
     op.create_table(
         "session",
         sa.Column("token_sha256", sa.String(length=64), nullable=False),
@@ -350,16 +421,66 @@ def upgrade() -> None:
     )
     op.create_index("ix_session_user_id", "session", ["user_id"])
     op.create_table(
+        "stock_document",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.String(length=20), nullable=False),
+        sa.Column("reference", sa.String(length=100), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("to_location_id", sa.Uuid(), nullable=True),
+        sa.Column("state", sa.String(length=12), server_default=sa.text("''"), nullable=False),
+        sa.Column("actor", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.Column("note", sa.String(length=500), server_default=sa.text("''"), nullable=False),
+        sa.Column("counted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("state in ('done', 'in_transit')", name=op.f("ck_stock_document_state")),
+        sa.CheckConstraint("location_id <> to_location_id", name=op.f("ck_stock_document_two_places")),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "location_id"],
+            ["location.merchant_id", "location.id"],
+            name=op.f("fk_stock_document_merchant_id_location_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "to_location_id"],
+            ["location.merchant_id", "location.id"],
+            name=op.f("fk_stock_document_merchant_id_to_location_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_stock_document")),
+        sa.UniqueConstraint(
+            "merchant_id", "kind", "reference", name=op.f("uq_stock_document_merchant_id_kind_reference")
+        ),
+    )
+    op.create_index(
+        "ix_stock_document_in_transit",
+        "stock_document",
+        ["merchant_id"],
+        sqlite_where=sa.text("state = 'in_transit'"),
+        postgresql_where=sa.text("state = 'in_transit'"),
+    )
+    op.create_table(
         "stock_level",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
         sa.Column("sku_id", sa.Uuid(), nullable=False),
         sa.Column("location_id", sa.Uuid(), nullable=False),
         sa.Column("on_hand", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("allocated", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("quarantined", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("damaged", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("incoming", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("entries", sa.BigInteger(), nullable=False),
+        sa.Column("safety_stock", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("counted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint("allocated <= on_hand", name=op.f("ck_stock_level_never_oversold")),
+        sa.CheckConstraint("allocated + quarantined + damaged <= on_hand", name=op.f("ck_stock_level_never_oversold")),
         sa.CheckConstraint("allocated >= 0", name=op.f("ck_stock_level_allocated")),
+        sa.CheckConstraint("damaged >= 0", name=op.f("ck_stock_level_damaged")),
+        sa.CheckConstraint("incoming >= 0", name=op.f("ck_stock_level_incoming")),
         sa.CheckConstraint("on_hand >= 0", name=op.f("ck_stock_level_on_hand")),
+        sa.CheckConstraint("quarantined >= 0", name=op.f("ck_stock_level_quarantined")),
+        sa.CheckConstraint("safety_stock >= 0", name=op.f("ck_stock_level_safety_stock")),
         sa.ForeignKeyConstraint(
             ["merchant_id", "location_id"],
             ["location.merchant_id", "location.id"],
@@ -436,6 +557,29 @@ def upgrade() -> None:
     )
     op.create_index("ix_activity_at", "activity", ["merchant_id", "at"])
     op.create_index("ix_activity_order", "activity", ["merchant_id", "order_id", "at"])
+    op.create_table(
+        "channel_location_source",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("external_id", sa.String(length=200), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id", "external_id"],
+            ["channel_location.merchant_id", "channel_location.connection_id", "channel_location.external_id"],
+            name=op.f("fk_channel_location_source_merchant_id_connection_id_external_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "location_id"],
+            ["location.merchant_id", "location.id"],
+            name=op.f("fk_channel_location_source_merchant_id_location_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint(
+            "merchant_id", "connection_id", "external_id", "location_id", name=op.f("pk_channel_location_source")
+        ),
+    )
+    op.create_index("ix_channel_location_source_location", "channel_location_source", ["merchant_id", "location_id"])
     op.create_table(
         "effect",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
@@ -602,6 +746,7 @@ def upgrade() -> None:
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("published_version", sa.BigInteger(), nullable=False),
         sa.Column("quantity", sa.Integer(), nullable=True),
+        sa.Column("checked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("dirty_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("cause", sa.JSON(), nullable=True),
         sa.Column("published_at", sa.DateTime(timezone=True), nullable=True),
@@ -627,7 +772,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_publication_dirty",
         "publication",
-        ["merchant_id", "connection_id"],
+        ["merchant_id", "connection_id", "dirty_since", "listing_id"],
         sqlite_where=sa.text("version > published_version"),
         postgresql_where=sa.text("version > published_version"),
     )
@@ -648,6 +793,9 @@ def upgrade() -> None:
         sa.Column("before", sa.Integer(), nullable=True),
         sa.Column("quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("cause", sa.JSON(), nullable=True),
+        sa.Column("basis", sa.JSON(), nullable=True),
+        sa.Column("dirty_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("read_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("note", sa.String(length=500), server_default=sa.text("''"), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
@@ -676,27 +824,116 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("merchant_id", "order_id", "external_id", name=op.f("pk_refund")),
     )
     op.create_table(
-        "stock_entry",
+        "selling_rule",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("scope", sa.String(length=120), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=True),
+        sa.Column("sku_id", sa.Uuid(), nullable=True),
+        sa.Column("listing_id", sa.Uuid(), nullable=True),
+        sa.Column("buffer_units", sa.Integer(), nullable=True),
+        sa.Column("buffer_percent", sa.Integer(), nullable=True),
+        sa.Column("stop_at", sa.Integer(), nullable=True),
+        sa.Column("maximum", sa.Integer(), nullable=True),
+        sa.Column("share_percent", sa.Integer(), nullable=True),
+        sa.Column("backorder_limit", sa.Integer(), nullable=True),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("changed_by", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.CheckConstraint(
+            "buffer_percent between 0 and 100 and share_percent between 0 and 100", name=op.f("ck_selling_rule_percent")
+        ),
+        sa.CheckConstraint(
+            "buffer_units >= 0 and stop_at >= 0 and maximum >= 0 and backorder_limit >= 0",
+            name=op.f("ck_selling_rule_units"),
+        ),
+        sa.CheckConstraint(
+            "listing_id is null or (connection_id is null and sku_id is null)", name=op.f("ck_selling_rule_one_scope")
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_selling_rule_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "listing_id"],
+            ["listing.merchant_id", "listing.id"],
+            name=op.f("fk_selling_rule_merchant_id_listing_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "sku_id"],
+            ["sku.merchant_id", "sku.id"],
+            name=op.f("fk_selling_rule_merchant_id_sku_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_selling_rule_merchant_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_selling_rule")),
+        sa.UniqueConstraint("merchant_id", "scope", name=op.f("uq_selling_rule_merchant_id_scope")),
+    )
+    op.create_table(
+        "stock_document_line",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("document_id", sa.Uuid(), nullable=False),
+        sa.Column("sku_id", sa.Uuid(), nullable=False),
+        sa.Column("quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("expected", sa.Integer(), nullable=True),
+        sa.Column("arrived", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("lost", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.CheckConstraint(
+            "quantity >= 0 and arrived >= 0 and lost >= 0", name=op.f("ck_stock_document_line_quantities")
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "document_id"],
+            ["stock_document.merchant_id", "stock_document.id"],
+            name=op.f("fk_stock_document_line_merchant_id_document_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "sku_id"],
+            ["sku.merchant_id", "sku.id"],
+            name=op.f("fk_stock_document_line_merchant_id_sku_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "document_id", "sku_id", name=op.f("pk_stock_document_line")),
+    )
+    op.create_index("ix_stock_document_line_sku", "stock_document_line", ["merchant_id", "sku_id"])
+    op.create_table(
+        "stock_entry",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
         sa.Column("sku_id", sa.Uuid(), nullable=False),
         sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("cause", sa.String(length=20), nullable=False),
+        sa.Column("reference", sa.String(length=200), nullable=False),
         sa.Column("on_hand_delta", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("allocated_delta", sa.Integer(), server_default=sa.text("0"), nullable=False),
-        sa.Column("cause", sa.String(length=40), nullable=False),
-        sa.Column("reference", sa.String(length=200), nullable=False),
+        sa.Column("quarantined_delta", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("damaged_delta", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("incoming_delta", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("on_hand", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("allocated", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("quarantined", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("damaged", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("incoming", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("order_id", sa.Uuid(), nullable=True),
+        sa.Column("document_id", sa.Uuid(), nullable=True),
         sa.Column("actor", sa.String(length=320), server_default=sa.text("''"), nullable=False),
         sa.Column("note", sa.String(length=500), server_default=sa.text("''"), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint("on_hand_delta <> 0 or allocated_delta <> 0", name=op.f("ck_stock_entry_says_something")),
+        sa.CheckConstraint(
+            "(on_hand_delta, allocated_delta, quarantined_delta, damaged_delta, incoming_delta) <> (0, 0, 0, 0, 0)",
+            name=op.f("ck_stock_entry_says_something"),
+        ),
         sa.ForeignKeyConstraint(
             ["merchant_id", "sku_id", "location_id"],
             ["stock_level.merchant_id", "stock_level.sku_id", "stock_level.location_id"],
             name=op.f("fk_stock_entry_merchant_id_sku_id_location_id"),
             ondelete="RESTRICT",
         ),
-        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_stock_entry")),
+        sa.PrimaryKeyConstraint("merchant_id", "sku_id", "location_id", "number", name=op.f("pk_stock_entry")),
         sa.UniqueConstraint(
             "merchant_id",
             "sku_id",
@@ -726,7 +963,7 @@ def upgrade() -> None:
             name=op.f("fk_allocation_merchant_id_sku_id_location_id"),
             ondelete="RESTRICT",
         ),
-        sa.PrimaryKeyConstraint("merchant_id", "order_line_id", "location_id", name=op.f("pk_allocation")),
+        sa.PrimaryKeyConstraint("merchant_id", "order_line_id", "sku_id", "location_id", name=op.f("pk_allocation")),
     )
     op.create_index("ix_allocation_sku", "allocation", ["merchant_id", "sku_id", "location_id"])
     op.create_table(
@@ -734,8 +971,14 @@ def upgrade() -> None:
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
         sa.Column("order_line_id", sa.Uuid(), nullable=False),
         sa.Column("sku_id", sa.Uuid(), nullable=False),
+        sa.Column("group_id", sa.Uuid(), nullable=False),
         sa.Column("quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("per_unit", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("rank", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("missing", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("woken", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.CheckConstraint("per_unit > 0", name=op.f("ck_backorder_per_unit")),
         sa.CheckConstraint("quantity > 0", name=op.f("ck_backorder_quantity")),
         sa.ForeignKeyConstraint(
             ["merchant_id", "order_line_id"],
@@ -749,6 +992,89 @@ def upgrade() -> None:
             name=op.f("fk_backorder_merchant_id_sku_id"),
             ondelete="RESTRICT",
         ),
-        sa.PrimaryKeyConstraint("merchant_id", "order_line_id", name=op.f("pk_backorder")),
+        sa.PrimaryKeyConstraint("merchant_id", "order_line_id", "sku_id", name=op.f("pk_backorder")),
     )
-    op.create_index("ix_backorder_sku", "backorder", ["merchant_id", "sku_id", "since"])
+    op.create_index("ix_backorder_group", "backorder", ["merchant_id", "group_id"])
+    op.create_index(
+        "ix_backorder_queue",
+        "backorder",
+        ["merchant_id", "sku_id", "rank", "since", "order_line_id"],
+        sqlite_where=sa.text("missing = 1 or woken = 1"),
+        postgresql_where=sa.text("missing or woken"),
+    )
+    op.create_index(
+        "ix_backorder_woken",
+        "backorder",
+        ["merchant_id", "rank", "since"],
+        sqlite_where=sa.text("woken = 1"),
+        postgresql_where=sa.text("woken"),
+    )
+    op.create_table(
+        "order_line_part",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("order_line_id", sa.Uuid(), nullable=False),
+        sa.Column("sku_id", sa.Uuid(), nullable=False),
+        sa.Column("quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.CheckConstraint("quantity > 0", name=op.f("ck_order_line_part_quantity")),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_line_id"],
+            ["order_line.merchant_id", "order_line.id"],
+            name=op.f("fk_order_line_part_merchant_id_order_line_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "sku_id"],
+            ["sku.merchant_id", "sku.id"],
+            name=op.f("fk_order_line_part_merchant_id_sku_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "order_line_id", "sku_id", name=op.f("pk_order_line_part")),
+    )
+    op.create_table(
+        "shortage",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("order_line_id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("sku_id", sa.Uuid(), nullable=False),
+        sa.Column("units", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("taken", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("reference", sa.String(length=200), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_line_id"],
+            ["order_line.merchant_id", "order_line.id"],
+            name=op.f("fk_shortage_merchant_id_order_line_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "sku_id"],
+            ["sku.merchant_id", "sku.id"],
+            name=op.f("fk_shortage_merchant_id_sku_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_shortage")),
+    )
+    op.create_index("ix_shortage_order", "shortage", ["merchant_id", "order_id"])
+    op.create_index("ix_shortage_sku", "shortage", ["merchant_id", "sku_id", "at"])
+    for table in ("stock_entry", "publication_entry", "shortage"):
+        _refuse_changes(table)
+
+
+def _refuse_changes(table: str) -> None:
+    """Ledgers are append-only: the database itself refuses to change or delete a line."""
+    message = f"{table} is append-only"
+    if op.get_bind().dialect.name == "sqlite":
+        for verb in ("update", "delete"):
+            op.execute(
+                f"create trigger {table}_no_{verb} before {verb} on {table} begin select raise(abort, '{message}'); end"
+            )
+        return
+    op.execute(
+        f"create function {table}_append_only() returns trigger language plpgsql as "
+        f"$$ begin raise exception '{message}' using errcode = 'integrity_constraint_violation'; end $$"
+    )
+    op.execute(
+        f"create trigger {table}_append_only before update or delete on {table} "
+        f"for each row execute function {table}_append_only()"
+    )

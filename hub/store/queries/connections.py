@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,11 +10,14 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, not_, or_, select
 
-from hub.store import effects
+from hub.store import effects, publications
 from hub.store import tables as t
+from hub.store.database import in_chunks
 from hub.store.queries import parts
+
+MOST_FORESEEN = 5000  # figures that are worked out before a connection goes live
 
 
 class Health(StrEnum):
@@ -84,13 +88,14 @@ class StreamView:
 
 @dataclass(frozen=True, slots=True)
 class ChannelLocationView:
-    """A place with stock as the channel names it, and the hub's location it stands for."""
+    """A place with stock as the channel names it, the hub's location it stands for, and all it sells from."""
 
     external_id: str
     name: str
     active: bool
     location_id: UUID | None
     location_name: str
+    sources: frozenset[UUID]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +184,11 @@ class LivePlan:
 
     writes: tuple[PlannedWrite, ...]
     count: int
-    to_zero: int
+    to_zero: int  # of the first MOST_FORESEEN
     unmatched: int
     untracked: int
-    uncounted: int  # matched, but their SKU has no opening balance anywhere
+    uncounted: int  # matched, but their SKU, or a part of it, has no opening balance anywhere
+    not_here: int  # their SKU is counted, but nowhere that the shop sells from
     unbound_locations: int
 
 
@@ -287,7 +293,15 @@ def channel_locations(connection: Connection, merchant_id: UUID, connection_id: 
         .where(place.merchant_id == merchant_id, place.connection_id == connection_id)
         .order_by(place.active.desc(), place.name, place.external_id)
     )
-    return [ChannelLocationView(*row) for row in rows]
+    sources: dict[str, set[UUID]] = defaultdict(set)
+    source = t.channel_location_source.c
+    for external_id, location_id in connection.execute(
+        select(source.external_id, source.location_id).where(
+            source.merchant_id == merchant_id, source.connection_id == connection_id
+        )
+    ):
+        sources[external_id].add(location_id)
+    return [ChannelLocationView(*row, frozenset(sources[row.external_id])) for row in rows]
 
 
 def locations(connection: Connection, merchant_id: UUID) -> list[LocationView]:
@@ -438,44 +452,66 @@ def undecided(connection: Connection, merchant_id: UUID, connection_id: UUID) ->
     return [Undecided(*row) for row in rows]
 
 
+def uncounted(connection: Connection, merchant_id: UUID, connection_id: UUID) -> int:
+    """The matched listings of a connection whose SKU, or a part of it, has no opening balance anywhere."""
+    listing = t.listing.c
+    return parts.scalar(
+        connection,
+        select(func.count())
+        .select_from(t.listing.join(t.sku, parts.same(listing.sku_id, t.sku, t.listing)))
+        .where(listing.merchant_id == merchant_id, listing.connection_id == connection_id, _is_uncounted()),
+    )
+
+
+def _is_uncounted() -> ColumnElement[bool]:
+    sku, leaf, part = t.sku.c, t.kit_leaf.c, t.sku.alias()
+    of_part = exists().where(
+        leaf.merchant_id == sku.merchant_id,
+        leaf.kit_id == sku.id,
+        part.c.merchant_id == leaf.merchant_id,
+        part.c.id == leaf.part_id,
+        part.c.counted_since.is_(None),
+    )
+    return or_(and_(sku.counted_since.is_(None), sku.kit.is_(False)), of_part)
+
+
 def live_plan(connection: Connection, merchant_id: UUID, connection_id: UUID, *, limit: int = parts.PAGE) -> LivePlan:
     """What the hub would write to this shop: the figures it would show, per listing and location."""
-    listing, place = t.listing.c, t.channel_location.c
-    available = func.coalesce(t.stock_level.c.on_hand - t.stock_level.c.allocated, 0)
+    listing, place, sku = t.listing.c, t.channel_location.c, t.sku.c
     here = [listing.merchant_id == merchant_id, listing.connection_id == connection_id]
-    source = (
-        t.listing.join(t.sku, parts.same(listing.sku_id, t.sku, t.listing))
-        .join(
-            t.channel_location,
-            and_(place.merchant_id == listing.merchant_id, place.connection_id == listing.connection_id),
-        )
-        .outerjoin(t.stock_level, parts.level_of(listing.sku_id, place.location_id))
+    source = t.listing.join(t.sku, parts.same(listing.sku_id, t.sku, t.listing)).join(
+        t.channel_location,
+        and_(place.merchant_id == listing.merchant_id, place.connection_id == listing.connection_id),
     )
-    written = [
-        *here,
-        listing.tracked.is_(True),
-        listing.active.is_(True),
-        t.sku.c.counted_since.is_not(None),
-        place.active.is_(True),
-        place.location_id.is_not(None),
-    ]
+    publishable = [*here, listing.tracked, listing.active, place.active, place.location_id.is_not(None)]
+    written = [*publishable, publications.COUNTED]
     rows = connection.execute(
-        select(listing.id, listing.title, t.sku.c.code, place.name, available)
+        select(listing.id, listing.title, sku.id.label("sku_id"), sku.code, place.name, place.external_id)
         .select_from(source)
         .where(*written)
-        .order_by(t.sku.c.code, listing.id, place.external_id)
-        .limit(limit)
+        .order_by(sku.code, listing.id, place.external_id)
+        .limit(MOST_FORESEEN)
+    ).all()
+    figures = {
+        (each.listing_id, each.location_external_id): each.figure.quantity
+        for some in in_chunks({row.sku_id for row in rows})
+        for each in publications.previews(connection, merchant_id, some)
+        if each.figure is not None
+    }
+    planned = [
+        PlannedWrite(row.id, row.title, row.code, row.name, figures.get((row.id, row.external_id), 0)) for row in rows
+    ]
+    count = parts.scalar(connection, select(func.count()).select_from(source).where(*written))
+    not_here = parts.scalar(
+        connection,
+        select(func.count()).select_from(source).where(*publishable, not_(publications.COUNTED), not_(_is_uncounted())),
     )
-    count, to_zero = connection.execute(
-        select(func.count(), func.sum(case((available == 0, 1), else_=0))).select_from(source).where(*written)
-    ).one()
-    unmatched, untracked, uncounted = connection.execute(
+    unmatched, untracked = connection.execute(
         select(
             func.sum(case((parts.is_unmatched(), 1), else_=0)),
             func.sum(case((or_(listing.tracked.is_(False), listing.active.is_(False)), 1), else_=0)),
-            func.sum(case((and_(listing.sku_id.is_not(None), t.sku.c.counted_since.is_(None)), 1), else_=0)),
         )
-        .select_from(t.listing.outerjoin(t.sku, parts.same(listing.sku_id, t.sku, t.listing)))
+        .select_from(t.listing)
         .where(*here)
     ).one()
     unbound = parts.scalar(
@@ -490,11 +526,12 @@ def live_plan(connection: Connection, merchant_id: UUID, connection_id: UUID, *,
         ),
     )
     return LivePlan(
-        writes=tuple(PlannedWrite(*row) for row in rows),
+        writes=tuple(planned[:limit]),
         count=count,
-        to_zero=int(to_zero or 0),
+        to_zero=sum(not each.will_show for each in planned),
         unmatched=int(unmatched or 0),
         untracked=int(untracked or 0),
-        uncounted=int(uncounted or 0),
+        uncounted=uncounted(connection, merchant_id, connection_id),
+        not_here=not_here,
         unbound_locations=unbound,
     )

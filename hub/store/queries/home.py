@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, and_, case, func, select
 
 from hub.store import tables as t
 from hub.store.queries import parts
@@ -109,10 +109,20 @@ def glance(connection: Connection, merchant_id: UUID, now: datetime) -> Glance:
             func.coalesce(func.sum(t.stock_level.c.on_hand), 0), func.coalesce(func.sum(t.stock_level.c.allocated), 0)
         ).where(t.stock_level.c.merchant_id == merchant_id)
     ).one()
-    backordered, backordered_orders = connection.execute(
-        select(func.coalesce(func.sum(t.backorder.c.quantity), 0), func.count(t.order_line.c.order_id.distinct()))
-        .join(t.order_line, parts.same(t.backorder.c.order_line_id, t.order_line, t.backorder))
+    # A line that sells a kit stands in the queue of each part.
+    waiting_lines = (
+        select(t.backorder.c.order_line_id, func.max(t.backorder.c.quantity).label("units"))
         .where(t.backorder.c.merchant_id == merchant_id)
+        .group_by(t.backorder.c.order_line_id)
+        .subquery()
+    )
+    backordered, backordered_orders = connection.execute(
+        select(func.coalesce(func.sum(waiting_lines.c.units), 0), func.count(t.order_line.c.order_id.distinct()))
+        .select_from(waiting_lines)
+        .join(
+            t.order_line,
+            and_(t.order_line.c.merchant_id == merchant_id, t.order_line.c.id == waiting_lines.c.order_line_id),
+        )
     ).one()
     published, waiting, waiting_since = connection.execute(
         select(

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, false, func, or_, select
 
 from hub.core.model import Money
 from hub.store import tables as t
@@ -50,6 +50,26 @@ class OrderSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class PartView:
+    """One part of the kit that a line sells; ``waiting`` says that there was not enough of it."""
+
+    sku_id: UUID
+    sku_code: str
+    quantity: int
+    waiting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AllocationView:
+    """What a line holds of one SKU at one location."""
+
+    sku_id: UUID
+    sku_code: str
+    location_name: str
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
 class LineView:
     """One line of an order, with what holds stock for it."""
 
@@ -68,13 +88,11 @@ class LineView:
     present: bool
     listing_id: UUID | None
     listing_external_id: str | None
-    allocations: tuple[tuple[str, int], ...]  # location name, units
-    backordered: int
+    parts: tuple[PartView, ...]  # of a line that sells a kit, as it was made when the order came in
+    allocations: tuple[AllocationView, ...]
+    allocated: int  # units of the line
+    backordered: int  # units of the line
     counted: bool
-
-    @property
-    def allocated(self) -> int:
-        return sum(quantity for _, quantity in self.allocations)
 
     @property
     def open_quantity(self) -> int:
@@ -223,8 +241,8 @@ def _line_tally(
 ) -> Mapping[UUID, tuple[int, int, int, int]]:
     """Per order: units ordered, allocated, on backorder, and lines that are matched to no SKU."""
     line = t.order_line.c
-    held = _units_of_line(t.allocation)
-    awaited = _units_of_line(t.backorder)
+    held = _held_units()
+    awaited = _awaited_units()
     rows = connection.execute(
         select(
             line.order_id,
@@ -242,9 +260,22 @@ def _line_tally(
     )
 
 
-def _units_of_line(table: Any) -> Any:
+def _held_units() -> Any:
+    """Units of a line that are allocated: of a kit, as many as all its parts are held for."""
+    held, part = t.allocation.c, t.order_line_part.c
+    units = _of_line(t.allocation, func.coalesce(func.sum(held.quantity), 0))
+    in_one = _of_line(t.order_line_part, func.coalesce(func.sum(part.quantity), 1))
+    return units // in_one
+
+
+def _awaited_units() -> Any:
+    """Units of a line that wait: a kit stands in the queue of each of its parts, with as many units of the line."""
+    return _of_line(t.backorder, func.coalesce(func.max(t.backorder.c.quantity), 0))
+
+
+def _of_line(table: Any, value: Any) -> Any:
     return (
-        select(func.coalesce(func.sum(table.c.quantity), 0))
+        select(value)
         .where(table.c.merchant_id == t.order_line.c.merchant_id, table.c.order_line_id == t.order_line.c.id)
         .correlate(t.order_line)
         .scalar_subquery()
@@ -342,7 +373,8 @@ def _order_lines(connection: Connection, merchant_id: UUID, order: parts.AnyRow)
             t.order_line,
             func.coalesce(t.sku.c.code, "").label("sku_code"),
             t.listing.c.id.label("listing_id"),
-            _units_of_line(t.backorder).label("backordered"),
+            _awaited_units().label("backordered"),
+            _held_units().label("allocated"),
             t.sku.c.counted_since.is_not(None).label("counted"),
         )
         .outerjoin(t.sku, parts.same(line.sku_id, t.sku, t.order_line))
@@ -357,15 +389,34 @@ def _order_lines(connection: Connection, merchant_id: UUID, order: parts.AnyRow)
         .where(line.merchant_id == merchant_id, line.order_id == order.id)
         .order_by(line.present.desc(), line.position, line.id)
     ).all()
-    held: dict[UUID, list[tuple[str, int]]] = defaultdict(list)
-    for line_id, name, quantity in connection.execute(
-        select(t.allocation.c.order_line_id, t.location.c.name, t.allocation.c.quantity)
+    part, waits = t.order_line_part.c, t.backorder.c
+    held: dict[UUID, list[AllocationView]] = defaultdict(list)
+    for line_id, *values in connection.execute(
+        select(t.allocation.c.order_line_id, t.sku.c.id, t.sku.c.code, t.location.c.name, t.allocation.c.quantity)
         .join(t.location, parts.same(t.allocation.c.location_id, t.location, t.allocation))
+        .join(t.sku, parts.same(t.allocation.c.sku_id, t.sku, t.allocation))
         .join(t.order_line, parts.same(t.allocation.c.order_line_id, t.order_line, t.allocation))
         .where(t.allocation.c.merchant_id == merchant_id, line.order_id == order.id)
-        .order_by(t.location.c.name)
+        .order_by(t.sku.c.code, t.location.c.name)
     ):
-        held[line_id].append((name, quantity))
+        held[line_id].append(AllocationView(*values))
+    made_of: dict[UUID, list[PartView]] = defaultdict(list)
+    for line_id, *values in connection.execute(
+        select(part.order_line_id, t.sku.c.id, t.sku.c.code, part.quantity, func.coalesce(waits.missing, false()))
+        .join(t.sku, parts.same(part.sku_id, t.sku, t.order_line_part))
+        .join(t.order_line, parts.same(part.order_line_id, t.order_line, t.order_line_part))
+        .outerjoin(
+            t.backorder,
+            and_(
+                waits.merchant_id == part.merchant_id,
+                waits.order_line_id == part.order_line_id,
+                waits.sku_id == part.sku_id,
+            ),
+        )
+        .where(part.merchant_id == merchant_id, line.order_id == order.id)
+        .order_by(t.sku.c.code)
+    ):
+        made_of[line_id].append(PartView(*values))
     return tuple(
         LineView(
             id=row.id,
@@ -383,7 +434,9 @@ def _order_lines(connection: Connection, merchant_id: UUID, order: parts.AnyRow)
             present=row.present,
             listing_id=row.listing_id,
             listing_external_id=row.listing_external_id,
+            parts=tuple(made_of[row.id]),
             allocations=tuple(held[row.id]),
+            allocated=int(row.allocated),
             backordered=int(row.backordered),
             counted=bool(row.counted),
         )

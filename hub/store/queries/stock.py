@@ -1,61 +1,65 @@
-"""Stock: the list, and one SKU with its ledger, its queue and what the shops show of it."""
+"""Stock: the list, and one SKU with its places, its kit, its ledger, its queue and what the shops show of it."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
+from heapq import merge
+from itertools import groupby, islice
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, case, exists, false, func, or_, select
+from sqlalchemy import Connection, and_, exists, false, func, or_, select, union_all
 
+from hub.core.model import StockLevel
+from hub.store import publications
 from hub.store import tables as t
 from hub.store.queries import parts
 from hub.store.queries.connections import LocationView, locations
 
+_LATEST = 6  # figures written to shops that a SKU's page shows; its story has them all
+_FIGURES = ("on_hand", "allocated", "quarantined", "damaged", "incoming")
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """What one shop shows for a SKU: the figure last known there, and the one it should show."""
 
-    sku_id: UUID
     listing_id: UUID
     listing_title: str
-    external_id: str
     connection_id: UUID
     connection_label: str
-    connector: str
     location_name: str
     live: bool  # a person has set the connection live, and it is not paused
     tracked: bool
     active: bool
     published: int | None
     wanted: int | None  # None: the SKU is not counted, or no place of the channel stands for a location of ours
+    steps: tuple[str, ...]  # how the figure that it should show came about
     published_at: datetime | None
     dirty: bool
     dirty_since: datetime | None
     error: str
-    cause: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
 class SkuStock:
-    """One line of the stock list."""
+    """One line of the stock list. Of a kit, only ``available`` is told: how many can be made of what is free."""
 
     id: UUID
     code: str
     title: str
+    kit: bool
+    counted: bool
     on_hand: int
     allocated: int
-    backordered: int
-    counted: bool
+    set_aside: int
+    incoming: int
+    available: int
+    waiting: int
     figures: tuple[Figure, ...]
-
-    @property
-    def available(self) -> int:
-        return self.on_hand - self.allocated
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,41 +68,41 @@ class LevelView:
 
     location_id: UUID
     location_name: str
-    on_hand: int
-    allocated: int
+    level: StockLevel
+    safety_stock: int
+    counted_at: datetime | None
     updated_at: datetime
-
-    @property
-    def available(self) -> int:
-        return self.on_hand - self.allocated
 
 
 @dataclass(frozen=True, slots=True)
 class EntryView:
-    """One line of the stock ledger."""
+    """One line of the stock ledger: what changed at one location, and the balance after it."""
 
-    id: UUID
-    at: datetime
+    location_id: UUID
     location_name: str
-    on_hand_delta: int
-    allocated_delta: int
+    number: int
+    at: datetime
     cause: str
     reference: str
     note: str
     actor: str
+    change: StockLevel
+    after: StockLevel
     order_id: UUID | None
     order_number: str
+    document_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingLine:
-    """An order line that waits for stock."""
+    """An order line that waits for stock, in its place in the queue; ``units`` are of the SKU."""
 
     order_id: UUID
     order_number: str
     connection_label: str
-    quantity: int
+    units: int
     since: datetime
+    missing: bool  # there was not enough of this SKU; otherwise it waits for another part, or for its turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,29 +118,81 @@ class WriteView:
 
 
 @dataclass(frozen=True, slots=True)
+class PartView:
+    """One part of a kit, or of a kit in it (``depth`` 1 and more).
+
+    ``quantity`` is in one of what it is directly part of, ``needed`` in one kit, on all ways together if it is in it
+    more than once; ``available`` is over all locations.
+    """
+
+    sku_id: UUID
+    code: str
+    title: str
+    kit: bool
+    counted: bool
+    quantity: int
+    needed: int
+    depth: int
+    available: int
+
+    @property
+    def enough_for(self) -> int:
+        """Kits for which there is enough of it."""
+        return self.available // self.needed
+
+
+@dataclass(frozen=True, slots=True)
+class KitView:
+    """What a kit is made of, how many can be made now, and the parts that allow no more."""
+
+    parts: tuple[PartView, ...]
+    makes: int
+    limited_by: tuple[PartView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UseView:
+    """A kit in which a SKU is used."""
+
+    kit_id: UUID
+    code: str
+    title: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
 class SkuView:
     """One SKU: where it lies, who waits for it, and what the shops show."""
 
     id: UUID
     code: str
     title: str
+    counted_since: datetime | None
     levels: tuple[LevelView, ...]
     uncounted: tuple[LocationView, ...]  # locations where it has no balance
-    waiting: tuple[WaitingLine, ...]
+    waiting: tuple[WaitingLine, ...]  # the first of the queue
+    waiting_units: int  # of the whole queue
+    kit: KitView | None
+    used_in: tuple[UseView, ...]
     figures: tuple[Figure, ...]
     writes: tuple[WriteView, ...]
 
     @property
-    def on_hand(self) -> int:
-        return sum(level.on_hand for level in self.levels)
+    def total(self) -> StockLevel:
+        """Its balance over all locations."""
+        return StockLevel(*(sum(getattr(each.level, name) for each in self.levels) for name in _FIGURES))
 
-    @property
-    def allocated(self) -> int:
-        return sum(level.allocated for level in self.levels)
 
-    @property
-    def backordered(self) -> int:
-        return sum(line.quantity for line in self.waiting)
+@dataclass(frozen=True, slots=True)
+class FormSku:
+    """A SKU as a form names it, with its stock at the form's location; None: it has none there yet."""
+
+    id: UUID
+    code: str
+    title: str
+    kit: bool
+    counted: bool
+    level: StockLevel | None
 
 
 def stock(
@@ -148,43 +204,64 @@ def stock(
     after: str | None = None,
     limit: int = parts.PAGE,
 ) -> list[SkuStock]:
-    """SKUs by code, with what the shops show; ``show`` is all, out, backordered, behind or uncounted.
+    """SKUs by code, with what the shops show; ``show`` is all, short, set_aside, in_transit, kits, behind or uncounted.
 
     ``after`` is the code of the last one shown.
     """
     sku = t.sku.c
-    on_hand = _level_sum(t.stock_level.c.on_hand)
-    allocated = _level_sum(t.stock_level.c.allocated)
-    awaited = (
-        select(func.coalesce(func.sum(t.backorder.c.quantity), 0))
-        .where(t.backorder.c.merchant_id == sku.merchant_id, t.backorder.c.sku_id == sku.id)
-        .correlate(t.sku)
-        .scalar_subquery()
-    )
     query = (
-        select(
-            sku.id,
-            sku.code,
-            sku.title,
-            on_hand.label("on_hand"),
-            allocated.label("allocated"),
-            awaited.label("backordered"),
-            sku.counted_since.is_not(None).label("counted"),
-        )
-        .where(sku.merchant_id == merchant_id)
+        select(sku.id, sku.code, sku.title, sku.kit, sku.counted_since.is_not(None).label("counted"))
+        .where(sku.merchant_id == merchant_id, *_chosen(merchant_id, show))
         .order_by(sku.code)
         .limit(limit)
     )
     if text:
         query = query.where(or_(parts.contains(sku.code, text), parts.contains(sku.title, text)))
-    if show == "out":
-        query = query.where(sku.counted_since.is_not(None), on_hand == allocated)
-    elif show == "backordered":
-        query = query.where(
-            exists().where(t.backorder.c.merchant_id == sku.merchant_id, t.backorder.c.sku_id == sku.id)
+    if after is not None:
+        query = query.where(sku.code > after)
+    rows = connection.execute(query).all()
+    ids = [row.id for row in rows]
+    sums = _sums(connection, merchant_id, ids)
+    awaited = _awaited(connection, merchant_id, ids)
+    made = _makes(connection, merchant_id, [row.id for row in rows if row.kit])
+    shown = _figures(connection, merchant_id, ids)
+    return [
+        SkuStock(
+            id=row.id,
+            code=row.code,
+            title=row.title,
+            kit=row.kit,
+            counted=bool(row.counted),
+            on_hand=sums[row.id].on_hand,
+            allocated=sums[row.id].allocated,
+            set_aside=sums[row.id].quarantined + sums[row.id].damaged,
+            incoming=sums[row.id].incoming,
+            available=made[row.id] if row.kit else sums[row.id].available,
+            waiting=awaited[row.id],
+            figures=tuple(shown[row.id]),
         )
-    elif show == "behind":
-        query = query.where(
+        for row in rows
+    ]
+
+
+def _chosen(merchant_id: UUID, show: str) -> list[Any]:
+    sku, level, waits = t.sku.c, t.stock_level.c, t.backorder.c
+    levels = select(level.sku_id).where(level.merchant_id == merchant_id)
+    if show == "short":
+        free = level.on_hand - level.allocated - level.quarantined - level.damaged
+        nothing = levels.group_by(level.sku_id).having(func.sum(free) <= 0)
+        waiting = select(waits.sku_id).where(waits.merchant_id == merchant_id)
+        return [or_(sku.id.in_(nothing), sku.id.in_(waiting))]
+    if show == "set_aside":
+        return [sku.id.in_(levels.where(level.quarantined + level.damaged > 0))]
+    if show == "in_transit":
+        return [sku.id.in_(levels.where(level.incoming > 0))]
+    if show == "kits":
+        return [sku.kit.is_(True)]
+    if show == "uncounted":
+        return [sku.counted_since.is_(None), sku.kit.is_(False)]
+    if show == "behind":
+        return [
             exists(
                 select(t.publication.c.version)
                 .join(t.listing, parts.same(t.publication.c.listing_id, t.listing, t.publication))
@@ -197,58 +274,94 @@ def stock(
                     or_(parts.is_dirty(), t.publication.c.error != ""),
                 )
             )
+        ]
+    return []
+
+
+def _sums(connection: Connection, merchant_id: UUID, sku_ids: Collection[UUID]) -> Mapping[UUID, StockLevel]:
+    """The balances of SKUs over all locations."""
+    level = t.stock_level.c
+    rows = connection.execute(
+        select(level.sku_id, *(func.sum(level[name]) for name in _FIGURES))
+        .where(level.merchant_id == merchant_id, level.sku_id.in_(sku_ids))
+        .group_by(level.sku_id)
+    )
+    return defaultdict(StockLevel, {row[0]: StockLevel(*(int(units) for units in row[1:])) for row in rows})
+
+
+def _awaited(connection: Connection, merchant_id: UUID, sku_ids: Collection[UUID]) -> Mapping[UUID, int]:
+    """The units of SKUs that order lines wait for."""
+    waits = t.backorder.c
+    rows = connection.execute(
+        select(waits.sku_id, func.sum(waits.quantity * waits.per_unit))
+        .where(waits.merchant_id == merchant_id, waits.sku_id.in_(sku_ids))
+        .group_by(waits.sku_id)
+    )
+    return defaultdict(int, {row[0]: int(row[1]) for row in rows})
+
+
+def _makes(connection: Connection, merchant_id: UUID, kit_ids: Collection[UUID]) -> Mapping[UUID, int]:
+    """How many of each kit can be made of what is free."""
+    if not kit_ids:
+        return {}
+    leaf = t.kit_leaf.c
+    leaves = connection.execute(
+        select(leaf.kit_id, leaf.part_id, leaf.quantity).where(
+            leaf.merchant_id == merchant_id, leaf.kit_id.in_(kit_ids)
         )
-    elif show == "uncounted":
-        query = query.where(sku.counted_since.is_(None))
-    if after is not None:
-        query = query.where(sku.code > after)
-    rows = connection.execute(query).all()
-    shown = _figures(connection, merchant_id, [row.id for row in rows])
-    return [
-        SkuStock(
-            id=row.id,
-            code=row.code,
-            title=row.title,
-            on_hand=int(row.on_hand),
-            allocated=int(row.allocated),
-            backordered=int(row.backordered),
-            counted=bool(row.counted),
-            figures=tuple(shown[row.id]),
-        )
-        for row in rows
-    ]
+    ).all()
+    sums = _sums(connection, merchant_id, {row.part_id for row in leaves})
+    made: dict[UUID, int] = {}
+    for row in leaves:
+        some = sums[row.part_id].available // row.quantity
+        made[row.kit_id] = min(made.get(row.kit_id, some), some)
+    return defaultdict(int, made)
+
+
+# ---------------------------------------------------------------- one SKU
 
 
 def sku(connection: Connection, merchant_id: UUID, sku_id: UUID) -> SkuView | None:
-    """One SKU with its balances, queue and figures."""
+    """One SKU with its balances, kit, queue and figures."""
     row = connection.execute(
-        select(t.sku.c.code, t.sku.c.title).where(t.sku.c.merchant_id == merchant_id, t.sku.c.id == sku_id)
+        select(t.sku.c.code, t.sku.c.title, t.sku.c.kit, t.sku.c.counted_since).where(
+            t.sku.c.merchant_id == merchant_id, t.sku.c.id == sku_id
+        )
     ).first()
     if row is None:
         return None
     level = t.stock_level.c
     levels = tuple(
-        LevelView(*each)
+        LevelView(
+            each.location_id,
+            each.name,
+            StockLevel(each.on_hand, each.allocated, each.quarantined, each.damaged, each.incoming, each.entries),
+            each.safety_stock,
+            each.counted_at,
+            each.updated_at,
+        )
         for each in connection.execute(
-            select(level.location_id, t.location.c.name, level.on_hand, level.allocated, level.updated_at)
+            select(t.stock_level, t.location.c.name)
             .join(t.location, parts.same(level.location_id, t.location, t.stock_level))
             .where(level.merchant_id == merchant_id, level.sku_id == sku_id)
             .order_by(t.location.c.name)
         )
     )
+    waits = t.backorder.c
     waiting = connection.execute(
         select(
             t.sales_order.c.id,
             t.sales_order.c.number,
             t.connection.c.label,
-            t.backorder.c.quantity,
-            t.backorder.c.since,
+            waits.quantity * waits.per_unit,
+            waits.since,
+            waits.missing,
         )
-        .join(t.order_line, parts.same(t.backorder.c.order_line_id, t.order_line, t.backorder))
+        .join(t.order_line, parts.same(waits.order_line_id, t.order_line, t.backorder))
         .join(t.sales_order, parts.same(t.order_line.c.order_id, t.sales_order, t.order_line))
         .join(t.connection, parts.same(t.sales_order.c.connection_id, t.connection, t.sales_order))
-        .where(t.backorder.c.merchant_id == merchant_id, t.backorder.c.sku_id == sku_id)
-        .order_by(t.backorder.c.since, t.backorder.c.order_line_id)
+        .where(waits.merchant_id == merchant_id, waits.sku_id == sku_id)
+        .order_by(waits.rank, waits.since, waits.order_line_id)
         .limit(parts.PAGE)
     )
     writes = connection.execute(
@@ -264,19 +377,78 @@ def sku(connection: Connection, merchant_id: UUID, sku_id: UUID) -> SkuView | No
         .join(t.connection, parts.same(t.listing.c.connection_id, t.connection, t.listing))
         .where(t.publication_entry.c.merchant_id == merchant_id, t.listing.c.sku_id == sku_id)
         .order_by(t.publication_entry.c.at.desc(), t.publication_entry.c.id.desc())
-        .limit(20)
+        .limit(_LATEST)
     )
     counted = {each.location_id for each in levels}
     return SkuView(
         id=sku_id,
         code=row.code,
         title=row.title,
+        counted_since=row.counted_since,
         levels=levels,
         uncounted=tuple(each for each in locations(connection, merchant_id) if each.id not in counted),
         waiting=tuple(WaitingLine(*each) for each in waiting),
+        waiting_units=_awaited(connection, merchant_id, [sku_id])[sku_id],
+        kit=_kit(connection, merchant_id, sku_id) if row.kit else None,
+        used_in=_uses(connection, merchant_id, sku_id),
         figures=tuple(_figures(connection, merchant_id, [sku_id])[sku_id]),
         writes=tuple(WriteView(*each) for each in writes),
     )
+
+
+def _kit(connection: Connection, merchant_id: UUID, kit_id: UUID) -> KitView:
+    part = t.kit_part.c
+    inside: dict[UUID, list[parts.AnyRow]] = {}
+    ask = {kit_id}
+    while ask:
+        rows = connection.execute(
+            select(
+                part.kit_id, part.quantity, t.sku.c.id, t.sku.c.code, t.sku.c.title, t.sku.c.kit, t.sku.c.counted_since
+            )
+            .join(t.sku, parts.same(part.part_id, t.sku, t.kit_part))
+            .where(part.merchant_id == merchant_id, part.kit_id.in_(ask))
+            .order_by(t.sku.c.code)
+        ).all()
+        inside |= {each: [row for row in rows if row.kit_id == each] for each in ask}
+        ask = {row.id for row in rows if row.kit} - inside.keys()
+    sums = _sums(connection, merchant_id, {row.id for rows in inside.values() for row in rows if not row.kit})
+    made = _makes(connection, merchant_id, list(inside))
+
+    def walk(within: UUID, needed: int, depth: int) -> Iterable[PartView]:
+        for row in inside[within]:
+            yield PartView(
+                sku_id=row.id,
+                code=row.code,
+                title=row.title,
+                kit=row.kit,
+                counted=row.counted_since is not None,
+                quantity=row.quantity,
+                needed=row.quantity * needed,
+                depth=depth,
+                available=made[row.id] if row.kit else sums[row.id].available,
+            )
+            if row.kit:
+                yield from walk(row.id, row.quantity * needed, depth + 1)
+
+    walked = list(walk(kit_id, 1, 0))
+    needed: dict[UUID, int] = defaultdict(int)
+    for each in walked:
+        needed[each.sku_id] += each.needed
+    found = tuple(replace(each, needed=needed[each.sku_id]) for each in walked)
+    leaves = {each.sku_id: each for each in found if not each.kit}
+    return KitView(found, made[kit_id], tuple(each for each in leaves.values() if each.enough_for == made[kit_id]))
+
+
+def _uses(connection: Connection, merchant_id: UUID, sku_id: UUID) -> tuple[UseView, ...]:
+    part = t.kit_part.c
+    rows = connection.execute(
+        select(t.sku.c.id, t.sku.c.code, t.sku.c.title, part.quantity)
+        .join(t.sku, parts.same(part.kit_id, t.sku, t.kit_part))
+        .where(part.merchant_id == merchant_id, part.part_id == sku_id)
+        .order_by(t.sku.c.code)
+        .limit(parts.PAGE)
+    )
+    return tuple(UseView(*row) for row in rows)
 
 
 def ledger(
@@ -284,75 +456,163 @@ def ledger(
     merchant_id: UUID,
     sku_id: UUID,
     *,
-    before: tuple[datetime, UUID] | None = None,
+    before: Mapping[UUID, int] | None = None,
     limit: int = parts.PAGE,
 ) -> list[EntryView]:
-    """The ledger of a SKU, the newest entry first; ``before`` is (at, id) of the last one shown."""
-    entry = t.stock_entry.c
-    query = (
-        select(
-            entry.id,
-            entry.at,
-            t.location.c.name,
-            entry.on_hand_delta,
-            entry.allocated_delta,
-            entry.cause,
-            entry.reference,
-            entry.note,
-            entry.actor,
-            entry.order_id,
-            func.coalesce(t.sales_order.c.number, ""),
+    """The ledger of a SKU over its locations, the newest entry first.
+
+    ``before`` has the numbers of the entries shown last, by location. The entries of one location are numbered without
+    gaps, so that the latest of each are read from the key, however long the ledger is.
+    """
+    level, entry = t.stock_level.c, t.stock_entry.c
+    places = connection.execute(
+        select(level.location_id).where(level.merchant_id == merchant_id, level.sku_id == sku_id)
+    ).scalars()
+    latest = []
+    for location_id in places:
+        here = (
+            select(t.stock_entry)
+            .where(entry.merchant_id == merchant_id, entry.sku_id == sku_id, entry.location_id == location_id)
+            .order_by(entry.number.desc())
+            .limit(limit)
         )
-        .join(t.location, parts.same(entry.location_id, t.location, t.stock_entry))
-        .outerjoin(t.sales_order, parts.same(entry.order_id, t.sales_order, t.stock_entry))
-        .where(entry.merchant_id == merchant_id, entry.sku_id == sku_id)
-        .order_by(entry.at.desc(), entry.id.desc())
-        .limit(limit)
+        if before and location_id in before:
+            here = here.where(entry.number < before[location_id])
+        latest.append(select(here.subquery()))
+    if not latest:
+        return []
+    found = union_all(*latest).subquery()
+    rows = connection.execute(
+        select(found, t.location.c.name, func.coalesce(t.sales_order.c.number, "").label("order_number"))
+        .join(t.location, and_(t.location.c.merchant_id == merchant_id, t.location.c.id == found.c.location_id))
+        .outerjoin(
+            t.sales_order, and_(t.sales_order.c.merchant_id == merchant_id, t.sales_order.c.id == found.c.order_id)
+        )
+        .order_by(found.c.location_id, found.c.number.desc())
     )
-    if before is not None:
-        at, last = before
-        query = query.where(entry.at <= at, or_(entry.at < at, entry.id < last))
-    return [EntryView(*row) for row in connection.execute(query)]
+    entries = [
+        EntryView(
+            location_id=row.location_id,
+            location_name=row.name,
+            number=row.number,
+            at=row.at,
+            cause=row.cause,
+            reference=row.reference,
+            note=row.note,
+            actor=row.actor,
+            change=StockLevel(*(getattr(row, f"{name}_delta") for name in _FIGURES)),
+            after=StockLevel(*(getattr(row, name) for name in _FIGURES)),
+            order_id=row.order_id,
+            order_number=row.order_number,
+            document_id=row.document_id,
+        )
+        for row in rows
+    ]
+    # Within a location the numbers tell the order, also where two clocks did not agree.
+    by_place = [list(some) for _, some in groupby(entries, key=lambda entry: entry.location_id)]
+    return list(islice(merge(*by_place, key=lambda entry: entry.at, reverse=True), limit))
 
 
-def _level_sum(column: Any) -> Any:
-    return (
-        select(func.coalesce(func.sum(column), 0))
-        .where(t.stock_level.c.merchant_id == t.sku.c.merchant_id, t.stock_level.c.sku_id == t.sku.c.id)
-        .correlate(t.sku)
-        .scalar_subquery()
-    )
+# ---------------------------------------------------------------- SKUs in forms
 
 
-def _figures(connection: Connection, merchant_id: UUID, sku_ids: Sequence[UUID]) -> Mapping[UUID, list[Figure]]:
+def code(connection: Connection, merchant_id: UUID, sku_id: UUID) -> str | None:
+    """The code of a SKU, None if there is none."""
+    found: str | None = connection.execute(
+        select(t.sku.c.code).where(t.sku.c.merchant_id == merchant_id, t.sku.c.id == sku_id)
+    ).scalar_one_or_none()
+    return found
+
+
+def find(connection: Connection, merchant_id: UUID, text: str) -> UUID | None:
+    """The SKU somebody typed or scanned: its code, in upper or lower case if only one fits, or else the barcode of a
+    listing that is matched to it."""
+    sku, listing = t.sku.c, t.listing.c
+    here = select(sku.id).where(sku.merchant_id == merchant_id)
+    exact: UUID | None = connection.execute(here.where(sku.code == text)).scalar_one_or_none()
+    if exact is not None:
+        return exact
+    for query in (
+        here.where(func.lower(sku.code) == text.lower()),
+        select(listing.sku_id)
+        .distinct()
+        .where(listing.merchant_id == merchant_id, listing.barcode == text, listing.sku_id.is_not(None)),
+    ):
+        fitting = connection.execute(query.limit(2)).scalars().all()
+        if len(fitting) == 1:
+            found: UUID | None = fitting[0]
+            return found
+    return None
+
+
+def form_skus(
+    connection: Connection, merchant_id: UUID, sku_ids: Collection[UUID], location_id: UUID | None, at: datetime | None
+) -> dict[UUID, FormSku]:
+    """SKUs with what is at a location, or was there at a time."""
+    sku, level, entry = t.sku.c, t.stock_level.c, t.stock_entry.c
+    balances: dict[UUID, StockLevel] = {}
+    if at is None:
+        rows = connection.execute(
+            select(level.sku_id, *(level[name] for name in _FIGURES)).where(
+                level.merchant_id == merchant_id, level.location_id == location_id, level.sku_id.in_(sku_ids)
+            )
+        )
+    else:
+        last = (
+            select(entry.sku_id, func.max(entry.number).label("number"))
+            .where(
+                entry.merchant_id == merchant_id,
+                entry.sku_id.in_(sku_ids),
+                entry.location_id == location_id,
+                entry.at <= at,
+            )
+            .group_by(entry.sku_id)
+            .subquery()
+        )
+        rows = connection.execute(
+            select(entry.sku_id, *(entry[name] for name in _FIGURES))
+            .join(last, and_(last.c.sku_id == entry.sku_id, last.c.number == entry.number))
+            .where(entry.merchant_id == merchant_id, entry.location_id == location_id)
+        )
+    for row in rows:
+        balances[row[0]] = StockLevel(*row[1:])
+    return {
+        row.id: FormSku(row.id, row.code, row.title, row.kit, row.counted_since is not None, balances.get(row.id))
+        for row in connection.execute(
+            select(sku.id, sku.code, sku.title, sku.kit, sku.counted_since).where(
+                sku.merchant_id == merchant_id, sku.id.in_(sku_ids)
+            )
+        )
+    }
+
+
+# ---------------------------------------------------------------- what the shops show
+
+
+def _figures(connection: Connection, merchant_id: UUID, sku_ids: Collection[UUID]) -> Mapping[UUID, list[Figure]]:
     listing, place, publication = t.listing.c, t.channel_location.c, t.publication.c
+    should = {
+        (each.listing_id, each.location_external_id): each.figure
+        for each in publications.previews(connection, merchant_id, sku_ids)
+    }
     rows = connection.execute(
         select(
             listing.sku_id,
             listing.id,
             listing.title,
-            listing.external_id,
-            t.connection.c.id,
+            t.connection.c.id.label("connection_id"),
             t.connection.c.label,
-            t.connection.c.connector,
-            func.coalesce(place.name, ""),
-            and_(t.connection.c.live_at.is_not(None), t.connection.c.state == "connected"),
+            func.coalesce(place.name, "").label("place_name"),
+            place.external_id.label("place"),
+            and_(t.connection.c.live_at.is_not(None), t.connection.c.state == "connected").label("live"),
             listing.tracked,
             listing.active,
             publication.quantity,
-            case(
-                (
-                    and_(t.sku.c.counted_since.is_not(None), place.location_id.is_not(None)),
-                    func.coalesce(t.stock_level.c.on_hand - t.stock_level.c.allocated, 0),
-                )
-            ),
             publication.published_at,
-            func.coalesce(parts.is_dirty(), false()),
+            func.coalesce(parts.is_dirty(), false()).label("dirty"),
             publication.dirty_since,
-            func.coalesce(publication.error, ""),
-            publication.cause,
+            func.coalesce(publication.error, "").label("error"),
         )
-        .join(t.sku, parts.same(listing.sku_id, t.sku, t.listing))
         .join(t.connection, parts.same(listing.connection_id, t.connection, t.listing))
         .outerjoin(
             t.channel_location,
@@ -362,12 +622,30 @@ def _figures(connection: Connection, merchant_id: UUID, sku_ids: Sequence[UUID])
                 place.location_id.is_not(None),
             ),
         )
-        .outerjoin(t.stock_level, parts.level_of(listing.sku_id, place.location_id))
         .outerjoin(t.publication, parts.publication_of(place.external_id))
         .where(listing.merchant_id == merchant_id, listing.sku_id.in_(sku_ids), t.connection.c.state != "removed")
         .order_by(t.connection.c.label, t.connection.c.id, listing.title, listing.id, place.name)
     )
     shown: dict[UUID, list[Figure]] = defaultdict(list)
     for row in rows:
-        shown[row[0]].append(Figure(*row))
+        figure = should.get((row.id, row.place))
+        shown[row.sku_id].append(
+            Figure(
+                listing_id=row.id,
+                listing_title=row.title,
+                connection_id=row.connection_id,
+                connection_label=row.label,
+                location_name=row.place_name,
+                live=bool(row.live),
+                tracked=row.tracked,
+                active=row.active,
+                published=row.quantity,
+                wanted=figure.quantity if figure else None,
+                steps=figure.steps if figure else (),
+                published_at=row.published_at,
+                dirty=bool(row.dirty),
+                dirty_since=row.dirty_since,
+                error=row.error,
+            )
+        )
     return shown

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 import hub
 from hub_larkmart.settings import LarkmartSettings
-from hub_larkmart.translation import Offer, OrderBody
+from hub_larkmart.translation import Offer, OrderBody, outcome_of, record_of
 
 
 class LarkmartConnector(hub.SalesChannel):
@@ -23,19 +22,22 @@ class LarkmartConnector(hub.SalesChannel):
     settings_schema = LarkmartSettings
     capabilities = hub.Capabilities(push_batch=50)
     rate_budget = hub.RateBudget(per_second=10, burst=20)
-    effects: ClassVar[Mapping[str, hub.Settlement]] = {"subscribe_webhooks": hub.Settlement.NATURAL_KEY}
+    effects: ClassVar[Mapping[str, hub.Settlement]] = {
+        "subscribe_webhooks": hub.Settlement.NATURAL_KEY,
+        "confirm_shipment": hub.Settlement.NATURAL_KEY,
+    }
 
     @classmethod
     def hosts(cls, settings: Mapping[str, Any]) -> Sequence[str]:
         return (f"https://{settings['stall']}.larkmart.example",)
 
-    def _ask(self, method: str, path: str, **options: Any) -> Any:
+    def _ask(self, method: str, path: str, *members: str, **options: Any) -> dict[str, Any]:
         (address,) = self.hosts(self.settings)
         headers = {"Authorization": f"Bearer {self.settings['api_key']}"}
-        return self.client.request(method, f"{address}/v1/{path}", headers=headers, **options).json()
+        return self.client.request(method, f"{address}/v1/{path}", headers=headers, **options).object(*members)
 
     def check(self) -> hub.Account:
-        stall = self._ask("GET", "stall")
+        stall = self._ask("GET", "stall", "id", "name", "currency")
         place = hub.ChannelLocation(external_id="", name="Larkmart")
         return hub.Account(external_id=stall["id"], name=stall["name"], currency=stall["currency"], locations=(place,))
 
@@ -43,29 +45,29 @@ class LarkmartConnector(hub.SalesChannel):
         return self._walk("orders", "order", cursor)
 
     def fetch_order(self, external_id: str) -> hub.RawRecord:
-        return _record("order", self._ask("GET", f"orders/{quote(external_id, safe='')}"))
+        return record_of("order", self._ask("GET", f"orders/{quote(external_id, safe='')}", "id", "changed_at"))
 
     def _walk(self, path: str, topic: str, cursor: str | None) -> Iterator[hub.Page]:
-        while (answer := self._ask("GET", path, params={"after": cursor or "0"}))[path]:
-            cursor = str(answer["mark"])
-            yield hub.Page(tuple(_record(topic, each) for each in answer[path]), cursor)
+        while (answer := self._ask("GET", path, path, "mark", params={"after": cursor or "0"}))[path]:
+            if cursor == (mark := str(answer["mark"])):
+                raise hub.Unavailable("Larkmart answers with the same page again. It will be asked later.")
+            yield hub.Page(tuple(record_of(topic, each) for each in answer[path]), cursor := mark)
 
     def read_order(self, record: hub.RawRecord) -> hub.Order:
-        order: hub.Order = OrderBody().read(record.body)
-        return order
+        return OrderBody().read(record.body)
 
     def fetch_listings(self, cursor: str | None) -> Iterator[hub.Page]:
         return self._walk("offers", "listing", cursor)
 
     def fetch_listing(self, external_id: str) -> hub.RawRecord:
-        return _record("listing", self._ask("GET", f"offers/{quote(external_id, safe='')}"))
+        return record_of("listing", self._ask("GET", f"offers/{quote(external_id, safe='')}", "id", "changed_at"))
 
     def read_listing(self, record: hub.RawRecord) -> Iterable[hub.Listing]:
         return [Offer().read(record.body)]
 
     def subscribe_webhooks(self, request: Mapping[str, Any], key: str) -> hub.EffectResult:
         hook = {"address": request["address"], "secret": self.context.webhook_secret}
-        return hub.EffectResult(reference=str(self._ask("PUT", "webhook", json=hook)["id"]))
+        return hub.EffectResult(reference=str(self._ask("PUT", "webhook", "id", json=hook)["id"]))
 
     def verify(self, webhook: hub.Webhook) -> hub.Delivery | None:
         signature = hmac.new(self.context.webhook_secret.encode(), webhook.body, hashlib.sha256).hexdigest()
@@ -78,21 +80,16 @@ class LarkmartConnector(hub.SalesChannel):
 
     def read_stock(self, refs: Sequence[hub.StockRef]) -> Sequence[int | None]:
         wanted = ",".join(ref.listing_external_id for ref in refs)
-        stock = self._ask("GET", "stock", params={"offers": wanted})["stock"]
+        stock = self._ask("GET", "stock", "stock", params={"offers": wanted})["stock"]
         return [stock.get(ref.listing_external_id) for ref in refs]
 
     def push_stock(self, pushes: Sequence[hub.StockPush]) -> Sequence[hub.PushOutcome]:
         figures = {push.ref.listing_external_id: push.quantity for push in pushes}
-        refused = self._ask("POST", "stock", json={"stock": figures})["refused"]
-        return [_outcome(refused.get(push.ref.listing_external_id)) for push in pushes]
+        refused = self._ask("POST", "stock", "refused", json={"stock": figures})["refused"]
+        return [outcome_of(refused.get(push.ref.listing_external_id)) for push in pushes]
 
-
-def _record(topic: str, said: Mapping[str, Any]) -> hub.RawRecord:
-    return hub.RawRecord(topic, said["id"], json.dumps(said).encode(), version=said["changed_at"])
-
-
-def _outcome(refusal: str | None) -> hub.PushOutcome:
-    if refusal is None:
-        return hub.PushOutcome(hub.PushState.WRITTEN)
-    state = hub.PushState.GONE if refusal == "no such offer" else hub.PushState.REJECTED
-    return hub.PushOutcome(state, message=f"Larkmart refused the figure: {refusal}.")
+    def confirm_shipment(self, confirmation: hub.ShipmentConfirmation, key: str) -> hub.EffectResult:
+        items = {line.line_external_id: line.quantity for line in confirmation.lines}
+        sent = {"items": items, "carrier": confirmation.carrier_name, "numbers": list(confirmation.tracking_numbers)}
+        path = f"orders/{quote(confirmation.order_external_id, safe='')}/parcels/{confirmation.reference}"
+        return hub.EffectResult(reference=str(self._ask("PUT", path, "id", json=sent)["id"]))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import marshmallow
-from marshmallow import fields, validate
+from marshmallow import fields, pre_load, validate
 
 
 class LarkmartSettings(marshmallow.Schema):
@@ -18,3 +21,10 @@ class LarkmartSettings(marshmallow.Schema):
         required=True,
         metadata={"label": "API key", "hint": "Larkmart > Account > API keys > New key.", "secret": True},
     )
+
+    @pre_load
+    def strip(self, typed: Any, **_: Any) -> Any:
+        """Spaces and line ends that were copied along mean nothing."""
+        if not isinstance(typed, Mapping):
+            return typed
+        return {name: text.strip() if isinstance(text, str) else text for name, text in typed.items()}

@@ -13,7 +13,7 @@ from datetime import UTC
 from decimal import Decimal
 from typing import Any
 
-from hub.testing.simulator import Sale, ShopSimulator, SimRequest, SimResponse
+from hub.testing import Sale, ShopSimulator, SimRequest, SimResponse
 
 PER_PAGE = 50
 CURRENCY = "EUR"
@@ -35,6 +35,7 @@ class LarkmartSimulator(ShopSimulator):
         self._offers: dict[str, dict[str, Any]] = {}
         self._orders: dict[str, dict[str, Any]] = {}
         self._marks = itertools.count(1)
+        self.parcels: dict[tuple[str, str], dict[str, Any]] = {}  # by order and reference
 
     # --- the API
 
@@ -50,6 +51,9 @@ class LarkmartSimulator(ShopSimulator):
             ("PUT", "webhook"): self._take_webhook,
         }
         what, _, id = request.path.removeprefix("/v1/").partition("/")
+        order, _, parcel = id.partition("/parcels/")
+        if (request.method, what) == ("PUT", "orders") and parcel:
+            return self._take_parcel(order, parcel, request)
         if (request.method, what) not in answers:
             return _refused(405, "There is no such call.")
         if not id:
@@ -84,6 +88,24 @@ class LarkmartSimulator(ShopSimulator):
                 self._stock[offer] = quantity
                 self.wrote_stock(self._offers[offer]["sku"], quantity)
         return _said({"refused": refused})
+
+    def _take_parcel(self, id: str, parcel: str, asked: SimRequest) -> SimResponse:
+        """A parcel stands under the reference its sender gave it: sent again, it is the same one."""
+        order, sent = self._orders.get(id), asked.json()
+        if order is None:
+            return _refused(404, f"There is no order {id}.")
+        if (id, parcel) not in self.parcels:
+            lines = {line["id"]: line for line in order["items"]}
+            for item, quantity in sent["items"].items():
+                if item not in lines or not 0 < quantity <= lines[item]["quantity"] - lines[item]["shipped"]:
+                    return _refused(422, f"There are not {quantity} of {item} left to be sent.")
+            for item, quantity in sent["items"].items():
+                lines[item]["shipped"] += quantity
+            if all(line["shipped"] == line["quantity"] for line in order["items"]):
+                order["state"] = "shipped"
+            self.parcels[id, parcel] = sent
+            self._tell_hub(order)
+        return _said({"id": f"{id}/{parcel}"})
 
     def _take_webhook(self, asked: SimRequest) -> SimResponse:
         self.webhook = asked.json()

@@ -6,16 +6,24 @@ import hashlib
 import hmac
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
 import hub
-from hub.testing.context import WEBHOOK_SECRET, connector_for
-from hub.testing.simulator import Fault
+from hub.testing import WEBHOOK_SECRET, Fault, SalesChannelContract, connector_for
 from hub_larkmart.connector import LarkmartConnector
 from hub_larkmart.settings import LarkmartSettings
 from hub_larkmart.simulator import LarkmartSimulator
+
+
+class TestContract(SalesChannelContract):
+    """Everything that `hub certify larkmart` asks, case by case."""
+
+    connector = LarkmartConnector
+    simulator = LarkmartSimulator
+    grade = "gold"
 
 
 @pytest.fixture
@@ -123,3 +131,29 @@ def test_after_a_lost_answer_the_figure_is_written_again(
     assert lost.value.sent  # the stall has it, but nobody told us
     assert [outcome.state for outcome in connector.push_stock([push])] == [hub.PushState.WRITTEN]
     assert stall.stock() == {"MUG-1": 7}
+
+
+def test_a_parcel_whose_answer_was_lost_is_confirmed_once(
+    stall: LarkmartSimulator, connector: LarkmartConnector
+) -> None:
+    sale = stall.buy([("MUG-1", 3)])
+    assert sale
+    parcel = hub.ShipmentConfirmation(
+        reference="P-1",
+        order_external_id=sale.order_external_id,
+        lines=(hub.ConfirmedLine(line_external_id="item-1", quantity=2),),
+        shipped_at=datetime(2026, 3, 2, 12, tzinfo=UTC),
+        carrier_name="Royal Mail",
+        tracking_numbers=("RM1",),
+    )
+    stall.fail_next("/v1/orders", Fault.reset(after_effect=True))
+
+    with pytest.raises(hub.Unavailable):
+        connector.confirm_shipment(parcel, "key")
+    again = connector.confirm_shipment(parcel, "key")
+
+    assert again == hub.EffectResult(reference="order-1001/P-1")
+    order = connector.read_order(connector.fetch_order(sale.order_external_id))
+    assert [(line.quantity, line.fulfilled) for line in order.lines] == [(3, 2)]
+    with pytest.raises(hub.Rejected, match="There are not 2 of item-1 left"):
+        connector.confirm_shipment(replace(parcel, reference="P-2"), "other")

@@ -1,0 +1,23 @@
+"""The WooCommerce connector keeps the whole contract for sales channels, up to the highest grade."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hub.testing import SalesChannelContract
+from hub_woocommerce.connector import WooCommerceConnector
+from hub_woocommerce.simulator import WooCommerceSimulator
+
+
+class TestWooCommerce(SalesChannelContract):
+    """Each case of `hub certify woocommerce`."""
+
+    connector = WooCommerceConnector
+    simulator = WooCommerceSimulator
+
+
+def test_the_badge_in_the_readme_says_what_is_kept() -> None:
+    """Every case above has to pass for the highest grade, which is the one that is shown."""
+    root = Path(__file__).parents[1]
+    assert "![Tallyhub certified: platinum](certified.svg)" in (root / "README.md").read_text()
+    assert "<title>Tallyhub certified: platinum</title>" in (root / "certified.svg").read_text()
