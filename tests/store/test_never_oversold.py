@@ -25,7 +25,7 @@ from hub.store.stock import StockMoved
 from tests.core.making import a_line, an_order, minutes
 from tests.store.warehouse import OWNER, Warehouse
 
-BUYERS, UNITS, PROCESSES = 500, 100, 8
+BUYERS, UNITS, PROCESSES = 120, 30, 8
 
 
 def at_once(database: Database, tasks: Sequence[Callable[[], object]], seconds: float = 60.0) -> None:
