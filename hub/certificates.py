@@ -1,4 +1,5 @@
-"""The grades that `hub certify` gave on this machine, kept in the data folder for the pages and commands to show."""
+"""The grades that `hub certify` gave: those of this machine, kept in the data folder, and those that connectors bring
+along."""
 
 from __future__ import annotations
 
@@ -6,12 +7,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Certificate", "keep", "kept"]
+__all__ = ["Certificate", "keep", "kept", "known", "shipped", "to_ship"]
 
 FOLDER = "certificates"
+SHIPPED = "certificate.json"  # in a connector's package
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,34 @@ class Certificate:
     at: datetime
     versions: Mapping[str, str]
     failed: tuple[str, ...] = ()
+    brought: bool = False  # by the connector's package: its author says so, nobody has tried it here
+
+
+def known(data_dir: Path, packages: Mapping[str, str]) -> dict[str, Certificate]:
+    """The certificate of each connector: the one given here, else the one its package (by connector) brings along."""
+    brought = {name: shipped(package) for name, package in packages.items()}
+    return {name: each for name, each in brought.items() if each is not None} | kept(data_dir)
+
+
+def to_ship(report: Mapping[str, Any], at: datetime) -> str:
+    """What a connector's package may bring along as certificate.json, of the report of one run."""
+    said = {"connector": report["connector"], "grade": report["grade"], "at": at.astimezone(UTC).isoformat()}
+    return json.dumps(said | {"versions": report["versions"]}, indent=2) + "\n"
+
+
+def shipped(package: str) -> Certificate | None:
+    """The certificate in a connector's package; None where there is none that can be read."""
+    try:
+        said = json.loads(files(package).joinpath(SHIPPED).read_text(encoding="utf-8"))
+        return Certificate(
+            said["connector"],
+            said["grade"],
+            datetime.fromisoformat(said["at"]),
+            dict(said["versions"]),
+            brought=True,
+        )
+    except (ImportError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def keep(data_dir: Path, report: Mapping[str, Any], at: datetime) -> None:

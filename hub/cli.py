@@ -538,9 +538,10 @@ def connectors(as_json: bool) -> None:
     failures: dict[str, Any] = {}
     with suppress(HubError), _database(settings, migrated=True) as database, database.read() as connection:
         shops, failures = catalogue.settings_by_connector(connection), catalogue.last_failures(connection)
+    registry = plugins.load(settings.plugins)
     rows = catalogue.listed(
-        plugins.load(settings.plugins),
-        certificates.kept(settings.data_dir),
+        registry,
+        certificates.known(settings.data_dir, registry.packages),
         shops,
         failures,
         datetime.now(UTC).date(),
@@ -559,6 +560,8 @@ def _about_connector(row: Listed) -> Iterator[str]:
         graded = f"certified {row.grade}" if row.grade else "not certified"
         if row.grade and row.graded_version != row.version:
             graded += f" in version {row.graded_version or 'unknown'}"
+        if row.graded_by_author:
+            graded += " by its author"
         yield f"{'':<16} {row.kind}, {graded}; talks to {', '.join(row.hosts) or 'nobody'}"
         if row.capabilities:
             yield f"{'':<16} can: {', '.join(row.capabilities)}"
@@ -573,17 +576,24 @@ def _about_connector(row: Listed) -> Iterator[str]:
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides everything random: the same run again.")
 @as_json
 @click.option("--badge", type=click.Path(dir_okay=False, path_type=Path), help="Draw the grade as an SVG file.")
+@click.option("--certificate", type=click.Path(dir_okay=False, path_type=Path), help="Write what its package may ship.")
 @click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write every simulated request here.")
 @click.option("--case", "cases", multiple=True, help="Try only this case (may be repeated); there is no grade then.")
 def certify(
-    name: str, seed: int, as_json: bool, badge: Path | None, trace: Path | None, cases: tuple[str, ...]
+    name: str,
+    seed: int,
+    as_json: bool,
+    badge: Path | None,
+    certificate: Path | None,
+    trace: Path | None,
+    cases: tuple[str, ...],
 ) -> None:
     """Try the connector NAME against its simulator, and grade it; exit code 0 from bronze on.
 
     NAME is what `hub connectors` lists. No vendor is called and no database of yours is touched.
     """
-    if cases and badge is not None:
-        raise BadInput("A badge shows a grade, and single cases give none: leave out --case or --badge.")
+    if cases and (badge is not None or certificate is not None):
+        raise BadInput("Badges and certificates show a grade, and single cases give none: leave out --case.")
     import structlog
 
     from hub import certificates, certify, plugins
@@ -599,6 +609,8 @@ def certify(
         certificates.keep(settings.data_dir, report.as_json(), datetime.now(UTC))
     if badge is not None:
         badge.write_text(certify.badge(report.grade), encoding="utf-8")
+    if certificate is not None:
+        certificate.write_text(certificates.to_ship(report.as_json(), datetime.now(UTC)), encoding="utf-8")
     if trace is not None:
         trace.write_text("".join(f"{line}\n" for line in report.trace), encoding="utf-8")
     click.echo(json.dumps(report.as_json(), indent=2) if as_json else report.as_text(_in_color))

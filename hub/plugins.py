@@ -59,6 +59,11 @@ class Registry:
     connectors: Mapping[str, type[Connector]] = field(default_factory=lambda: MappingProxyType({}))
     plugins: tuple[Plugin, ...] = ()
 
+    @property
+    def packages(self) -> dict[str, str]:
+        """The package that each connector lies in, by the connector's name."""
+        return {name: each.__module__.partition(".")[0] for name, each in self.connectors.items()}
+
     def connector(self, name: str) -> type[Connector]:
         """The connector class ``name``. Raises BadInput when no loaded plugin registered it."""
         try:

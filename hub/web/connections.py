@@ -40,9 +40,9 @@ def catalogue() -> str:
     with hub().database.read() as db:
         settings = queries.settings_by_connector(db, visitor().merchant_id)
         failures = queries.last_failures(db, visitor().merchant_id)
-    rows = queries.listed(
-        hub().registry, certificates.kept(hub().settings.data_dir), settings, failures, datetime.now(UTC).date()
-    )
+    registry = hub().registry
+    graded = certificates.known(hub().settings.data_dir, registry.packages)
+    rows = queries.listed(registry, graded, settings, failures, datetime.now(UTC).date())
     return render_template(
         "connectors.html",
         connectors=[each for each in rows if each.state == "loaded"],

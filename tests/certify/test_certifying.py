@@ -181,3 +181,15 @@ def test_certificates_are_kept_and_an_unreadable_one_is_none(tmp_path: Path) -> 
     assert list(kept) == ["larkmart"]
     assert (kept["larkmart"].grade, kept["larkmart"].at, kept["larkmart"].failed) == ("none", at, ())
     assert kept["larkmart"].versions["API"] == "v1"
+
+
+def test_what_was_tried_here_counts_for_more_than_what_a_package_brings_along(tmp_path: Path) -> None:
+    packages = {"shopify": "hub_shopify", "acme": "no_such_package", "larkmart": "hub_larkmart"}
+    brought = certificates.known(tmp_path, packages)
+    assert {name: (each.grade, each.brought) for name, each in brought.items()} == {"shopify": ("platinum", True)}
+
+    report = {"connector": "shopify", "grade": "silver", "versions": {}, "cases": []}
+    certificates.keep(tmp_path, report, datetime(2026, 3, 2, tzinfo=UTC))
+
+    here = certificates.known(tmp_path, packages)["shopify"]
+    assert (here.grade, here.brought) == ("silver", False)

@@ -236,7 +236,9 @@ def test_whoever_waits_leaves_less_to_be_sold_at_every_channel(warehouse: Wareho
     assert {row.cause["cause"] for row in waiting} == {"waiting"}
 
 
-def test_who_waits_where_backorders_are_not_sold_concerns_the_shop_of_the_order_alone(warehouse: Warehouse, shops: dict[str, UUID]) -> None:
+def test_who_waits_where_backorders_are_not_sold_concerns_the_shop_of_the_order_alone(
+    warehouse: Warehouse, shops: dict[str, UUID]
+) -> None:
     warehouse.hear(shops["amber"], an_order(a_line(listing="mug", quantity=10), id="1"))
     settle(warehouse)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 
+from hub import certificates
 from hub.testing import SalesChannelContract
 from hub_shopify.connector import ShopifyConnector
 from hub_shopify.simulator import ShopifySimulator
@@ -21,3 +23,10 @@ def test_the_badge_in_the_readme_says_what_is_kept() -> None:
     root = Path(__file__).parents[1]
     assert "![Tallyhub certified: platinum](certified.svg)" in (root / "README.md").read_text()
     assert "<title>Tallyhub certified: platinum</title>" in (root / "certified.svg").read_text()
+
+
+def test_the_package_brings_its_certificate_along() -> None:
+    brought = certificates.shipped("hub_shopify")
+    assert brought is not None
+    assert (brought.connector, brought.grade) == ("shopify", "platinum")
+    assert brought.versions["tallyhub-shopify"] == version("tallyhub-shopify")

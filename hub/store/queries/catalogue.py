@@ -62,6 +62,7 @@ class Listed:
     warning: str = ""
     grade: str = ""
     graded_version: str = ""  # of the plugin, when it was graded
+    graded_by_author: bool = False  # the plugin brings its grade along; it was not tried here
     last_failure: Failure | None = None
 
 
@@ -123,6 +124,7 @@ def _loaded(
         warning=_ending(connector, today),
         grade=certificate.grade if certificate else "",
         graded_version=certificate.versions.get(plugin.distribution, "") if certificate else "",
+        graded_by_author=certificate is not None and certificate.brought,
         last_failure=failure,
     )
 
