@@ -52,7 +52,11 @@ def main() -> int:
         except CannotMeasure as reason:
             say(f"  not measured: {reason}")
             return 1
-    chosen.output.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    # What was not measured this time keeps its figure and its date.
+    measured = {(row["name"], row["database"].split()[0]) for row in rows}
+    before = json.loads(chosen.output.read_text(encoding="utf-8")) if chosen.output.exists() else []
+    kept = [row for row in before if (row["name"], row["database"].split()[0]) not in measured]
+    chosen.output.write_text(json.dumps(kept + rows, indent=2) + "\n", encoding="utf-8")
     say(f"\n{chosen.output}, after {time.monotonic() - began:.0f} s:")
     for row in rows:
         floor = f"{row['compared_value']:g} {row['unit']}, ratio {row['ratio']:g}"
