@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -257,26 +257,11 @@ def inbox_drained(kind: str, seconds: float, repeats: int, say: Say) -> Iterator
         nonlocal version
         with places.database_of(kind) as url, places.connected(shop, url) as place:
             version = places.version_of(url)
-            composed = jobs.Hub.open(place.settings)
-            with composed.database.read() as connection:
-                row = connection.execute(select(t.connection)).one()
-            credentials = connections.unseal(
-                composed.keyring, place.merchant_id, place.connection_id, WooCommerceConnector, row.secrets
-            )
-            reader = composed.reader(WooCommerceConnector, credentials)
-            for letter in shop.orders:
-                webhook = Webhook(letter.headers, letter.body)
-                delivery = reader.verify(webhook)
-                assert delivery is not None
-                inbox.store_webhook(
-                    composed.database, composed.keyring, place.merchant_id, place.connection_id, delivery, webhook
-                )
-            began = time.monotonic()
-            jobs.drain(composed, place.merchant_id, place.connection_id, "inbox", 3600.0)
-            took = time.monotonic() - began
-            with composed.database.read() as connection:
+            took = import_letters(place, shop.orders)
+            database = Database(url, pooled=False)
+            with database.read() as connection:
                 imported = connection.scalar(select(func.count()).select_from(t.sales_order))
-            composed.database.close()
+            database.close()
         if imported != count:
             raise places.CannotMeasure(f"{imported} of {count} orders were imported.")
         say(f"  the hub: {count / took:.0f} orders/s")
@@ -300,6 +285,29 @@ def inbox_drained(kind: str, seconds: float, repeats: int, say: Say) -> Iterator
     in_turns(repeats, figures, hub, floor)
     bare = "bare loop: parse the body, insert one row per order, 100 to a COMMIT"
     yield from figures.results("backlog imported by one worker", "orders/s", bare, version)
+
+
+def import_letters(place: places.Connected, letters: Sequence[places.Letter]) -> float:
+    """Store webhooks in the inbox, then let one worker read them; returns the seconds that the reading took."""
+    composed = jobs.Hub.open(place.settings)
+    with composed.database.read() as connection:
+        row = connection.execute(select(t.connection)).one()
+    credentials = connections.unseal(
+        composed.keyring, place.merchant_id, place.connection_id, WooCommerceConnector, row.secrets
+    )
+    reader = composed.reader(WooCommerceConnector, credentials)
+    for letter in letters:
+        webhook = Webhook(letter.headers, letter.body)
+        delivery = reader.verify(webhook)
+        assert delivery is not None
+        inbox.store_webhook(
+            composed.database, composed.keyring, place.merchant_id, place.connection_id, delivery, webhook
+        )
+    began = time.monotonic()
+    jobs.drain(composed, place.merchant_id, place.connection_id, "inbox", 3600.0)
+    took = time.monotonic() - began
+    composed.database.close()
+    return took
 
 
 def _spoken(measured: Mapping[str, float]) -> str:

@@ -15,14 +15,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy import insert, select, text
 from sqlalchemy.engine import make_url
 
 from hub.config import Settings, load_settings
-from hub.store import connections, migrate, warehouse
+from hub.core.model import Listing
+from hub.store import connections, listings, matching, migrate, warehouse
 from hub.store import tables as t
 from hub.store.database import Database, new_id
 from hub.store.secrets import KeyRing
@@ -101,6 +102,8 @@ class Letter:
 class Shop:
     """A simulated WooCommerce shop that has sold ``count`` orders, and every webhook it sent about them."""
 
+    connector = "woocommerce"
+
     def __init__(self, count: int) -> None:
         with _Catcher() as catcher, WooCommerceSimulator(seed=1) as shop:
             self.settings = shop.settings()
@@ -122,6 +125,14 @@ class Shop:
         if len(created) != count:
             raise CannotMeasure(f"{len(created)} of {count} orders were announced.")
         self.orders = created
+
+
+class Connectable(Protocol):
+    """A shop as the hub is told of it."""
+
+    connector: str
+    settings: dict[str, str]
+    listings: list[Listing]
 
 
 class _Catcher:
@@ -173,7 +184,7 @@ class Connected:
 
 
 @contextmanager
-def connected(shop: Shop, url: str, *, redis: str = "none", **more: str) -> Iterator[Connected]:
+def connected(shop: Connectable, url: str, *, redis: str = "none", **more: str) -> Iterator[Connected]:
     """A hub in a folder of its own, on the empty database at ``url``."""
     with tempfile.TemporaryDirectory(prefix="tallyhub-bench-") as folder:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("TALLYHUB_")}
@@ -189,7 +200,7 @@ def connected(shop: Shop, url: str, *, redis: str = "none", **more: str) -> Iter
         yield Connected(settings, environ, merchant_id, connection_id)
 
 
-def _connect(shop: Shop, database: Database, keyring: KeyRing) -> tuple[UUID, UUID]:
+def _connect(shop: Connectable, database: Database, keyring: KeyRing) -> tuple[UUID, UUID]:
     merchant_id, connection_id = new_id(), new_id()
     with database.write() as connection:
         at = database.now(connection)
@@ -198,7 +209,7 @@ def _connect(shop: Shop, database: Database, keyring: KeyRing) -> tuple[UUID, UU
             insert(t.connection).values(
                 merchant_id=merchant_id,
                 id=connection_id,
-                connector="woocommerce",
+                connector=shop.connector,
                 label="Bench",
                 state="connected",
                 settings={},
@@ -206,9 +217,9 @@ def _connect(shop: Shop, database: Database, keyring: KeyRing) -> tuple[UUID, UU
                 created_at=at,
             )
         )
-        connections.keep_listings(connection, merchant_id, connection_id, shop.listings, at=at)
+        listings.keep(connection, merchant_id, connection_id, shop.listings, at=at)
         place = warehouse.default_location(connection, merchant_id, at=at)
-    connections.accept_suggestions(database, merchant_id, connection_id, None, "bench")
+    matching.accept_suggestions(database, merchant_id, connection_id, None, "bench")
     with database.read() as connection:
         skus = connection.execute(select(t.sku.c.id)).scalars().all()
     for sku_id in skus:
@@ -231,14 +242,37 @@ def running(command: Sequence[str], environ: Mapping[str, str], ready: str) -> I
     """A program, from the moment ``ready`` answers 200 until the end of the block."""
     process = subprocess.Popen([sys.executable, *command], env=dict(environ), stdout=subprocess.DEVNULL)
     try:
-        _wait_until(process, ready)
+        wait_until(process, ready)
         yield
     finally:
         process.terminate()
         process.wait(30)
 
 
-def _wait_until(process: subprocess.Popen[Any], address: str) -> None:
+@contextmanager
+def worker(place: Connected) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker of its own, from its first look at the database until the end of the block."""
+    process = subprocess.Popen([sys.executable, *hub_command("worker", "--poll")], env=dict(place.environ))
+    database = Database(str(place.environ["TALLYHUB_DATABASE_URL"]), pooled=False)
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            with database.read() as connection:
+                # It has a chore by now, or it has not begun.
+                if connection.execute(select(t.lease.c.name)).first() is not None:
+                    break
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise CannotMeasure("The worker did not begin.")
+            time.sleep(0.05)
+        yield process
+    finally:
+        database.close()
+        process.terminate()
+        process.wait(60)
+
+
+def wait_until(process: subprocess.Popen[Any], address: str) -> None:
+    """Wait until ``address`` answers 200, while ``process`` lives. Raises CannotMeasure."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and process.poll() is None:

@@ -15,14 +15,11 @@ from sqlalchemy import Connection, insert, text
 from sqlalchemy.engine import make_url
 
 from bench import places
-from bench.measure import Figures, Result, Say, in_turns
-from hub import jobs
-from hub.connector import Webhook
+from bench.measure import Figures, Result, Say, import_letters, in_turns
 from hub.core.stock import Claim
-from hub.store import connections, inbox, migrate, stock
+from hub.store import migrate, stock
 from hub.store import tables as t
 from hub.store.database import Database, new_id
-from hub_woocommerce.connector import WooCommerceConnector
 
 CLIENTS = 16
 BATCH = 100  # orders in one transaction, as the inbox lane takes them
@@ -185,7 +182,7 @@ def growth(seconds: float, repeats: int, say: Say) -> Iterator[Result]:
         for repeat in range(repeats):
             letters = shop.orders[repeat * count : (repeat + 1) * count]
             for size in (FEW, MANY) if repeat % 2 == 0 else (MANY, FEW):
-                cost = _import(hubs[size], letters)
+                cost = 1000 * import_letters(hubs[size], letters) / count
                 costs[size].append(cost)
                 say(f"  with {size:,} orders stored: {cost:.2f} ms an order")
     yield Result(
@@ -212,29 +209,6 @@ def _fill(place: places.Connected, size: int) -> None:
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("vacuum analyze"))
     database.close()
-
-
-def _import(place: places.Connected, letters: list[places.Letter]) -> float:
-    """Milliseconds per order: from the inbox, where the letters are stored first, to the commit."""
-    composed = jobs.Hub.open(place.settings)
-    with composed.database.read() as connection:
-        row = connection.execute(t.connection.select()).one()
-    credentials = connections.unseal(
-        composed.keyring, place.merchant_id, place.connection_id, WooCommerceConnector, row.secrets
-    )
-    reader = composed.reader(WooCommerceConnector, credentials)
-    for letter in letters:
-        webhook = Webhook(letter.headers, letter.body)
-        delivery = reader.verify(webhook)
-        assert delivery is not None
-        inbox.store_webhook(
-            composed.database, composed.keyring, place.merchant_id, place.connection_id, delivery, webhook
-        )
-    began = time.monotonic()
-    jobs.drain(composed, place.merchant_id, place.connection_id, "inbox", 3600.0)
-    took = time.monotonic() - began
-    composed.database.close()
-    return 1000 * took / len(letters)
 
 
 # ---------------------------------------------------------------- rows, made by the database itself

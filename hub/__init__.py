@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hub.connector import API_VERSION as API_VERSION
     from hub.connector import UNREAD as UNREAD
+    from hub.connector import AuthorizationAnswer as AuthorizationAnswer
+    from hub.connector import AuthorizationRequest as AuthorizationRequest
     from hub.connector import Capabilities as Capabilities
     from hub.connector import Carrier as Carrier
     from hub.connector import CarrierCapabilities as CarrierCapabilities
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from hub.connector import Connector as Connector
     from hub.connector import Context as Context
     from hub.connector import Delivery as Delivery
+    from hub.connector import Disconnected as Disconnected
     from hub.connector import EffectResult as EffectResult
     from hub.connector import Fact as Fact
     from hub.connector import FulfillmentProvider as FulfillmentProvider
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from hub.connector import ListingRemoved as ListingRemoved
     from hub.connector import OrderRemoved as OrderRemoved
     from hub.connector import Page as Page
+    from hub.connector import PersonalDataErased as PersonalDataErased
+    from hub.connector import PersonalDataWanted as PersonalDataWanted
     from hub.connector import ProviderCapabilities as ProviderCapabilities
     from hub.connector import ProviderFact as ProviderFact
     from hub.connector import PushOutcome as PushOutcome
@@ -38,20 +43,38 @@ if TYPE_CHECKING:
     from hub.connector import StockPush as StockPush
     from hub.connector import StockRef as StockRef
     from hub.connector import StockSeen as StockSeen
+    from hub.connector import Subscriptions as Subscriptions
     from hub.connector import Token as Token
     from hub.connector import TokenVault as TokenVault
     from hub.connector import Unread as Unread
+    from hub.connector import Vocabulary as Vocabulary
     from hub.connector import Webhook as Webhook
     from hub.core.model import Account as Account
     from hub.core.model import Address as Address
     from hub.core.model import ChannelLocation as ChannelLocation
+    from hub.core.model import ChannelShipment as ChannelShipment
+    from hub.core.model import ChannelWork as ChannelWork
+    from hub.core.model import Charge as Charge
+    from hub.core.model import ChargeKind as ChargeKind
+    from hub.core.model import Discount as Discount
+    from hub.core.model import Hold as Hold
+    from hub.core.model import HoldReason as HoldReason
+    from hub.core.model import LineKind as LineKind
+    from hub.core.model import LineQuantity as LineQuantity
     from hub.core.model import Listing as Listing
     from hub.core.model import ListingLevel as ListingLevel
     from hub.core.model import Money as Money
     from hub.core.model import Order as Order
     from hub.core.model import OrderLine as OrderLine
     from hub.core.model import OrderStatus as OrderStatus
+    from hub.core.model import Payment as Payment
     from hub.core.model import Refund as Refund
+    from hub.core.model import Return as Return
+    from hub.core.model import ReturnStatus as ReturnStatus
+    from hub.core.model import Risk as Risk
+    from hub.core.model import RiskLevel as RiskLevel
+    from hub.core.model import WorkRequest as WorkRequest
+    from hub.core.model import WorkStatus as WorkStatus
     from hub.core.shipping import AddressState as AddressState
     from hub.core.shipping import AddressVerdict as AddressVerdict
     from hub.core.shipping import Cancellation as Cancellation
@@ -82,6 +105,7 @@ if TYPE_CHECKING:
     from hub.core.shipping import ShippedLine as ShippedLine
     from hub.core.shipping import StockAdjustment as StockAdjustment
     from hub.core.shipping import StockCount as StockCount
+    from hub.core.shipping import StockListing as StockListing
     from hub.core.shipping import Submission as Submission
     from hub.core.shipping import Tracking as Tracking
     from hub.core.shipping import TrackingEvent as TrackingEvent
@@ -89,6 +113,12 @@ if TYPE_CHECKING:
     from hub.core.shipping import VoidState as VoidState
     from hub.core.shipping import Weight as Weight
     from hub.core.shipping import WeightUnit as WeightUnit
+    from hub.core.shipping import WorkAnswer as WorkAnswer
+    from hub.core.shipping import WorkHold as WorkHold
+    from hub.core.shipping import WorkMove as WorkMove
+    from hub.core.shipping import WorkQuestion as WorkQuestion
+    from hub.core.shipping import WorkRelease as WorkRelease
+    from hub.core.shipping import WorkSplit as WorkSplit
     from hub.errors import AuthError as AuthError
     from hub.errors import ConnectorError as ConnectorError
     from hub.errors import HubError as HubError
@@ -115,22 +145,28 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "hub.connector": (
-        "API_VERSION Capabilities Carrier CarrierCapabilities CarrierFact Connector Context Delivery"
-        " EffectResult Fact FulfillmentProvider Kind ListingRemoved OrderRemoved Page ProviderCapabilities"
+        "API_VERSION AuthorizationAnswer AuthorizationRequest Capabilities Carrier CarrierCapabilities"
+        " CarrierFact Connector Context Delivery Disconnected EffectResult Fact FulfillmentProvider Kind"
+        " ListingRemoved OrderRemoved Page PersonalDataErased PersonalDataWanted ProviderCapabilities"
         " ProviderFact PushOutcome PushState RateBudget RawRecord Refetch SalesChannel Settlement StockPush"
-        " StockRef StockSeen Token TokenVault UNREAD Unread Webhook"
+        " StockRef StockSeen Subscriptions Token TokenVault UNREAD Unread Vocabulary Webhook"
     ),
-    "hub.core.model": ("Account Address ChannelLocation Listing ListingLevel Money Order OrderLine OrderStatus Refund"),
+    "hub.core.model": (
+        "Account Address ChannelLocation ChannelShipment ChannelWork Charge ChargeKind Discount Hold"
+        " HoldReason LineKind LineQuantity Listing ListingLevel Money Order OrderLine OrderStatus Payment"
+        " Refund Return ReturnStatus Risk RiskLevel WorkRequest WorkStatus"
+    ),
     "hub.core.shipping": (
         "AddressState AddressVerdict CancelState Cancellation ConfirmedLine ContentsType Customs CustomsItem"
         " Dimensions Document DocumentFormat DocumentKind FulfillmentLine FulfillmentOrder Label LabelPurchase"
         " LabelVoid LengthUnit Lot Parcel Progress ProviderShipment ProviderState Quotes Rate Shipment"
-        " ShipmentConfirmation ShippedLine StockAdjustment StockCount Submission Tracking TrackingEvent"
-        " TrackingStatus VoidState Weight WeightUnit"
+        " ShipmentConfirmation ShippedLine StockAdjustment StockCount StockListing Submission Tracking"
+        " TrackingEvent TrackingStatus VoidState Weight WeightUnit WorkAnswer WorkHold WorkMove WorkQuestion"
+        " WorkRelease WorkSplit"
     ),
     "hub.errors": ("AuthError ConnectorError HubError NotFound RateLimited Rejected Unavailable Unreadable Unverified"),
-    "hub.hookspecs": "hookimpl",
-    "hub.http": "Client Exchange Limiter Response",
+    "hub.hookspecs": ("hookimpl"),
+    "hub.http": ("Client Exchange Limiter Response"),
     "hub.translation": (
         "DecimalNumber Identifier MoneyAmount MoneyObject Text Translation UtcMoment WholeNumber load_json"
     ),

@@ -8,21 +8,28 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from hub.web import (
+    authorize,
     connections,
     entrance,
     explain,
     failures,
     gate,
+    going_live,
     health,
     home,
+    importing,
     journal,
     looks,
+    matching,
     orders,
+    privacy,
     selling,
     settings,
     stock,
+    sync,
     warehouse,
     webhooks,
+    words,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +51,13 @@ def create_app(hub: Hub) -> Flask:
         entrance,
         home,
         connections,
+        going_live,
+        importing,
+        sync,
+        authorize,
+        words,
+        privacy,
+        matching,
         orders,
         stock,
         warehouse,

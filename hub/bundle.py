@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +25,10 @@ from sqlalchemy import Connection, Row, insert, or_, select
 from hub import plugins
 from hub.config import Settings
 from hub.connector import Connector, RawRecord, SalesChannel
+from hub.core.details import OrderDetails
+from hub.core.model import Order, Refund
+from hub.core.personal import PERSONAL, without_people
+from hub.core.plain import from_plain, to_plain
 from hub.disguise import Disguise
 from hub.errors import BadInput
 from hub.jobs import Hub, inbox_lane
@@ -199,14 +203,17 @@ def _made_up_settings(connector: type[Any], settings: Mapping[str, Any], disguis
 _ORDER = (
     "number", "status", "channel_status", "whole", "holds_stock", "test", "currency", "taxes_included",
     "customer_name", "email", "note", "total_minor", "lines_minor", "shipping_minor", "tax_minor", "discount_minor",
-    "fees_minor", "rounding_minor",
+    "fees_minor", "rounding_minor", "risk_level", "on_hold", "returns_open", "presentment_currency",
+    "presentment_minor",
 )  # fmt: skip
 _LINE = (
     "external_id", "position", "listing_external_id", "sku_text", "title", "quantity", "fulfilled", "removed",
-    "unit_price", "total_minor", "tax_minor", "requires_shipping", "present",
+    "unit_price", "total_minor", "tax_minor", "requires_shipping", "present", "kind",
 )  # fmt: skip
-_REFUND = ("external_id", "amount_minor", "reason")
-_ABOUT_PEOPLE = frozenset({"customer_name", "email", "note", "title", "reason"})
+_REFUND = ("external_id", "amount_minor", "reason", "lines")
+_TEXTS = PERSONAL[Order] | PERSONAL[Refund] | {"title"}
+# Words of the vendor's own in the details. Whether a record keeps them depends on where they stand in it.
+_LEFT_OUT = frozenset({"number", "title", "code", "method", "carrier", "reason"})
 
 
 def _stored(connection: Connection, merchant_id: UUID, connection_id: UUID, external_id: str) -> dict[str, Any]:
@@ -236,12 +243,21 @@ def _stored(connection: Connection, merchant_id: UUID, connection_id: UUID, exte
         "placed_at": _moment(row.placed_at),
         "shipping_address": dict(row.shipping_address),
         "billing_address": dict(row.billing_address),
+        "details": _without_words(to_plain(without_people(from_plain(OrderDetails, row.details)))),
         "lines": [{name: getattr(each, name) for name in _LINE} for each in lines],
         "refunds": [
             {name: getattr(each, name) for name in _REFUND} | {"refunded_at": _moment(each.refunded_at)}
             for each in refunds
         ],
     }
+
+
+def _without_words(details: Any) -> Any:
+    if isinstance(details, list):
+        return [_without_words(each) for each in details]
+    if isinstance(details, dict):
+        return {name: _without_words(each) for name, each in details.items() if name not in _LEFT_OUT}
+    return details
 
 
 def _moment(at: datetime | None) -> str | None:
@@ -252,13 +268,25 @@ def _ids_in(told: Mapping[str, Any]) -> set[str]:
     """What stays wherever it stands: what the hub itself calls a number, an id, a SKU or a state."""
     kept = {told["number"], told["channel_status"], told["status"]}
     kept |= {line[name] or "" for line in told["lines"] for name in ("external_id", "listing_external_id", "sku_text")}
-    return kept | {refund["external_id"] for refund in told["refunds"]}
+    return kept | set(_ids_within(told["refunds"])) | set(_ids_within(told["details"]))
+
+
+def _ids_within(told: Any) -> Iterator[str]:
+    if isinstance(told, list):
+        for each in told:
+            yield from _ids_within(each)
+    elif isinstance(told, dict):
+        for name, each in told.items():
+            if name.endswith("external_id"):
+                yield each
+            else:
+                yield from _ids_within(each)
 
 
 def _disguised(told: Mapping[str, Any], disguise: Disguise) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name, value in told.items():
-        if name in _ABOUT_PEOPLE:
+        if name in _TEXTS and isinstance(value, str):
             made[name] = disguise.text(value)
         elif name.endswith("_address"):
             made[name] = {part: disguise.value({part: text}, "address")[part] for part, text in value.items()}

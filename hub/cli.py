@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -23,6 +24,7 @@ from hub.errors import BadInput, HubError
 
 if TYPE_CHECKING:
     from hub.certify import Outcome
+    from hub.jobs.following import Step
     from hub.jobs.replay import Changed, Survey
     from hub.store.backup import Progress
     from hub.store.database import Database
@@ -403,6 +405,107 @@ def _about_replay(found: Survey, changed: int, dry_run: bool) -> Iterator[str]:
         yield f"{len(found.released):,} records {'would be' if dry_run else 'were'} given to the workers to read again."
     for trouble in found.troubles:
         yield f"Order {trouble.number}: {trouble.reason}"
+
+
+@main.command()
+@click.argument("connection")
+@click.option(
+    "--follow", is_flag=True, help="Show how far it is, until every order is here; Ctrl-C stops looking only."
+)
+@as_json
+def sync(connection: str, follow: bool, as_json: bool) -> None:
+    """Have the workers ask CONNECTION's shop for everything new, now.
+
+    CONNECTION is its name or its id. With --json, each look is a JSON object on a line of its own.
+    """
+    from hub import jobs
+    from hub.jobs import following
+    from hub.jobs import replay as again
+
+    settings = load_settings()
+    with _database(settings, migrated=True):
+        hub = jobs.Hub.open(settings, pooled=False)
+    step: following.Step | None = None
+    try:
+        shop = again.find_connection(hub.database, connection)
+        began = following.start(hub, shop, "")
+        if not follow:
+            if as_json:
+                click.echo(json.dumps({"connection": str(shop.id), "label": shop.label, "state": "started"}))
+            else:
+                click.echo(f"The workers synchronize {shop.label} now. To see how far they are, add --follow.")
+            return
+        with _followed(shop, as_json) as tell:
+            for step in following.follow(hub, shop, began):
+                tell(step)
+        if not as_json and step is not None:
+            click.echo(f"Everything is here: {step.progress.fetched:,} orders of {shop.label} in all.")
+    except KeyboardInterrupt:
+        left = (step.progress.expected or step.progress.fetched) - step.progress.read if step else 0
+        about = f"{left:,} orders are still to be read. " if left else ""
+        click.echo(f"Stopped looking. The hub goes on by itself. {about}Look again with --follow.", err=True)
+    finally:
+        hub.database.close()
+
+
+@contextmanager
+def _followed(shop: Any, as_json: bool) -> Iterator[Callable[[Step], None]]:
+    """Tell how far a synchronization is: in place on a terminal, otherwise a line every few seconds; or in JSON."""
+    terminal = sys.stdout.isatty() and not as_json
+    told_at, worker = 0.0, True
+
+    def tell(step: Step) -> None:
+        nonlocal told_at, worker
+        if as_json:
+            click.echo(json.dumps(_step_as_json(shop, step)))
+            return
+        about = _about_step(step)
+        if terminal:
+            wide = shutil.get_terminal_size().columns - 1
+            click.echo(f"\r\033[K{about[:wide]}", nl=False)
+        elif not told_at or step.done or step.taken_up != worker or time.monotonic() - told_at >= 10:
+            told_at, worker = time.monotonic(), step.taken_up
+            click.echo(about)
+
+    try:
+        yield tell
+    finally:
+        if terminal:
+            click.echo()
+
+
+def _about_step(step: Step) -> str:
+    from hub.store.queries.importing import about
+
+    found, pace = step.progress, step.pace
+    text = f"{found.read:,} orders read, {found.fetched:,} fetched"
+    if found.expected:
+        filled = min(24, 24 * found.read // found.expected)
+        text = f"[{'#' * filled}{'-' * (24 - filled)}] {found.read:,} of {found.expected:,} orders"
+    if pace is not None:
+        text += f", {pace.per_second:,.0f} a second"
+        if pace.seconds_left is not None and not step.done:
+            text += f", {about(pace.seconds_left)} left"
+    if found.error:
+        text += f". {found.error}"
+    elif not step.taken_up:
+        text += ". No worker has begun: see that the hub runs (hub up, or hub worker)"
+    return text
+
+
+def _step_as_json(shop: Any, step: Step) -> dict[str, Any]:
+    found, pace = step.progress, step.pace
+    return {
+        "connection": str(shop.id),
+        "label": shop.label,
+        "state": "done" if step.done else "running" if step.taken_up else "no worker",
+        "read": found.read,
+        "fetched": found.fetched,
+        "total": found.expected,
+        "per_second": round(pace.per_second, 1) if pace else None,
+        "seconds_left": round(pace.seconds_left) if pace and pace.seconds_left is not None else None,
+        "error": found.error,
+    }
 
 
 @main.command()

@@ -33,8 +33,14 @@ from hub.core.shipping import (
     ShipmentConfirmation,
     StockAdjustment,
     StockCount,
+    StockListing,
     Submission,
     Tracking,
+    WorkAnswer,
+    WorkHold,
+    WorkMove,
+    WorkRelease,
+    WorkSplit,
 )
 from hub.errors import Rejected
 
@@ -44,7 +50,7 @@ if TYPE_CHECKING:
     from hub.http import Client
 
 # The version of this API: the first number grows when a connector may have to change, the second when names are added.
-API_VERSION = "1.0"
+API_VERSION = "1.1"
 
 # ---------------------------------------------------------------- what comes in
 
@@ -90,12 +96,15 @@ class Page:
     """A page of fetched records and the cursor from which fetching goes on once they are stored.
 
     The hub stores ``records`` and ``cursor`` in one commit. ``cursor`` is the connector's own text. ``total`` is how
-    many records the whole fetch expects, where the vendor says so: it feeds a progress bar.
+    many records the whole fetch expects, where the vendor says so: it feeds a progress bar. ``pause_seconds`` says that
+    the vendor is still getting ready what comes next: the fetch ends with this page and goes on from its cursor after
+    so long.
     """
 
     records: tuple[RawRecord, ...]
     cursor: str
     total: int | None = None
+    pause_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +151,49 @@ class StockSeen:
     handle: str = ""
 
 
-Fact = Order | Listing | OrderRemoved | ListingRemoved | Refetch | StockSeen
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The merchant took the hub's permission away at the vendor (removed its app, say).
+
+    The connection is paused and the merchant asked to reconnect it. ``message`` is for them.
+    """
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonalDataWanted:
+    """A customer wants to see what is stored about them: gathered by the hub, handed out by the merchant.
+
+    ``reference`` is the vendor's id of the wish. They are known by their orders, and by ``email``.
+    """
+
+    reference: str
+    order_external_ids: tuple[str, ...] = ()
+    email: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonalDataErased:
+    """Personal data must go: of these orders and of whoever has ``email``, or with ``everything`` of all customers."""
+
+    reference: str
+    order_external_ids: tuple[str, ...] = ()
+    email: str = ""
+    everything: bool = False
+
+
+Fact = (
+    Order
+    | Listing
+    | OrderRemoved
+    | ListingRemoved
+    | Refetch
+    | StockSeen
+    | Disconnected
+    | PersonalDataWanted
+    | PersonalDataErased
+)
 CarrierFact = Tracking | LabelVoid | Refetch
 ProviderFact = Progress | ProviderShipment | StockCount | StockAdjustment | Cancellation | Tracking | Refetch
 
@@ -220,6 +271,54 @@ class EffectResult:
     documents: tuple[Document, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Subscriptions:
+    """The topics a vendor sends to one address: those that work, and those needed that are missing or switched off."""
+
+    active: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """Words of the vendor that mean something else in each shop: the merchant says on a page what each stands for.
+
+    ``choices`` are what a word can stand for, with what people call it. ``Account.words`` tells which words there are;
+    what was chosen is in ``Context.mappings``. ``usual`` is what the connector takes a word for that nobody mapped.
+    """
+
+    label: str
+    hint: str
+    choices: Mapping[str, str]
+    usual: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRequest:
+    """What a vendor needs in order to ask the merchant for a permission.
+
+    ``state`` is made for this once. The browser comes back to ``return_url``; a vendor that sends the keys from server
+    to server sends them to ``callback_url``. Both lead to ``read_authorization``.
+    """
+
+    state: str
+    return_url: str
+    callback_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationAnswer:
+    """What came back, untouched: the parameters of the query, the body. ``state`` is that of the request.
+
+    ``by_browser`` tells the merchant's return from the vendor's own call.
+    """
+
+    state: str
+    parameters: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    by_browser: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
     """What a sales channel can do: the hub and its pages go by this.
@@ -282,10 +381,16 @@ class RateBudget:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A short-lived credential obtained with the settings; ``expires_at`` aware UTC, None if it does not expire."""
+    """A credential obtained with the settings; ``expires_at`` aware UTC, None if it does not expire.
+
+    ``refresh_token`` is what the next one is asked for with, where the vendor gives one, good until
+    ``refresh_expires_at``: it is stored in the same moment as the token, so that a rotating one is never lost.
+    """
 
     value: str = field(repr=False)
     expires_at: datetime | None = None
+    refresh_token: str = field(default="", repr=False)
+    refresh_expires_at: datetime | None = None
 
 
 class TokenVault(Protocol):
@@ -296,13 +401,18 @@ class TokenVault(Protocol):
         one equals ``refused`` (the vendor answered 401 to it). At most one ``obtain`` at a time per connection."""
         ...
 
+    def kept(self, name: str) -> Token | None:
+        """The token ``name`` as it was kept last, expired or not: ``obtain`` finds its refresh token there."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """All a connector gets: its settings as loaded by its schema, an HTTP client bound to its hosts, a clock, tokens.
 
     ``webhook_secret`` is made by the hub per connection, for vendors that let the receiver choose the signing secret.
-    In the web process, where only ``verify`` runs, ``client`` refuses every request.
+    In the web process, where only ``verify`` runs, ``client`` refuses every request. ``mappings`` is what the merchant
+    said of the vendor's words, by kind (see ``Connector.mappings``); ``features`` what the last check found.
     """
 
     settings: Mapping[str, Any] = field(repr=False)
@@ -310,6 +420,8 @@ class Context:
     client: Client
     now: Callable[[], datetime]
     tokens: TokenVault
+    mappings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    features: Mapping[str, str] = field(default_factory=dict)
 
 
 class Kind(StrEnum):
@@ -331,6 +443,11 @@ class Connector(ABC):
     api_version_ends: ClassVar[date | None] = None  # when the vendor stops serving api_version, if it says
     # Schema of the connect form. Give every field the metadata "label" and "hint", and secrets "secret": True.
     settings_schema: ClassVar[type[marshmallow.Schema]]
+    # Schema of the form of those who connect with one click, None where the vendor has no such way: what is typed in
+    # before the merchant is sent to ``authorization_url``.
+    authorization_schema: ClassVar[type[marshmallow.Schema] | None] = None
+    # kind of word -> what the merchant may map it to
+    mappings: ClassVar[Mapping[str, Vocabulary]] = {}
     capabilities: ClassVar[Capabilities | CarrierCapabilities | ProviderCapabilities]
     effects: ClassVar[Mapping[str, Settlement]] = {}  # method name -> how an unclear outcome is settled
     rate_budget: ClassVar[RateBudget | None] = None
@@ -352,7 +469,29 @@ class Connector(ABC):
     def check(self) -> Account:
         """Prove that the settings work and say whose account it is. Raises AuthError, Rejected, Unavailable."""
 
+    # --- connecting with one click: pure, called in the web process
+
+    @classmethod
+    def authorization_url(cls, settings: Mapping[str, Any], request: AuthorizationRequest) -> str:
+        """Where the merchant gives the permission; ``settings`` as loaded by ``authorization_schema``."""
+        raise Rejected(f"{cls.label} is connected by what its form asks for.")
+
+    @classmethod
+    def read_authorization(cls, settings: Mapping[str, Any], answer: AuthorizationAnswer) -> Mapping[str, Any] | None:
+        """What ``settings_schema`` loads, completed by what the vendor answered; None: this brought nothing yet.
+
+        Checks signatures in constant time, and that the answer is for this shop. Raises Unverified, and Rejected where
+        the merchant said no.
+        """
+        raise Rejected(f"{cls.label} is connected by what its form asks for.")
+
     # --- webhooks
+
+    @classmethod
+    def webhook_account(cls, webhook: Webhook) -> Mapping[str, str] | None:
+        """Settings by which to find the connections a webhook may be for, where a vendor has one address for an app:
+        {"shop": "acme.myshopify.com"}. Not believed before ``verify``. None: it does not say."""
+        return None
 
     def verify(self, webhook: Webhook) -> Delivery | None:
         """Check the signature over the raw bytes, in constant time. None: a handshake to be answered 200, not stored.
@@ -364,8 +503,13 @@ class Connector(ABC):
     def subscribe_webhooks(self, request: Mapping[str, Any], key: str) -> EffectResult:
         """Make the vendor send the topics the connector needs to ``request["address"]``; adds what is missing.
 
-        Reads the vendor's subscriptions first, so that repeating it changes nothing.
+        Reads the vendor's subscriptions first, so that repeating it changes nothing. Those that this connection left
+        behind at another address (the path is the same, the hub has moved) are deleted.
         """
+        raise Rejected(f"{self.label} sends no webhooks.")
+
+    def read_subscriptions(self, address: str) -> Subscriptions:
+        """Which topics the vendor sends to ``address`` now. Changes nothing; asked for every now and then."""
         raise Rejected(f"{self.label} sends no webhooks.")
 
     # --- effects. A connector lists in ``effects`` those it implements.
@@ -411,7 +555,15 @@ class SalesChannel(Connector):
 
     kind = Kind.CHANNEL
     capabilities: ClassVar[Capabilities] = Capabilities()
-    _requests = {"confirm_shipment": ShipmentConfirmation}  # noqa: RUF012 (declared in Connector)
+    _requests = {  # noqa: RUF012 (declared in Connector)
+        "confirm_shipment": ShipmentConfirmation,
+        "hold_work": WorkHold,
+        "release_work": WorkRelease,
+        "move_work": WorkMove,
+        "split_work": WorkSplit,
+        "answer_work": WorkAnswer,
+        "stock_listing": StockListing,
+    }
 
     # --- in: fetching (talks to the vendor, stores nothing)
 
@@ -479,6 +631,33 @@ class SalesChannel(Connector):
     def find_confirm_shipment(self, confirmation: ShipmentConfirmation, key: str) -> EffectResult | None:
         """The confirmation that an earlier attempt may have left at the channel; None: it surely has none."""
         raise Rejected(f"{self.label} cannot be asked for a shipment.")
+
+    # The next five go with channels that deal an order out to locations themselves (``Order.work``). Repeating one must
+    # be harmless: read what stands there, change what differs.
+
+    def hold_work(self, hold: WorkHold, key: str) -> EffectResult:
+        """Hold a part of an order back; the result's reference is the channel's id of the hold."""
+        raise Rejected(f"{self.label} cannot be told to hold an order.")
+
+    def release_work(self, release: WorkRelease, key: str) -> EffectResult:
+        """Take our holds off again."""
+        raise Rejected(f"{self.label} cannot be told to release an order.")
+
+    def move_work(self, move: WorkMove, key: str) -> EffectResult:
+        """Have another location ship it; the result's reference is the id it has there."""
+        raise Rejected(f"{self.label} cannot be told which location ships an order.")
+
+    def split_work(self, split: WorkSplit, key: str) -> EffectResult:
+        """Make these units a part of their own; the result's reference is its id."""
+        raise Rejected(f"{self.label} cannot be told to split an order.")
+
+    def answer_work(self, answer: WorkAnswer, key: str) -> EffectResult:
+        """Accept or reject what the channel asks of the location."""
+        raise Rejected(f"{self.label} asks for no answer.")
+
+    def stock_listing(self, listing: StockListing, key: str) -> EffectResult:
+        """Begin to keep stock of a listing at a location where the channel kept none."""
+        raise Rejected(f"{self.label} keeps stock of every listing everywhere.")
 
 
 class Carrier(Connector):

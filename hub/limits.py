@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -14,10 +16,11 @@ from redis.retry import Retry
 from hub.connector import RateBudget
 from hub.http import LocalLimiter, too_fast
 
-__all__ = ["RedisLimiter", "quick_client"]
+__all__ = ["Left", "RedisLimiter", "left", "quick_client"]
 
 FORGET_AFTER = 3_600.0  # seconds without a request, after which a bucket starts anew
 TIMEOUT = 0.2  # seconds
+_PREFIX = "tallyhub:rate:"
 REDIS_PAUSE = 5.0  # seconds before Redis is asked again after it failed
 
 # The hash of a bucket: available units, at (Redis's clock), rate and burst. One step, by one clock, so that workers can
@@ -75,7 +78,7 @@ class RedisLimiter:
         budget: RateBudget,
         *,
         workers: int,
-        prefix: str = "tallyhub:rate:",
+        prefix: str = _PREFIX,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         patience: float = 10.0,
@@ -119,3 +122,24 @@ class RedisLimiter:
             self._ask_again = self._clock() + REDIS_PAUSE
             return None
         return answer.decode() if isinstance(answer, bytes) else str(answer or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What is left of a rate budget at a moment, in the vendor's units."""
+
+    available: float
+    per_second: float
+    burst: float
+
+
+def left(client: redis.Redis, connection_id: str, budget: RateBudget, *, prefix: str = _PREFIX) -> Left:
+    """What all workers together may still spend on a connection now. Raises redis.RedisError."""
+    kept: Any = client.hmget(f"{prefix}{connection_id}", ["available", "at", "rate", "burst"])
+    seconds, micros = client.time()
+    available, at, rate, burst = (None if each is None else float(each) for each in kept)
+    rate, burst = rate or budget.per_second, burst or budget.burst
+    if available is None or at is None:
+        return Left(burst, rate, burst)
+    spared = max(0.0, seconds + micros / 1_000_000 - at) * rate
+    return Left(max(0.0, min(burst, available + spared)), rate, burst)

@@ -26,6 +26,7 @@ from hub.connector import (
     ProviderCapabilities,
     RateBudget,
     Settlement,
+    Vocabulary,
 )
 from hub.errors import BadInput
 
@@ -34,7 +35,7 @@ ENTRY_POINT_GROUP = "hub"
 IMPORT_SECONDS = 30.0
 
 # These are ours. Anything else is imported only when the operator names its distribution in TALLYHUB_PLUGINS.
-BUILT_IN = frozenset({"tallyhub-shopify", "tallyhub-woocommerce"})
+BUILT_IN = frozenset({"tallyhub-3pl", "tallyhub-carriers", "tallyhub-shopify", "tallyhub-woocommerce"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +217,14 @@ _ATTRIBUTES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "rate_budget": (
         lambda value: value is None or (isinstance(value, RateBudget) and value.per_second > 0 and value.burst > 0),
         "a RateBudget that allows something, or None",
+    ),
+    "authorization_schema": (
+        lambda value: value is None or (isinstance(value, type) and issubclass(value, Schema)),
+        "a marshmallow schema or None",
+    ),
+    "mappings": (
+        lambda value: isinstance(value, Mapping) and all(type(each) is Vocabulary for each in value.values()),
+        "a mapping of names to Vocabulary",
     ),
     "raw_days": (lambda value: value is None or (type(value) is int and value > 0), "a number of days or None"),
 }

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 import marshmallow
-from marshmallow import ValidationError, fields
+from marshmallow import Schema, ValidationError, fields, missing
+from marshmallow.decorators import POST_LOAD, PRE_LOAD, VALIDATES, VALIDATES_SCHEMA
 
 from hub.core.model import Money
 from hub.errors import Unreadable
@@ -108,17 +110,18 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_nesting(value: Any) -> None:
-    level = [value]
+    level = [value] if isinstance(value, dict | list) else []
     for _ in range(MAX_NESTING):
-        level = [child for parent in level if isinstance(parent, dict | list) for child in _children(parent)]
         if not level:
             return
-    if any(isinstance(value, dict | list) for value in level):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if type(parent) is dict else parent)
+            if type(child) is dict or type(child) is list
+        ]
+    if level:
         raise Unreadable(_TOO_DEEP)
-
-
-def _children(parent: dict[str, Any] | list[Any]) -> Any:
-    return parent.values() if isinstance(parent, dict) else parent
 
 
 # ---------------------------------------------------------------- fields
@@ -221,9 +224,12 @@ class DecimalNumber(_VendorField[Decimal]):
         number = _decimal(value)
         if number is None:
             raise ValidationError("Not a decimal number.")
-        exponent = number.as_tuple().exponent
-        if abs(number) >= MAX_DECIMAL or (isinstance(exponent, int) and exponent < -MAX_DIGITS):
+        if abs(number) >= MAX_DECIMAL:
             raise ValidationError("Out of range.")
+        if not isinstance(value, str) or len(value) > MAX_DIGITS:
+            exponent = number.as_tuple().exponent
+            if isinstance(exponent, int) and exponent < -MAX_DIGITS:
+                raise ValidationError("Out of range.")
         return number
 
 
@@ -309,7 +315,22 @@ def _offset(zone: str | None) -> str:
 # ---------------------------------------------------------------- schemas
 
 
-class Translation(marshmallow.Schema, Generic[_R]):
+class _Shared(marshmallow.schema.SchemaMeta):
+    """Makes a translation once for all who read with it: making one copies all of its fields, which takes longer than
+    reading an order with it. It says the same to everybody, unless it was given options or has an __init__ of its own.
+    """
+
+    _made: Translation[Any] | None = None
+
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        if args or options or cls.__init__ is not Schema.__init__:  # type: ignore[misc]
+            return super().__call__(*args, **options)
+        if "_made" not in cls.__dict__:
+            cls._made = super().__call__()
+        return cls._made
+
+
+class Translation(marshmallow.Schema, Generic[_R], metaclass=_Shared):
     """A schema that reads one shape of a vendor's payload; build the model value in a ``@post_load`` method.
 
     ``Translation[Order]`` says what that method returns, so that type checkers know what ``read`` does.
@@ -332,6 +353,97 @@ class Translation(marshmallow.Schema, Generic[_R]):
             raise Unreadable(_sentences(error)) from error
         except (ValueError, ArithmeticError) as error:
             raise Unreadable(str(error)) from error
+
+    def load(self, data: Any, *, many: bool | None = None, partial: Any = None, unknown: Any = None) -> Any:
+        """As marshmallow's, with the same result, several times faster for what is without a fault."""
+        if many or partial or unknown or self._quick is None:
+            return super().load(data, many=many, partial=partial, unknown=unknown)
+        try:
+            return self._quick(data)
+        except Exception:
+            # Read once more in full, which finds every fault and says where it is.
+            return super().load(data, many=many, partial=partial, unknown=unknown)
+
+    @cached_property
+    def _quick(self) -> Callable[[Any], Any] | None:
+        """A function that reads one payload in which nothing is wrong; None where the schema does more than that."""
+        if any(self._hooks[tag] for tag in (PRE_LOAD, VALIDATES, VALIDATES_SCHEMA)):
+            return None
+        if self.many or self.partial or self.unknown != marshmallow.EXCLUDE or self.dict_class is not dict:
+            return None
+        if any(many or options.get("pass_original") for _, many, options in self._hooks[POST_LOAD]):
+            return None
+        finish = [getattr(self, name) for name, _, _ in self._hooks[POST_LOAD]]
+        named = [
+            (field.attribute or name, name if field.data_key is None else field.data_key, _quick_reader(field))
+            for name, field in self.load_fields.items()
+        ]
+        if any("." in name for name, _, _ in named):
+            return None
+        told = {"many": False, "partial": self.partial, "unknown": self.unknown}
+
+        def read(data: Any) -> Any:
+            if not isinstance(data, Mapping):
+                raise TypeError
+            found: Any = {}
+            for name, key, reader in named:
+                value = reader(data.get(key, missing), key, data)
+                if value is not missing:
+                    found[name] = value
+            for step in finish:
+                found = step(found, **told)
+            return found
+
+        return read
+
+
+def _quick_reader(field: fields.Field[Any]) -> Callable[[Any, str, Mapping[str, Any]], Any]:
+    """What ``field.deserialize`` does, without what is of no use to this field."""
+    kind = type(field)
+    if field.validators or field.pre_load or field.post_load:
+        return field.deserialize
+    read = field._deserialize
+    may_be_none = field.allow_none
+
+    def absent(value: Any, key: str, data: Mapping[str, Any]) -> Any:
+        return None if value is None and may_be_none else field.deserialize(value, key, data)
+
+    if kind is Text:
+        longest = cast(Text, field).limit
+
+        def text(value: Any, key: str, data: Mapping[str, Any]) -> Any:
+            if type(value) is str and len(value) <= longest and not _UNSTORABLE.search(value):
+                return value
+            return field.deserialize(value, key, data)
+
+        return text
+    if kind is fields.Raw:
+        return lambda value, key, data: field.deserialize(value, key, data) if value is None else value
+    if kind is fields.Nested and isinstance(cast(fields.Nested, field).schema, Translation):
+        nested = cast(fields.Nested, field)
+        if not nested.schema.many and not nested.unknown:
+            load = nested.schema.load
+            return lambda value, key, data: (
+                field.deserialize(value, key, data) if value is missing or value is None else load(value)
+            )
+    if issubclass(kind, _VendorField) and kind.deserialize is _VendorField.deserialize:
+
+        def vendors(value: Any, key: str, data: Mapping[str, Any]) -> Any:
+            if value is None or value is missing or value == "":
+                return absent(value, key, data)
+            return read(value, key, data)
+
+        return vendors
+    if kind is fields.List:
+        inner = _quick_reader(cast("fields.List[Any]", field).inner)
+
+        def rows(value: Any, key: str, data: Mapping[str, Any]) -> Any:
+            if type(value) is not list:
+                return field.deserialize(value, key, data)
+            return [inner(each, key, data) for each in value]
+
+        return rows
+    return field.deserialize
 
 
 def _sentences(error: ValidationError, most: int = 5) -> str:

@@ -29,7 +29,7 @@ from hub.core.stock import Condition
 from hub.errors import BadInput, Conflict, RateLimited, Unavailable
 from hub.jobs import Hub, shift
 from hub.plugins import Registry
-from hub.store import audit, connections, inbox, kits, policies, publications, selling, stock, warehouse
+from hub.store import audit, connections, inbox, kits, matching, policies, publications, selling, stock, warehouse
 from hub.store import database as database_module
 from hub.store import tables as t
 from hub.store.database import Database, new_id
@@ -225,7 +225,7 @@ class _Building:
             shops[connected] = shop
         self._work()
         for connected in shops:
-            connections.accept_suggestions(database, merchant, connected, None, OWNER)
+            matching.accept_suggestions(database, merchant, connected, None, OWNER)
         with database.read() as connection:
             skus = {row.code: row.id for row in connection.execute(select(t.sku.c.code, t.sku.c.id))}
             (main,) = connection.execute(select(t.location.c.id)).scalars()

@@ -39,6 +39,24 @@ def _first_form(page: Page) -> None:
     page.locator("main a.btn-primary").first.click()
 
 
+def _preview(page: Page) -> None:
+    """What the first shop says, compared with what the hub would write."""
+    _first_row(page)
+    page.wait_for_url("**/connections/*-*")
+    page.goto(page.url + "/go-live")
+    page.locator("form[action$='/preview'] button").click()
+    page.get_by_role("link", name="See the differences").click()
+    page.get_by_text("Compared").wait_for()
+    page.goto(page.url + "?show=all")
+
+
+def _health(page: Page) -> None:
+    """How well the first shop keeps up."""
+    _first_row(page)
+    page.get_by_role("heading", name="Health").wait_for()
+    page.goto(page.url + "/health")
+
+
 def _scan(page: Page, *codes: str) -> None:
     for code in codes:
         page.get_by_label("Add a SKU").fill(code)
@@ -128,6 +146,9 @@ PICTURES = (
     Picture("stock-transfer", "/settings", _transfer, height=560),
     Picture("connections", "/connections", height=560),
     Picture("connection", "/connections", _first_row),
+    Picture("matching", "/matching", height=760),
+    Picture("go-live", "/connections", _preview, height=860),
+    Picture("health", "/connections", _health, height=1060),
     Picture("catalogue", "/connectors", height=560),
     Picture("connect", "/connectors", _first_form),
     Picture("issues", "/issues", height=560),

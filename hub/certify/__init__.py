@@ -56,6 +56,7 @@ __all__ = [
 from hub.certify import (  # noqa: F401
     carrier,
     channel,
+    channel_asking,
     channel_effects,
     channel_hub,
     channel_pages,

@@ -173,6 +173,10 @@ class Bench:
         """Every short-lived token that the connectors of this case have obtained."""
         return [value for vault in self._vaults for value in vault.values]
 
+    def vault(self) -> Any:
+        """The vault of the connector made last."""
+        return self._vaults[-1]
+
     def other_secrets(self, vendor: VendorSimulator) -> dict[str, str]:
         """What somebody else would have typed: the same but for the secrets, which still look like the vendor's."""
         typed = vendor.settings()

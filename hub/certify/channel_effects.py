@@ -1,4 +1,4 @@
-"""What is asked of sales channels that can be told of shipments: exactly the units, and exactly once."""
+"""What is asked of channels told of shipments, or how to deal an order out: exactly what was asked for, and once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from hub.certify.bench import impatient, only_connector_errors
 from hub.certify.channel import CONTRACT, ChannelBench
 from hub.certify.contract import expect
 from hub.connector import Connector, Settlement
+from hub.core.model import HoldReason, LineQuantity
 from hub.core.plain import to_plain
-from hub.core.shipping import ConfirmedLine, ShipmentConfirmation
+from hub.core.shipping import ConfirmedLine, ShipmentConfirmation, WorkHold, WorkRelease, WorkSplit
 from hub.errors import ConnectorError, Rejected
 from hub.testing.simulator import Fault
 
@@ -57,6 +58,16 @@ class _Bought:
         )
         plain: Mapping[str, Any] = to_plain(confirmation)
         return plain
+
+    def perform(self, kind: str, request: Any) -> Any:
+        """Have the shop do something, as the hub does."""
+        self.bench.clock.advance(60)
+        return self.connector.perform(kind, to_plain(request), f"key-{kind}")
+
+    def work(self) -> list[tuple[str, int, int]]:
+        """The parts that the shop has dealt the order out in: id, units left to ship, holds."""
+        order = self.order()
+        return [(each.external_id, sum(line.quantity for line in each.lines), len(each.holds)) for each in order.work]
 
     def confirm(self, reference: str, quantity: int = 1, line: str = "") -> Any:
         """Tell the shop, as the hub does."""
@@ -136,3 +147,114 @@ def _(bench: ChannelBench, fault: Fault) -> None:
 
 def _found(bought: _Bought) -> bool:
     return bought.connector.find(KIND, bought.request("S-1"), "key-S-1") is not None
+
+
+# ---------------------------------------------------------------- parts of an order
+
+
+def holds(connector: type[Connector]) -> str:
+    """Why it cannot be told to hold a part of an order, "" if it can."""
+    return "" if {"hold_work", "release_work"} <= connector.effects.keys() else "it does not declare hold_work"
+
+
+def splits(connector: type[Connector]) -> str:
+    """Why it cannot be told to split a part of an order, "" if it can."""
+    return "" if "split_work" in connector.effects else "it does not declare split_work"
+
+
+def _hold(bought: _Bought, *, work: str = "", quantity: int = 0) -> WorkHold:
+    """The hold H-1 of the order's only part, or of so many units of it."""
+    ((only, _, _),) = bought.work()
+    lines = (LineQuantity(line_external_id=bought.line.external_id, quantity=quantity),) if quantity else ()
+    return WorkHold(
+        reference="H-1",
+        order_external_id=bought.order_id,
+        work_external_id=work or only,
+        reason=HoldReason.ADDRESS,
+        note="No house number.",
+        lines=lines,
+    )
+
+
+@CONTRACT.case(
+    RULE,
+    "work-held-is-held-once-until-released",
+    "A part of an order is held once, however often it is asked for, and released again.",
+    needs=holds,
+)
+def _(bench: ChannelBench) -> None:
+    bought = _Bought(bench)
+    hold = _hold(bought)
+    results = [bought.perform("hold_work", hold) for _ in range(2)]
+    expect([each[1:] for each in bought.work()] == [(3, 1)], f"The parts are {bought.work()}, not one of 3 held once.")
+    expect(results[0].reference == results[1].reference, "The same hold was called two names.")
+    release = WorkRelease(order_external_id=bought.order_id, work_external_id=hold.work_external_id)
+    for _ in range(2):
+        bought.perform("release_work", release)
+    expect([each[1:] for each in bought.work()] == [(3, 0)], f"The parts are {bought.work()}, not one of 3 free to go.")
+
+
+@CONTRACT.case(RULE, "work-held-in-part", "Of a part of an order only the units asked for are held, once.", needs=holds)
+def _(bench: ChannelBench) -> None:
+    bought = _Bought(bench)
+    hold = _hold(bought, quantity=1)
+    for _ in range(2):
+        bought.perform("hold_work", hold)
+    found = sorted(each[1:] for each in bought.work())
+    expect(found == [(1, 1), (2, 0)], f"Units and holds of the parts are {found}.")
+
+
+@CONTRACT.case(
+    RULE, "work-that-is-none-not-held", "A part that the order does not have is not held, nor another.", needs=holds
+)
+def _(bench: ChannelBench) -> None:
+    bought = _Bought(bench)
+    with only_connector_errors("holding a part that is none") as raised:
+        bought.perform("hold_work", _hold(bought, work="999999999"))
+    expect(raised and isinstance(raised[0], Rejected), f"It led to {raised or 'a hold'}.")
+    expect([each[1:] for each in bought.work()] == [(3, 0)], f"The parts are {bought.work()}.")
+
+
+@CONTRACT.case(
+    RULE, "work-split-is-split-once", "Units become a part of their own once, however often asked for.", needs=splits
+)
+def _(bench: ChannelBench) -> None:
+    bought = _Bought(bench)
+    ((only, _, _),) = bought.work()
+    lines = (LineQuantity(line_external_id=bought.line.external_id, quantity=1),)
+    split = WorkSplit(order_external_id=bought.order_id, work_external_id=only, lines=lines)
+    results = [bought.perform("split_work", split) for _ in range(2)]
+    units = {id: quantity for id, quantity, _ in bought.work()}
+    expect(sorted(units.values()) == [1, 2], f"The parts have {sorted(units.values())} units.")
+    named = [units.get(each.reference) for each in results]
+    expect(named == [1, 1], f"The part of 1 unit is said to be one of {named}.")
+
+
+@CONTRACT.each(
+    RULE,
+    "work-held-once-after-{}",
+    "A part of an order is held once, though an answer is lost on the way ({}).",
+    {
+        "reset-before-the-effect": Fault.reset(after_effect=False),
+        "reset-after-the-effect": Fault.reset(),
+        "truncated": Fault.truncated(),
+    },
+    needs=holds,
+)
+def _(bench: ChannelBench, fault: Fault) -> None:
+    bought = _Bought(bench)
+    hold = _hold(bought)
+    done = False
+    for point in range(20):
+        bought.shop.fail_next("", fault, after=point)
+        try:
+            bought.perform("hold_work", hold)
+            done = True
+        except ConnectorError:
+            done = False
+        finally:
+            bought.shop.heal()
+        if done:
+            break
+    expect(done, "It was never held.")
+    expect([each[1:] for each in bought.work()] == [(3, 1)], f"The parts are {bought.work()}, not one of 3 held once.")

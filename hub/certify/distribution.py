@@ -75,12 +75,18 @@ def _modules(connector: type[Connector]) -> Iterator[tuple[str, ast.Module]]:
 
 
 def source_of(connector: type[Connector], method: str) -> str:
-    """The source of the modules of the package in which the class, or a class of its own that it derives from, defines
-    the method."""
+    """The source of the module in which the class, or a class of its own that it derives from, defines the method, and
+    of those of the same package that this module uses."""
     for each in connector.__mro__:
         if method in vars(each):
             module = sys.modules[each.__module__]
-            return Path(str(module.__file__)).read_text(encoding="utf-8")
+            used = {getattr(value, "__module__", getattr(value, "__name__", "")) for value in vars(module).values()}
+            top = module.__name__.partition(".")[0]
+            near = {name for name in used if isinstance(name, str) and name.partition(".")[0] == top}
+            files = sorted(
+                {str(sys.modules[name].__file__) for name in near | {module.__name__} if name in sys.modules}
+            )
+            return "\n".join(Path(file).read_text(encoding="utf-8") for file in files)
     return ""
 
 

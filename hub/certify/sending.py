@@ -20,6 +20,7 @@ from hub.http import Response
 from hub.store import effects
 from hub.store import tables as t
 from hub.store.database import Database
+from hub.store.secrets import KeyRing, new_key
 
 ROUNDS = 12  # after which an effect should have come to an end, one way or the other
 
@@ -37,6 +38,7 @@ class Sending:
         self._database = Database(f"sqlite:///{path}")
         bench.enter(closing(self._database))
         self._connect = connect
+        self._keyring = KeyRing([new_key()])
         self._random = bench.chance
         self._merchant, self._connection = UUID(int=1), UUID(int=2)
         with self._database.write() as connection:
@@ -76,7 +78,7 @@ class Sending:
             try:
                 claimed = effects.claim(self._database, self._merchant, self._connection)
                 if claimed is not None:
-                    effects.run(self._database, claimed, connector, random=self._random)
+                    effects.run(self._database, self._keyring, claimed, connector, random=self._random)
             except _Died:
                 pass
             row = self._row(effect_id)

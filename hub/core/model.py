@@ -155,6 +155,14 @@ class Address:
     phone: str = ""
 
 
+class LineKind(StrEnum):
+    """What an order line sells. Only products are kept in stock."""
+
+    PRODUCT = "product"
+    GIFT_CARD = "gift_card"  # delivered by the channel itself
+    CUSTOM = "custom"  # typed in by the merchant: no product stands behind it
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderLine:
     """One line of an order.
@@ -163,6 +171,7 @@ class OrderLine:
     ``quantity`` is what was ordered, ``fulfilled`` what has been shipped and ``removed`` what was cancelled or
     refunded before shipment, all in whole units as the channel counts them. ``total`` is the line's share of the
     order total after discounts and without tax, unless ``Order.taxes_included``. ``tax`` left out is zero.
+    ``attributes`` are what the customer or an add-on wrote on the line ("Engraving": "For Ann"), as text.
     """
 
     external_id: str
@@ -176,6 +185,8 @@ class OrderLine:
     fulfilled: int = 0
     removed: int = 0
     requires_shipping: bool = True
+    kind: LineKind = LineKind.PRODUCT
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tax", _in_currency(self.tax, self.total.currency))
@@ -189,13 +200,174 @@ class OrderLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LineQuantity:
+    """Units of one order line, named as the channel names it."""
+
+    line_external_id: str
+    quantity: int
+
+    def __post_init__(self) -> None:
+        if self.quantity < 0:
+            raise ValueError(f"Line {self.line_external_id}: quantities cannot be negative.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refund:
-    """Money given back; ``amount`` is positive."""
+    """Money given back; ``amount`` is positive. ``lines`` are the units it was given back for, if any."""
 
     external_id: str
     amount: Money
     reason: str = ""
     refunded_at: datetime | None = None
+    lines: tuple[LineQuantity, ...] = ()
+
+
+class ReturnStatus(StrEnum):
+    REQUESTED = "requested"  # the customer asks for it
+    OPEN = "open"  # agreed: the goods are on their way back
+    CLOSED = "closed"  # the goods are dealt with
+    DECLINED = "declined"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Return:
+    """Goods coming back, which is another matter than money given back (Refund)."""
+
+    external_id: str
+    status: ReturnStatus
+    lines: tuple[LineQuantity, ...]
+    number: str = ""
+    reason: str = ""
+
+
+class ChargeKind(StrEnum):
+    TIP = "tip"
+    DUTY = "duty"
+    FEE = "fee"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """One of the amounts that make up ``Order.fees``."""
+
+    kind: ChargeKind
+    title: str
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discount:
+    """A coupon or another reason for a discount. ``amount`` is what it took off, lines included, above zero."""
+
+    code: str
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payment:
+    """Money the customer gave, by a way of paying in the channel's words. ``gift_card``: by a card bought before."""
+
+    method: str
+    amount: Money
+    gift_card: bool = False
+
+
+class RiskLevel(StrEnum):
+    PENDING = "pending"  # still being looked at
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Risk:
+    """What the channel thinks of the danger that an order is a fraud, and why, in its words."""
+
+    level: RiskLevel
+    reasons: tuple[str, ...] = ()
+
+
+class HoldReason(StrEnum):
+    PAYMENT = "payment"
+    FRAUD = "fraud"
+    ADDRESS = "address"
+    BACKORDER = "backorder"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Why an order, or a part of it, must not be shipped now. ``held_by`` is who said so."""
+
+    external_id: str
+    reason: HoldReason
+    note: str = ""
+    held_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelShipment:
+    """Goods that left, as the channel knows it, whoever told it. ``carrier`` is its own name for the carrier."""
+
+    external_id: str
+    lines: tuple[LineQuantity, ...]
+    shipped_at: datetime | None = None
+    carrier: str = ""
+    tracking_numbers: tuple[str, ...] = ()
+    tracking_url: str = ""
+    location_external_id: str = ""
+    cancelled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.shipped_at is not None:
+            object.__setattr__(self, "shipped_at", utc(self.shipped_at))
+
+
+class WorkStatus(StrEnum):
+    """Where a part of an order stands that one location is to ship."""
+
+    OPEN = "open"
+    SCHEDULED = "scheduled"  # not to be shipped before a day to come
+    IN_PROGRESS = "in_progress"
+    ON_HOLD = "on_hold"
+    INCOMPLETE = "incomplete"  # the location could not ship all of it
+    CLOSED = "closed"
+    CANCELLED = "cancelled"
+
+
+class WorkRequest(StrEnum):
+    """What the channel asks of the location, and what it was answered."""
+
+    NONE = "none"
+    SUBMITTED = "submitted"  # to be accepted or rejected
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    CANCELLATION_REQUESTED = "cancellation_requested"  # to be accepted or rejected
+    CANCELLATION_ACCEPTED = "cancellation_accepted"
+    CANCELLATION_REJECTED = "cancellation_rejected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelWork:
+    """A part of an order that the channel itself has given to one of its locations (Shopify: a fulfillment order).
+
+    ``lines`` are the units still to be shipped. Its id is new whenever the channel deals the order out anew.
+    """
+
+    external_id: str
+    status: WorkStatus
+    lines: tuple[LineQuantity, ...]
+    request: WorkRequest = WorkRequest.NONE
+    location_external_id: str = ""
+    holds: tuple[Hold, ...] = ()
+    ship_by: datetime | None = None
+    ship_from: datetime | None = None  # scheduled: not before
+
+    def __post_init__(self) -> None:
+        for name in ("ship_by", "ship_from"):
+            if (moment := getattr(self, name)) is not None:
+                object.__setattr__(self, name, utc(moment))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +381,13 @@ class Order:
     still owes the money: a merchant may limit how long such an order holds stock. ``promised_at`` is the moment the
     customer was promised it by (shipped or delivered, as the channel says), if any. ``total`` is what the customer
     pays; ``shipping``, ``tax``, ``discount`` and ``fees`` are its parts (``discount`` counts what is *not* already
-    taken off the lines), zero where they are left out. All Money is in ``currency``.
+    taken off the lines), zero where they are left out. All Money is in ``currency``, the shop's own.
+
+    What follows the addresses is kept and shown beside: ``presentment_total`` is what the customer saw in another
+    currency, None where it is the same. ``charges`` are what ``fees`` consist of, ``discounts`` where discounts came
+    from. ``source`` is where it was sold ("pos", "web"), ``shipping_method`` what the customer chose,
+    both in the channel's words. ``work`` is how the channel itself has dealt the order out to its locations, ``holds``
+    are those of the whole order. ``attributes`` are what add-ons wrote on it, as text.
     """
 
     external_id: str
@@ -237,6 +415,19 @@ class Order:
     shipping_address: Address = Address()
     billing_address: Address = Address()
     refunds: tuple[Refund, ...] = ()
+    returns: tuple[Return, ...] = ()
+    shipments: tuple[ChannelShipment, ...] = ()
+    work: tuple[ChannelWork, ...] = ()
+    holds: tuple[Hold, ...] = ()
+    risk: Risk | None = None
+    presentment_total: Money | None = None
+    charges: tuple[Charge, ...] = ()
+    discounts: tuple[Discount, ...] = ()
+    payments: tuple[Payment, ...] = ()
+    tags: tuple[str, ...] = ()
+    source: str = ""
+    shipping_method: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "version", utc(self.version))
@@ -278,6 +469,8 @@ class Listing:
 
     ``handles`` carries further ids the connector needs to write stock (Shopify's inventory item, WooCommerce's
     parent product). ``tracked`` is False where the channel keeps no stock for it: it is then never published.
+    ``variant`` tells it from the others of its product ("Red / M"). ``image_url`` is a picture at the channel.
+    ``weight_grams`` is of one piece; ``origin_country`` (ISO 3166 alpha-2) and ``hs_code`` are for customs.
     """
 
     external_id: str
@@ -289,6 +482,11 @@ class Listing:
     price: Money | None = None
     handles: Mapping[str, str] = field(default_factory=dict)
     levels: tuple[ListingLevel, ...] = ()
+    variant: str = ""
+    image_url: str = ""
+    weight_grams: int | None = None
+    origin_country: str = ""
+    hs_code: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,13 +500,20 @@ class ChannelLocation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Whose account a connection reaches, as found by ``Connector.check``: ``external_id`` is unique per vendor."""
+    """Whose account a connection reaches, as found by ``Connector.check``: ``external_id`` is unique per vendor.
+
+    ``words`` are those the vendor uses in this account, by the kinds of ``Connector.mappings``: its code of each, and
+    what people there call it. ``features`` are what was found of the vendor's optional parts, for people and for the
+    connector itself (``Context.features``): {"stock_per_location": "yes"}.
+    """
 
     external_id: str
     name: str
     currency: str = ""
     locations: tuple[ChannelLocation, ...] = ()
     warnings: tuple[str, ...] = ()
+    words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    features: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from functools import cache
+from math import isfinite
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
@@ -24,9 +25,12 @@ def to_plain(value: Any) -> Any:
 
     Raises TypeError for what has no such form (bytes, say), inside it too.
     """
+    kind = type(value)
+    if kind in _AS_THEY_ARE:
+        return value
     if isinstance(value, Enum):
         return value.value
-    if value is None or isinstance(value, str | bool | int):
+    if isinstance(value, str | bool | int) or (isinstance(value, float) and isfinite(value)):
         return value
     if isinstance(value, Decimal):
         return str(value)
@@ -36,20 +40,26 @@ def to_plain(value: Any) -> Any:
         return [to_plain(each) for each in value]
     if isinstance(value, Mapping):
         return {str(name): to_plain(each) for name, each in value.items()}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        said = {
-            each.name: getattr(value, each.name) for each in dataclasses.fields(value) if not _is_default(value, each)
-        }
-        return {name: to_plain(each) for name, each in said.items()}
-    raise TypeError(f"{type(value).__name__} has no plain form.")
+    if dataclasses.is_dataclass(kind):
+        said = ((name, getattr(value, name), default) for name, default in _defaults(kind))
+        return {name: to_plain(each) for name, each, default in said if each != default}
+    raise TypeError(f"{kind.__name__} has no plain form.")
 
 
-def _is_default(value: Any, each: dataclasses.Field[Any]) -> bool:
-    if each.default is not dataclasses.MISSING:
-        return bool(getattr(value, each.name) == each.default)
-    if each.default_factory is not dataclasses.MISSING:
-        return bool(getattr(value, each.name) == each.default_factory())
-    return False
+_AS_THEY_ARE = frozenset({str, int, bool, types.NoneType})
+_NO_DEFAULT = object()
+
+
+@cache
+def _defaults(kind: type[Any]) -> list[tuple[str, Any]]:
+    """The fields of a dataclass, each with the value it has when it is left out."""
+    found = []
+    for each in dataclasses.fields(kind):
+        default = each.default
+        if each.default_factory is not dataclasses.MISSING:
+            default = each.default_factory()
+        found.append((each.name, _NO_DEFAULT if default is dataclasses.MISSING else default))
+    return found
 
 
 def from_plain(kind: type[_T], plain: Any) -> _T:
@@ -145,11 +155,18 @@ def _no_file(plain: Any) -> Any:
     raise ValueError("files have no plain form.")
 
 
+def _number(plain: Any) -> float:
+    if type(plain) not in (int, float) or not isfinite(plain):
+        raise ValueError("not a number.")
+    return float(plain)
+
+
 _text = _exactly(str, "a text")
 _SCALARS: Mapping[Any, _Reader] = {
     str: _text,
     int: _exactly(int, "a whole number"),
     bool: _exactly(bool, "true or false"),
+    float: _number,
     bytes: _no_file,
     Decimal: _decimal,
     datetime: lambda plain: datetime.fromisoformat(_text(plain)),

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from decimal import Decimal
+from functools import cache
+from operator import attrgetter
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 from hub.core.allocation import StockPolicy
-from hub.core.model import Address, Money, Order, OrderLine, OrderStatus, Refund
+from hub.core.model import Money, Order, OrderLine, OrderStatus
 from hub.core.stock import Claim, StockBook
 
 # An order is as old as its shop says, by the shop's clock and cut to the second. Where a SKU was counted a moment ago,
@@ -74,16 +78,31 @@ class LineRecord:
     removed: int = 0
     fulfilled_before: int = 0
     shipped: int = 0
+    sent: int = 0  # by the hub's own shipments
     present: bool = True
     value: OrderLine | None = None  # set when this plan wrote it
     is_new: bool = False
     changed: bool = False
     bound: bool = False  # to its SKU, in this plan
 
+    @property
+    def gone(self) -> int:
+        """Units that have left: the channel learns of the hub's own shipments only a while after they did."""
+        return max(self.fulfilled, self.sent)
+
     def bind(self, sku_id: UUID, terms: Terms) -> None:
         """The line sells this SKU: a kit as it is made at this moment, whatever becomes of the kit later."""
         self.sku_id, self.parts = sku_id, terms.kits.get(sku_id, {sku_id: 1})
         self.changed = self.bound = True
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a record said of an order, and the revision that the order has with it."""
+
+    revision: int
+    order: Order
+    received_at: datetime
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,13 +120,20 @@ class OrderRecord:
     whole: bool = True
     holds_stock: bool = False
     hold_until: datetime | None = None  # unpaid: its reservation is given back then
-    rank: int = 0  # its place in the backorder queue
+    total: Decimal = Decimal(0)  # with promised_at what its place in the backorder queue goes by
+    promised_at: datetime | None = None
     removal_heard_at: datetime | None = None
+    erased: bool = False  # nothing of the customer may be kept any more
     revision: int = 0
     lines: dict[str, LineRecord] = field(default_factory=dict)
-    value: Order | None = None  # set when this plan wrote it
+    bodies: list[Body] = field(default_factory=list)  # applied by this plan, one after the other
     is_new: bool = False
     changed: bool = False
+
+    @property
+    def value(self) -> Order | None:
+        """What this plan wrote last."""
+        return self.bodies[-1].order if self.bodies else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,22 +186,57 @@ class Plan:
 
 def content_of(order: Order) -> str:
     """A hash of what an order says. A webhook's body and a fetched record differ in their bytes, not in this."""
-    return hashlib.sha256(repr(_said(replace(order, whole=True))).encode()).hexdigest()
+    return hashlib.sha256(repr(_saying(Order)(order)).encode()).hexdigest()
 
 
-def _said(value: Any) -> Any:
-    """A value of the model as plain tuples, amounts without the zeros that one shape of a record writes and another
-    does not."""
-    if isinstance(value, Money):
-        return value.amount.normalize(), value.currency
-    if isinstance(value, tuple):
-        return tuple(_said(each) for each in value)
-    if names := _FIELDS.get(type(value)):
-        return tuple(_said(getattr(value, name)) for name in names)
+_Say = Callable[[Any], Any]
+
+
+@cache
+def _saying(kind: Any) -> _Say:
+    """What makes plain tuples of the values of this type: amounts without the zeros that one shape of a record writes
+    and another does not, names in one order. Of an order, all but whether it is whole."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Money:
+        return lambda amount: (amount.amount.normalize(), amount.currency)
+    if origin in (Union, UnionType):
+        (some,) = [each for each in inner if each is not NoneType]
+        say = _saying(some)
+        return say if say is _as_it_is else _unless_none(say)
+    if origin is tuple:
+        return _of_each(_saying(inner[0]))
+    if origin is not None and issubclass(origin, Mapping):
+        return lambda value: tuple(sorted(value.items()))
+    if is_dataclass(kind):
+        return _of_members(kind)
+    return _as_it_is
+
+
+def _as_it_is(value: Any) -> Any:
     return value
 
 
-_FIELDS = {kind: [each.name for each in fields(kind)] for kind in (Order, OrderLine, Refund, Address)}
+def _unless_none(say: _Say) -> _Say:
+    return lambda value: None if value is None else say(value)
+
+
+def _of_each(say: _Say) -> _Say:
+    return lambda values: tuple([say(each) for each in values])
+
+
+def _of_members(kind: Any) -> _Say:
+    hints = get_type_hints(kind)
+    names = [each.name for each in fields(kind) if (kind, each.name) != (Order, "whole")]
+    members = attrgetter(*names)
+    differing = [(place, say) for place, name in enumerate(names) if (say := _saying(hints[name])) is not _as_it_is]
+
+    def of_members(value: Any) -> Any:
+        said = list(members(value))
+        for place, say in differing:
+            said[place] = say(said[place])
+        return tuple(said)
+
+    return of_members
 
 
 def import_orders(
@@ -245,9 +306,9 @@ def _import_one(received: Received, plan: Plan, terms: Terms, book: StockBook, n
     record.received_at = received.received_at
     record.placed_at = order.placed_at
     record.whole = order.whole
-    record.rank = terms.policy.rank(order.total.amount, order.promised_at)
+    record.total, record.promised_at = order.total.amount, order.promised_at
     _hold(order, record, terms)
-    record.value = order
+    record.bodies.append(Body(record.revision, order, received.received_at))
     record.changed = True
     summary = _apply_lines(order, record, plan, terms, book, new_id)
     if is_new:
@@ -404,7 +465,7 @@ def settle_line(line: LineRecord, record: OrderRecord, plan: Plan, terms: Terms,
     whichever order its records arrive. The book is served once all lines of the order have asked.
     """
     if line.sku_id is None or not book.counts(line.parts):
-        line.fulfilled_before = line.fulfilled
+        line.fulfilled_before = line.gone
         return
     reference = f"{record.id}/{record.revision}"
     claim = book.claim(
@@ -413,12 +474,12 @@ def settle_line(line: LineRecord, record: OrderRecord, plan: Plan, terms: Terms,
             record.id,
             line.parts,
             record.placed_at or record.received_at,
-            record.rank,
+            terms.policy.rank(record.total, record.promised_at),
             terms.policy.hold_together,
             terms.prefers,
         )
     )
-    to_ship = max(0, line.fulfilled - line.fulfilled_before) - line.shipped
+    to_ship = max(0, line.gone - line.fulfilled_before) - line.shipped
     if to_ship > 0:
         missing = book.ship(claim, to_ship, reference)
         whole = to_ship - max((-(-units // line.parts[sku_id]) for sku_id, units in missing.items()), default=0)
@@ -430,7 +491,7 @@ def settle_line(line: LineRecord, record: OrderRecord, plan: Plan, terms: Terms,
         # A fulfilment was undone. Half a record of a finished order may only not know what was shipped.
         book.unship(claim, -to_ship, reference)
         line.shipped += to_ship
-    wanted = max(0, line.quantity - line.fulfilled - line.removed) if record.holds_stock and line.present else 0
+    wanted = max(0, line.quantity - line.gone - line.removed) if record.holds_stock and line.present else 0
     book.demand(claim, wanted, reference)
 
 

@@ -15,7 +15,7 @@ from enum import StrEnum
 from fractions import Fraction
 from math import ceil
 
-from hub.core.model import Address, Money, utc
+from hub.core.model import Address, HoldReason, LineQuantity, Money, utc
 
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,34}")
 
@@ -618,3 +618,78 @@ class ShipmentConfirmation:
         lines = [line.line_external_id for line in self.lines]
         if not lines or len(lines) != len(set(lines)):
             raise ValueError(f"Shipment {self.reference} needs lines, each of the order's named once.")
+
+
+# A channel that deals an order out to its locations itself (model.ChannelWork) can be told how to do it.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkHold:
+    """Hold back ``work_external_id`` of an order, or only ``lines`` of it. ``reference`` is ours."""
+
+    reference: str
+    order_external_id: str
+    work_external_id: str
+    reason: HoldReason
+    note: str = ""
+    lines: tuple[LineQuantity, ...] = ()
+
+    def __post_init__(self) -> None:
+        _checked_reference(self.reference)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkRelease:
+    """Take holds off again: those named, or all that this hub has put there."""
+
+    order_external_id: str
+    work_external_id: str
+    hold_external_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkMove:
+    """Have the channel's location ``location_external_id`` ship it, or only ``lines`` of it."""
+
+    order_external_id: str
+    work_external_id: str
+    location_external_id: str
+    lines: tuple[LineQuantity, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkSplit:
+    """Make ``lines`` a part of their own, so that the rest can be dealt with otherwise."""
+
+    order_external_id: str
+    work_external_id: str
+    lines: tuple[LineQuantity, ...]
+
+    def __post_init__(self) -> None:
+        if not any(line.quantity for line in self.lines):
+            raise ValueError("A split needs at least one unit.")
+
+
+class WorkQuestion(StrEnum):
+    FULFILLMENT = "fulfillment"  # will you ship this?
+    CANCELLATION = "cancellation"  # will you stop shipping this?
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkAnswer:
+    """Answer what the channel asks. ``message`` is shown to the merchant there."""
+
+    order_external_id: str
+    work_external_id: str
+    question: WorkQuestion
+    accepted: bool
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockListing:
+    """Begin to keep stock of a listing at one of the channel's locations, at zero."""
+
+    listing_external_id: str
+    location_external_id: str
+    handles: Mapping[str, str] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from uuid import UUID
 from hub.core.model import StockLevel
 
 Place = tuple[UUID, UUID]  # (SKU, location)
+MOST_UNITS = 1_000_000_000  # of one SKU at one location
 # Of the claims for which a SKU was missing when they were last tried, the first so many lines, in the queue's order;
 # of a kit or of an order that is held together, all there is.
 Queue = Callable[[UUID, int], Sequence["Claim"]]
@@ -257,8 +258,33 @@ class StockBook:
         due = {sku_id for claim in self.claims.values() if claim.group_id in groups for sku_id in claim.parts}
         self._serve(due & self._places.keys(), set(), reference)
 
-    def ship(self, claim: Claim, units: int, reference: str) -> dict[UUID, int]:
-        """Take line units that left with the order out of stock, its own reservation first.
+    def rearrange(self, wanted: Iterable[tuple[Claim, Mapping[UUID, int]]], reference: str) -> None:
+        """Hold what some lines have reserved at other locations: line units by location, as many as each line holds.
+
+        Raises ValueError when there is not enough where it is wanted: nothing has moved then.
+        """
+        changes: list[tuple[Claim, Place, int]] = []
+        for claim, held in wanted:
+            if sum(held.values()) != claim.held:
+                raise ValueError("Lines cannot hold more or less than before by holding it elsewhere.")
+            for sku_id, per_unit in claim.parts.items():
+                for place in {(sku_id, at) for at in held} | {each for each in claim.allocated if each[0] == sku_id}:
+                    units = held.get(place[1], 0) * per_unit - claim.allocated.get(place, 0)
+                    if units:
+                        changes.append((claim, place, units))
+        more: dict[Place, int] = {}
+        for _, place, units in changes:
+            more[place] = more.get(place, 0) + units
+        if any(place not in self._now or units > self._free(place) for place, units in more.items()):
+            raise ValueError("There is not enough at the other location.")
+        for claim, place, units in sorted(changes, key=lambda each: (each[2], each[1], each[0].line_id)):
+            cause = Cause.ALLOCATED if units > 0 else Cause.RELEASED
+            self._hold(claim, place, units)
+            self._move(place, cause, _for_line(claim, reference), claim.order_id, allocated=units)
+
+    def ship(self, claim: Claim, units: int, reference: str, first: UUID | None = None) -> dict[UUID, int]:
+        """Take line units that left with the order out of stock, its own reservation before all, and of that what lies
+        at the location ``first``.
 
         A line that was still waiting ships from what is free. What the book does not have cannot leave it: returns the
         missing units by SKU, and the caller tells a person that the count is wrong.
@@ -268,14 +294,14 @@ class StockBook:
         reserved = min(units, claim.held)
         for sku_id, per_unit in claim.parts.items():
             own = reserved * per_unit
-            for place in self._own_places(claim, sku_id):
+            for place in sorted(self._own_places(claim, sku_id), key=lambda place: place[1] != first):
                 taken = min(own, claim.allocated[place])
                 if taken:
                     self._hold(claim, place, -taken)
                     self._move(place, Cause.SHIPPED, reference, claim.order_id, on_hand=-taken, allocated=-taken)
                     own -= taken
             left = (units - reserved) * per_unit
-            for place in self._preferred(claim, sku_id):
+            for place in sorted(self._preferred(claim, sku_id), key=lambda place: place[1] != first):
                 taken = min(left, self._free(place))
                 if taken > 0:
                     self._move(place, Cause.SHIPPED, reference, claim.order_id, on_hand=-taken)

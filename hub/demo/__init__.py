@@ -52,7 +52,8 @@ def run(plan: Plan, data_dir: Path | None, environ: Mapping[str, str]) -> int:
         settings, told, redis_server = _prepare(plan, data_dir, environ, ending)
         log = settings.data_dir / _LOG_NAME
         shops = _open_shops(plan, ending)
-        told["TALLYHUB_ROUTES"] = ",".join(f"{shop.simulator.origin}={shop.simulator.serve()}" for shop in shops)
+        routes = {origin: address for shop in shops for origin, address in shop.simulator.routes().items()}
+        told["TALLYHUB_ROUTES"] = ",".join(f"{origin}={address}" for origin, address in routes.items())
         hub = Hub.open(load_settings(told))
         ending.callback(hub.database.close)
         supervisor = _start(settings, told, redis_server, show, log, ending)

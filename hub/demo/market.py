@@ -17,7 +17,7 @@ from sqlalchemy import func, select, update
 from hub.demo.show import Show
 from hub.errors import HubError
 from hub.jobs import Hub
-from hub.store import accounts, connections, warehouse
+from hub.store import accounts, connections, matching, warehouse
 from hub.store import tables as t
 from hub.testing.simulator import Sale, ShopSimulator
 
@@ -135,7 +135,7 @@ class Market:
         for shop in self._shops:
             with self._show.working(f"Importing the products of {shop.name}"):
                 self._wait_for_listings(shop)
-                matched = connections.accept_suggestions(database, merchant_id, shop.connection_id, None, EMAIL)
+                matched = matching.accept_suggestions(database, merchant_id, shop.connection_id, None, EMAIL).matched
                 if matched != len(self.opening):
                     raise HubError(f"{matched} of {len(self.opening)} products of {shop.name} could be matched.")
         first = self._shops[0]

@@ -125,7 +125,7 @@ def _line(
 
 def _not_short(order: Any, line: Any) -> tuple[Verdict, str]:
     """What became of a line that was never short of anything."""
-    wanted = line.quantity - line.fulfilled - line.removed
+    wanted = line.quantity - max(line.fulfilled, line.sent) - line.removed
     if not line.present or line.quantity == line.removed:
         return Verdict.NOTHING, "Nothing of it is wanted any more."
     if line.sku_id is None:
@@ -133,7 +133,7 @@ def _not_short(order: Any, line: Any) -> tuple[Verdict, str]:
             return Verdict.NOTHING, "It is not sold from a listing, so no stock belongs to it."
         return Verdict.UNMATCHED, "Its listing is not matched to a SKU, so it holds no stock yet. Match the listing."
     if wanted <= 0:
-        return Verdict.HELD, f"It was not oversold: {units(line.fulfilled)} left with the order."
+        return Verdict.HELD, f"It was not oversold: {units(max(line.fulfilled, line.sent))} left with the order."
     if line.counted_since is None and not line.kit:
         return Verdict.UNCOUNTED, "The hub keeps no stock of this SKU yet: adopt its opening stock, or count it."
     if not order.holds_stock:

@@ -15,7 +15,7 @@ from hub.errors import Unavailable
 from hub.jobs import fetch_lane, inbox_lane, publish_lane
 from hub.jobs.fetch_lane import anything
 from hub.jobs.shift import Hub, Shift, start_shift
-from hub.store import activity, breaker, effects, inbox, orders, publications, stock
+from hub.store import activity, breaker, connections, effects, inbox, orders, publications, stock, tasks
 from hub.store import tables as t
 from hub.store.database import Broken, Database, LeaseLost
 
@@ -58,7 +58,7 @@ def _send_effects(shift: Shift) -> None:
         effect = effects.claim(shift.hub.database, shift.merchant_id, shift.connection_id)
         if effect is None:
             return
-        effects.run(shift.hub.database, effect, shift.sender(row))
+        effects.run(shift.hub.database, shift.hub.keyring, effect, shift.sender(row), ring=shift.ring)
         row = shift.row()
 
 
@@ -111,23 +111,24 @@ def due(hub: Hub, *, connection_id: UUID | None = None) -> list[tuple[UUID, UUID
     one = [] if connection_id is None else [shop.id == connection_id]
     with hub.database.read() as connection:
         at = Database.now(connection)
+        existing = set(_shops(connection, shop.state != "removed", *one))
         found = [
             *(
                 (*each, "inbox")
                 for each in _shops(connection, anything(t.inbox, t.inbox.c.state == "pending"), _READS, *one)
             ),
             *((*each, "publish") for each in publications.connections_due(connection, at, *one)),
-            *((*each, "fetch") for each in _shops(connection, fetch_lane.task_due(at), _EXISTS, *one)),
-            *((*each, "effects") for each in effects.due(connection, at)),
+            *((*each, "fetch") for each in _shops(connection, fetch_lane.task_due(at), *one)),
+            *((*each, "effects") for each in effects.due(connection, at) if each in existing),
             *((*each, "fetch") for each in _shops(connection, fetch_lane.fetch_due(at), _callable(at), *one)),
         ]
-        usable = set(_shops(connection, shop.connector.in_(list(hub.registry.connectors)), _EXISTS, *one))
+        usable = set(_shops(connection, shop.connector.in_(list(hub.registry.connectors)), *one))
         taken = set(connection.execute(select(t.lease.c.name).where(t.lease.c.until > at)).scalars())
     return [each for each in dict.fromkeys(found) if each[:2] in usable and f"{each[2]}:{each[1]}" not in taken]
 
 
-_EXISTS = t.connection.c.state != "removed"
-_READS = _EXISTS & t.connection.c.secrets.is_not(None)
+# A removed connection, too: what its vendor still says about customers' data is heard.
+_READS = t.connection.c.secrets.is_not(None)
 
 
 def _callable(at: datetime) -> ColumnElement[bool]:
@@ -185,7 +186,9 @@ def tidy(hub: Hub) -> None:
     for name, connector in hub.registry.connectors.items():
         if connector.raw_days is not None and connector.raw_days < hub.settings.raw_days:
             inbox.forget_bodies(hub.database, at - timedelta(days=connector.raw_days), connectors=[name])
+    connections.forget_removed(hub.database)
     with hub.database.write() as connection:
+        tasks.forget_results(connection, at - timedelta(days=1))
         connection.execute(delete(t.session).where(t.session.c.expires_at < at))
         connection.execute(delete(t.setup_token).where(t.setup_token.c.expires_at < at - timedelta(days=1)))
         connection.execute(delete(t.lease).where(t.lease.c.until < at - timedelta(days=1)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,12 +13,12 @@ from uuid import UUID
 import structlog
 from sqlalchemy import ColumnElement, Connection, Row, Table, delete, or_, select, update
 
-from hub.connector import Kind, Page, RawRecord, SalesChannel, StockRef, Unread
+from hub.connector import Kind, Page, RawRecord, SalesChannel, StockRef, Token, Unread
 from hub.core import retry
 from hub.errors import AuthError, Conflict, ConnectorError, HubError, NotFound, RateLimited, Rejected, Unavailable
-from hub.jobs import inbox_lane
+from hub.jobs import erasing, inbox_lane, previewing, watchdog
 from hub.jobs.shift import NewTokens, Shift, jitter, start_shift
-from hub.store import activity, connections, effects, inbox, publications, stock
+from hub.store import activity, connections, inbox, listings, privacy, publications, stock
 from hub.store import tables as t
 from hub.store.database import Database, Interrupted, in_chunks
 
@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 POLL_SECONDS = 60.0  # between two reconciling polls where webhooks bring the news
 LISTINGS_SECONDS = 3600.0
+_LONGEST_PAUSE = 3600.0  # that a connector may ask for
 TRIES = 3  # of a check, before a person is told that the vendor cannot be reached
 ADOPTION_ROUNDS = 6  # readings of the stock being adopted, until two agree
 FETCH_REFUSED = "fetch_refused"  # the kind of issue; the subject is the connection's id, the kind and their id
@@ -72,6 +73,8 @@ def _run_task(shift: Shift) -> bool:
         if task.attempts > TRIES:
             raise Rejected("The connector broke down over this several times. Tell its author, or try again later.")
         message = _TASKS[task.kind](shift, task)
+        if message is None:
+            return True  # it goes on when its turn comes again
     except Interrupted:
         raise
     except (RateLimited, Unavailable) as error:
@@ -143,7 +146,14 @@ def _check(shift: Shift, task: Row[Any]) -> str:
     connector = shift.installed(row)
     credentials = connections.unseal(shift.hub.keyring, shift.merchant_id, shift.connection_id, connector, task.request)
     _report(shift, task, f"Asking {connector.label} whose account this is…")
-    caller = shift.hub.caller(connector, credentials, shift.merchant_id, shift.connection_id, tokens=NewTokens())
+    here = (shift.hub.keyring, shift.merchant_id, shift.connection_id)
+
+    def keep(obtained: Mapping[str, Token]) -> None:
+        sealed = connections.with_tokens(*here, task.request, obtained)
+        shift.write(lambda connection, _at: connection.execute(_this_task(shift, task).values(request=sealed)))
+
+    tokens = NewTokens(connections.tokens_in(*here, task.request), keep)
+    caller = shift.hub.caller(connector, credentials, shift.merchant_id, shift.connection_id, tokens=tokens)
     try:
         account = caller.check()
     finally:
@@ -159,11 +169,12 @@ def _check(shift: Shift, task: Row[Any]) -> str:
             connector,
             task.request,
             account,
+            tokens.obtained,
             at=at,
             actor=task.actor,
         )
         if public_url and connector.kind is Kind.CHANNEL and connector.capabilities.webhooks:
-            _plan_subscription(connection, shift, public_url, task.id, at)
+            watchdog.plan_subscription(connection, shift, public_url, task.id, at)
 
     shift.write(write)
     shift.hang_up()  # what was open was made of the old settings
@@ -172,20 +183,6 @@ def _check(shift: Shift, task: Row[Any]) -> str:
     if connector.kind is Kind.CHANNEL:
         told += " Its listings and orders are being imported now."
     return " ".join([told, *account.warnings])
-
-
-def _plan_subscription(connection: Connection, shift: Shift, public_url: str, occasion: UUID, at: datetime) -> None:
-    """Plan the effect that has the vendor send its webhooks here; once per ``occasion``, a check that passed."""
-    effects.plan(
-        connection,
-        shift.merchant_id,
-        shift.connection_id,
-        "subscribe_webhooks",
-        f"{shift.connection_id}/{occasion}",
-        {"address": f"{public_url.rstrip('/')}/webhooks/{shift.merchant_id}/{shift.connection_id}"},
-        now=at,
-        ordering_key=f"{shift.connection_id}/webhooks",
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,7 +448,7 @@ def _fetch_requested(shift: Shift) -> bool:
                 at=at,
             )
         else:
-            connections.retire_listings(connection, shift.merchant_id, shift.connection_id, [wanted.external_id])
+            listings.retire(connection, shift.merchant_id, shift.connection_id, [wanted.external_id])
         # A request repeated after the vendor was asked stays: this answer may be too old for it.
         connection.execute(
             delete(t.fetch_request).where(
@@ -525,7 +522,10 @@ def _poll_due(shift: Shift) -> bool:
         return False
     began = shift.now()
     try:
-        _poll(shift, stream)
+        if stream == watchdog.STREAM:
+            watchdog.watch(shift)
+        else:
+            _poll(shift, stream)
     except Interrupted:
         raise
     except ConnectorError as error:
@@ -547,41 +547,55 @@ def _poll_failed(shift: Shift, stream: str, reason: str) -> None:
 def _poll(shift: Shift, stream: str) -> bool:
     """Read a stream, each page stored in one commit with the cursor that leads on from it; True at its end.
 
-    When the shift's time is over it ends after a page, and the next shift goes on from there.
+    When the shift's time is over it ends after a page, and the next shift goes on from there. So it does, later, where
+    the vendor is still getting ready what comes next.
     """
     row = shift.row()
     caller = shift.caller(row)
     cursor = t.cursor.c
     pause = _pause_after(shift, stream, caller)
 
-    def begin(connection: Connection, at: datetime) -> tuple[str | None, datetime]:
+    def begin(connection: Connection, at: datetime) -> tuple[str | None, int | None, datetime]:
         # Put off before it is tried, as with a fetch request.
-        value = connection.execute(
-            _this_cursor(shift, stream).values(due_at=at + timedelta(seconds=30)).returning(cursor.value)
-        ).scalar_one_or_none()
-        return value, at
+        found = connection.execute(
+            _this_cursor(shift, stream).values(due_at=at + timedelta(seconds=30)).returning(cursor.value, cursor.total)
+        ).one_or_none()
+        return (None, None, at) if found is None else (found.value, found.total, at)
 
-    value, began = shift.write(begin)
+    value, total, began = shift.write(begin)
     fetch = caller.fetch_orders if stream == "orders" else caller.fetch_listings
     asked_at = began
     for page in fetch(value):
         shift.keep()
-        if _store_page(shift, stream, page, asked_at):
+        # Some vendors count everything, some what is left from the cursor on: what was known before is no less.
+        total = total if page.total is None else max(total or 0, page.total)
+        if _store_page(shift, stream, page, total, asked_at):
             shift.ring(shift.connection_id, "inbox")
+        if page.pause_seconds is not None:
+            _end_poll(shift, stream, min(page.pause_seconds, _LONGEST_PAUSE))
+            return False
         # A stream without a cursor can only be read in one go.
         if not shift.time_left() and page.cursor not in ("", value):
-            shift.write(lambda connection, at: connection.execute(_this_cursor(shift, stream).values(due_at=at)))
+            _end_poll(shift, stream, 0.0)
             return False
         asked_at = shift.now()
-    shift.write(
-        lambda connection, at: connection.execute(
-            _this_cursor(shift, stream).values(polled_at=began, due_at=at + timedelta(seconds=pause), error="")
-        )
-    )
+    _end_poll(shift, stream, pause, polled_at=began, total=cursor.fetched)
     return True
 
 
-def _store_page(shift: Shift, stream: str, page: Page, asked_at: datetime) -> int:
+def _end_poll(shift: Shift, stream: str, pause: float, **more: Any) -> None:
+    """The stream is due again after ``pause`` seconds."""
+
+    def end(connection: Connection, at: datetime) -> None:
+        due_at = at + timedelta(seconds=max(0.0, pause))
+        connection.execute(_this_cursor(shift, stream).values(due_at=due_at, error="", **more))
+
+    shift.write(end)
+
+
+def _store_page(shift: Shift, stream: str, page: Page, total: int | None, asked_at: datetime) -> int:
+    """Store a page and its cursor, with how many records there will be in all; returns how many of it are new."""
+
     def store(connection: Connection, at: datetime) -> int:
         new = inbox.store_page(
             connection,
@@ -596,7 +610,7 @@ def _store_page(shift: Shift, stream: str, page: Page, asked_at: datetime) -> in
             _this_cursor(shift, stream).values(
                 value=page.cursor,
                 fetched=t.cursor.c.fetched + new,
-                total=page.total,
+                total=total,
                 due_at=at + timedelta(seconds=30),
             )
         )
@@ -620,7 +634,24 @@ def _this_cursor(shift: Shift, stream: str) -> Any:
     )
 
 
-_TASKS = {"check": _check, "adopt": _adopt}
+def _previewing(
+    work: Callable[[Shift, Row[Any], previewing.Tell], str | None],
+) -> Callable[[Shift, Row[Any]], str | None]:
+    def run(shift: Shift, task: Row[Any]) -> str | None:
+        return work(shift, task, lambda told, done, total: _report(shift, task, told, done=done, total=total))
+
+    return run
+
+
+_TASKS: Mapping[str, Callable[[Shift, Row[Any]], str | None]] = {
+    "check": _check,
+    "adopt": _adopt,
+    "preview": _previewing(previewing.preview_stock),
+    "match": _previewing(previewing.accept_matches),
+    "replay": _previewing(previewing.rehearse_replay),
+    "apply_replay": _previewing(previewing.replay_records),
+    privacy.TASK: _previewing(erasing.erase),
+}
 
 
 # ---------------------------------------------------------------- what is due here

@@ -21,7 +21,19 @@ from functools import cache, partial
 from itertools import count
 from typing import Any, TypeVar, cast
 
-from hub.connector import Connector, Context, EffectResult, Fact, Kind, Page, PushOutcome, RawRecord, Token, Unread
+from hub.connector import (
+    Connector,
+    Context,
+    EffectResult,
+    Fact,
+    Kind,
+    Page,
+    PushOutcome,
+    RawRecord,
+    Subscriptions,
+    Token,
+    Unread,
+)
 from hub.core.model import Account, Listing, Order
 from hub.errors import HubError, RateLimited, Unavailable, Unreadable
 from hub.http import Exchange
@@ -94,6 +106,10 @@ class Tokens(_Window):
 
     def token(self, name: str, obtain: Callable[[], Token], *, refused: str | None = None) -> str:
         token: str = _behind[self._key].token(name, obtain, refused=refused)
+        return token
+
+    def kept(self, name: str) -> Token | None:
+        token: Token | None = _behind[self._key].kept(name)
         return token
 
 
@@ -252,6 +268,7 @@ def _each(kind: Any, connector: Connector, name: str, asked: Sequence[Any]) -> l
 
 _CHECKS: Mapping[str, Callable[..., Any]] = {
     "check": partial(_one, Account),
+    "read_subscriptions": partial(_one, Subscriptions),
     "fetch_orders": _pages,
     "fetch_listings": _pages,
     "fetch_order": _record,
@@ -295,9 +312,11 @@ def _check_of(kind: Any) -> _Check:
         return _text
     if kind is int:
         return _number
+    if kind is float:  # a whole number of seconds is one, too
+        return lambda value: None if type(value) in (int, float) else _odd(value, float)
     if kind in (datetime, date):
         return lambda value: None if isinstance(value, kind) else _odd(value, kind)
-    if isinstance(kind, type) and issubclass(kind, Enum | bool | bytes | float | Decimal | types.NoneType):
+    if isinstance(kind, type) and issubclass(kind, Enum | bool | bytes | Decimal | types.NoneType):
         return lambda value: None if type(value) is kind else _odd(value, kind)
     return lambda value: None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,17 +12,30 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection
 
-from hub.connector import Fact, Kind, ListingRemoved, OrderRemoved, RawRecord, Refetch, SalesChannel, StockSeen
+from hub.connector import (
+    Disconnected,
+    Fact,
+    Kind,
+    ListingRemoved,
+    OrderRemoved,
+    PersonalDataErased,
+    PersonalDataWanted,
+    RawRecord,
+    Refetch,
+    SalesChannel,
+    StockSeen,
+)
 from hub.core.model import Listing, Order
 from hub.core.services import Received
 from hub.errors import HubError, Unreadable
 from hub.jobs.shift import Shift, limits
-from hub.store import activity, connections, inbox, orders, publications, stock
+from hub.store import activity, breaker, forgetting, inbox, listings, orders, privacy, publications, stock
+from hub.store import tables as t
 from hub.store.database import Interrupted
 
 log = structlog.get_logger()
 
-BATCH = 100
+BATCH = 300
 GONE = "order.gone"  # the topic of a fetched record that says the vendor has no such order
 
 
@@ -34,6 +47,8 @@ class _Readings:
     listings: list[Listing | ListingRemoved] = field(default_factory=list)
     refetch: list[Refetch] = field(default_factory=list)
     seen: list[StockSeen] = field(default_factory=list)
+    disconnected: list[tuple[datetime, Disconnected]] = field(default_factory=list)
+    wishes: list[tuple[UUID, PersonalDataWanted | PersonalDataErased]] = field(default_factory=list)
     done: dict[UUID, str] = field(default_factory=dict)
     ignored: list[UUID] = field(default_factory=list)
     quarantined: list[tuple[UUID, str]] = field(default_factory=list)
@@ -42,16 +57,17 @@ class _Readings:
 def work(shift: Shift) -> None:
     """Read what waits, oldest first, until nothing does or the shift ends."""
     row = shift.row()
-    if row.state == "removed" or row.secrets is None or shift.installed(row).kind is not Kind.CHANNEL:
+    if row.secrets is None or shift.installed(row).kind is not Kind.CHANNEL:
         return
     reader = shift.reader(row)
+    heard = _after_removal if row.state == "removed" else _everything
     while shift.time_left():
         shift.keep()
         rows = inbox.claim(shift.hub.database, shift.hub.keyring, shift.merchant_id, shift.connection_id, limit=BATCH)
         if not rows:
             break
         try:
-            touched = _apply(shift, reader, rows)
+            touched = _apply(shift, reader, rows, heard)
         except Interrupted:
             # Not the fault of any record. If even this cannot be written, the attempt stays counted.
             with suppress(HubError):
@@ -64,10 +80,10 @@ def work(shift: Shift) -> None:
             shift.ring(connection_id, "publish")
 
 
-def _apply(shift: Shift, reader: SalesChannel, rows: Sequence[inbox.Stored]) -> set[UUID]:
+def _apply(shift: Shift, reader: SalesChannel, rows: Sequence[inbox.Stored], heard: _Heard) -> set[UUID]:
     """Let a batch take effect; where it cannot be written, one record at a time, to find the one that is at fault."""
     try:
-        return _apply_readings(shift, reader, _read(reader, rows))
+        return _apply_readings(shift, reader, heard(_read(reader, rows)))
     except Interrupted:
         raise
     except Exception as error:
@@ -79,7 +95,7 @@ def _apply(shift: Shift, reader: SalesChannel, rows: Sequence[inbox.Stored]) -> 
         touched: set[UUID] = set()
         for each in rows:
             shift.keep()
-            touched |= _apply(shift, reader, [each])
+            touched |= _apply(shift, reader, [each], heard)
         return touched
 
 
@@ -116,11 +132,29 @@ def facts(reader: SalesChannel, record: RawRecord) -> list[Fact]:
     return list(reader.read_webhook(record))
 
 
+_Heard = Callable[[_Readings], _Readings]
+
+
+def _everything(readings: _Readings) -> _Readings:
+    return readings
+
+
+def _after_removal(readings: _Readings) -> _Readings:
+    """Of a removed connection nothing is heard but what its customers ask for."""
+    asked = {row_id for row_id, _ in readings.wishes}
+    return _Readings(
+        wishes=readings.wishes,
+        done={row_id: about for row_id, about in readings.done.items() if row_id in asked},
+        ignored=[*readings.ignored, *(row_id for row_id in readings.done if row_id not in asked)],
+        quarantined=readings.quarantined,
+    )
+
+
 def _sort(row: inbox.Stored, facts: list[Fact], readings: _Readings) -> None:
     if not facts:
         readings.ignored.append(row.id)
         return
-    readings.done[row.id] = row.record.external_id
+    readings.done[row.id] = ""
     alone = row.source == "fetch"
     for fact in facts:
         if isinstance(fact, Order):
@@ -132,13 +166,24 @@ def _sort(row: inbox.Stored, facts: list[Fact], readings: _Readings) -> None:
             continue
         elif isinstance(fact, Refetch):
             readings.refetch.append(fact)
-            readings.done[row.id] = fact.external_id
+            readings.done[row.id] = _unless_stored(row, fact.external_id)
+            continue
+        elif isinstance(fact, Disconnected):
+            readings.disconnected.append((row.received_at, fact))
+            continue
+        elif isinstance(fact, PersonalDataWanted | PersonalDataErased):
+            readings.wishes.append((row.id, fact))
             continue
         else:
             readings.seen.append(fact)
             continue
         readings.received.append((row.id, received))
-        readings.done[row.id] = fact.external_id
+        readings.done[row.id] = _unless_stored(row, fact.external_id)
+
+
+def _unless_stored(row: inbox.Stored, external_id: str) -> str:
+    """What a record turned out to be about, "" where its row says so already."""
+    return "" if row.record.external_id == external_id[:200] else external_id
 
 
 def _apply_readings(shift: Shift, reader: SalesChannel, readings: _Readings) -> set[UUID]:
@@ -148,9 +193,9 @@ def _apply_readings(shift: Shift, reader: SalesChannel, readings: _Readings) -> 
         here = (connection, shift.merchant_id, shift.connection_id)
         for handle, facts in groupby(readings.listings, lambda fact: getattr(fact, "handle", None)):
             if handle is None:
-                connections.keep_listings(*here, [fact for fact in facts if isinstance(fact, Listing)], at=at)
+                listings.keep(*here, [fact for fact in facts if isinstance(fact, Listing)], at=at)
             else:
-                connections.retire_listings(*here, [fact.external_id for fact in facts], handle)
+                listings.retire(*here, [fact.external_id for fact in facts], handle)
         touched: set[UUID] = set()
         fetching = bool(readings.refetch)
         if readings.received:
@@ -181,6 +226,12 @@ def _apply_readings(shift: Shift, reader: SalesChannel, readings: _Readings) -> 
             readings.quarantined,
             at=at,
         )
+        for received_at, gone in readings.disconnected:
+            breaker.note_disconnected(*here, gone.message, received_at=received_at, now=at)
+        forgetting.keep_erased(*here, {each.external_id for _, each in readings.received}, at=at)
+        for row_id, wish in readings.wishes:
+            fetching = privacy.hear(connection, shift.hub.keyring, *here[1:], wish, at=at) or fetching
+            inbox.forget(connection, shift.merchant_id, t.inbox.c.id == row_id)
         return touched, fetching
 
     touched, fetching = shift.write(write)

@@ -412,7 +412,7 @@ def _raise_not_published(connection: Connection, shift: Shift, each: Due, reason
         "Correct the listing in the shop, then synchronize the connection.",
         at=at,
         connection_id=shift.connection_id,
-        link=f"/stock/{each.sku_id}",
+        link=f"/connections/{shift.connection_id}/listings/{each.listing_id}",
     )
 
 

@@ -26,8 +26,9 @@ from hub.core.stock import StockBook
 from hub.errors import BadInput, Conflict, HubError, Rejected
 from hub.jobs import inbox_lane
 from hub.jobs.shift import Hub, start_shift
-from hub.store import activity, connections, inbox, orders, stock
+from hub.store import activity, inbox, orders, stock
 from hub.store import tables as t
+from hub.store import words as shop_words
 from hub.store.database import Broken, Database, Interrupted, in_chunks, new_id
 
 log = structlog.get_logger()
@@ -186,9 +187,10 @@ def survey(
     connector = hub.registry.connector(shop.connector)
     if not issubclass(connector, SalesChannel):
         raise Rejected(f"{connector.label} is no sales channel: it has no orders to read again.")
-    if shop.secrets is None:
+    if shop.secrets is None or shop.state == "removed":
         raise Conflict(f"{shop.label} was removed, and its settings with it: its records cannot be read any more.")
-    credentials = connections.unseal(hub.keyring, shop.merchant_id, shop.id, connector, shop.secrets)
+    with hub.database.read() as connection:
+        credentials = shop_words.credentials(connection, hub.keyring, connector, shop)
     found = Survey(hub, shop.merchant_id, shop.id, shop.label, hub.reader(connector, credentials))
     found.version = next(
         (f"{each.distribution} {each.version}" for each in hub.registry.plugins if shop.connector in each.connectors),
@@ -329,7 +331,7 @@ def _stand(row: Row[Any], fact: Order | OrderRemoved, known: Row[Any] | None, st
     if record is None:
         return  # asked for an order that neither side has
     record.lines.clear()
-    record.value = None
+    record.bodies.clear()
     if standing is None:
         standing = standings[fact.external_id] = _Standing(record, row.id, record.whole)
     elif plan.outcomes == ["applied"] or (record.whole and not standing.whole):
@@ -538,6 +540,12 @@ def _apply_one(
         asked_at = max(row.asked_at or known.received_at, known.received_at)
         if value is not None:
             connection.execute(update(t.sales_order).where(*mine).values(version=value.version, whole=value.whole))
+            edit = t.order_version.c
+            connection.execute(
+                update(t.order_version)
+                .where(edit.merchant_id == found.merchant_id, edit.order_id == known.id, edit.version > value.version)
+                .values(version=value.version)
+            )
     received = Received(item.external_id, value, row.received_at, asked_at, alone=bool(value) and row.source == "fetch")
     _plan, others = orders.apply(*here, [received], at=at)
     now = connection.execute(select(this.id, this.number).where(*mine)).one()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from hub.http import Client, Exchange, Limiter, LocalLimiter, RefusingClient
 from hub.jobs.guard import Budget, Listener, Tokens, guarded
 from hub.limits import RedisLimiter, quick_client
 from hub.plugins import Registry
-from hub.store import breaker, connections
+from hub.store import breaker, connections, words
 from hub.store import tables as t
 from hub.store.connections import Credentials
 from hub.store.database import Database, DatabaseAway, Lease, LeaseLost
@@ -72,7 +72,15 @@ class Hub:
 
     def reader(self, connector: type[Channel], credentials: Credentials) -> Channel:
         """A connector that can verify and read, but reaches nobody."""
-        context = Context(credentials.settings, credentials.webhook_secret, RefusingClient(), _utcnow, _NoTokens())
+        context = Context(
+            credentials.settings,
+            credentials.webhook_secret,
+            RefusingClient(),
+            _utcnow,
+            _NoTokens(),
+            credentials.mappings,
+            credentials.features,
+        )
         return guarded(connector, context)
 
     def caller(
@@ -101,7 +109,15 @@ class Hub:
                 client.redact(secret)
         client.redact(credentials.webhook_secret)
         vault = Tokens(tokens or Vault(self.database, self.keyring, merchant_id, connection_id))
-        context = Context(credentials.settings, credentials.webhook_secret, client, _utcnow, vault)
+        context = Context(
+            credentials.settings,
+            credentials.webhook_secret,
+            client,
+            _utcnow,
+            vault,
+            credentials.mappings,
+            credentials.features,
+        )
         return guarded(connector, context)
 
     def _limiter(self, connection_id: UUID, budget: RateBudget | None) -> Limiter | None:
@@ -114,20 +130,31 @@ class Hub:
 
 
 class NewTokens:
-    """Tokens of settings that are only being checked: obtained with these very settings, kept by nobody."""
+    """Tokens of settings that are only being checked: obtained with these very settings, ``obtained`` by their names.
 
-    def __init__(self) -> None:
-        self._tokens: dict[str, Token] = {}
+    ``keep`` hears of each as soon as it is there, since the code that it was obtained with may be good for once only.
+    """
+
+    def __init__(self, obtained: Mapping[str, Token], keep: Callable[[Mapping[str, Token]], None]) -> None:
+        self.obtained = dict(obtained)
+        self._keep = keep
 
     def token(self, name: str, obtain: Callable[[], Token], *, refused: str | None = None) -> str:
-        if name not in self._tokens or self._tokens[name].value == refused:
-            self._tokens[name] = obtain()
-        return self._tokens[name].value
+        if name not in self.obtained or self.obtained[name].value == refused:
+            self.obtained[name] = obtain()
+            self._keep(self.obtained)
+        return self.obtained[name].value
+
+    def kept(self, name: str) -> Token | None:
+        return self.obtained.get(name)
 
 
 class _NoTokens:
     def token(self, name: str, obtain: Callable[[], Token], *, refused: str | None = None) -> str:
         raise Unavailable("No token can be asked for here.", sent=False)
+
+    def kept(self, name: str) -> Token | None:
+        return None
 
 
 def limits(capabilities: Capabilities) -> Limits:
@@ -198,9 +225,8 @@ class Shift:
         return found
 
     def credentials(self, row: Row[Any]) -> Credentials:
-        return connections.unseal(
-            self.hub.keyring, self.merchant_id, self.connection_id, self.installed(row), row.secrets
-        )
+        with self.hub.database.read() as connection:
+            return words.credentials(connection, self.hub.keyring, self.installed(row), row)
 
     def reader(self, row: Row[Any]) -> SalesChannel:
         return self.hub.reader(self.connector(row), self.credentials(row))

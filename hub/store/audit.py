@@ -191,7 +191,7 @@ def _line_holds_wrong_quantity(_: datetime) -> Select[Any]:
         *of_line, ~exists().where(level.merchant_id == part.merchant_id, level.sku_id == part.sku_id)
     )
     counted = exists().where(level.merchant_id == line.merchant_id, level.sku_id == line.sku_id)
-    to_ship = line.quantity - line.fulfilled - line.removed
+    to_ship = line.quantity - t.GONE - line.removed
     due = and_(line.present, to_ship > 0, ~uncounted, or_(exists().where(*of_line), counted))
     wanted = case((due, to_ship), else_=0)
     lines = t.sales_order.join(t.order_line, _same(t.sales_order, t.order_line, id="order_id"))
@@ -349,6 +349,39 @@ def _in_itself() -> Select[Any]:
     return select(within.c.kit_id).where(within.c.kit_id == within.c.part_id)
 
 
+def _erased_is_there(_: datetime) -> Select[Any]:
+    """Orders whose customer was forgotten, and of which something about the customer is kept all the same."""
+    order, line, record, body = t.sales_order.c, t.order_line.c, t.inbox.c, t.inbox_body.c
+    of_order = (line.merchant_id == order.merchant_id, line.order_id == order.id)
+    raw = (
+        select(body.inbox_id)
+        .join(t.inbox, (record.merchant_id == body.merchant_id) & (record.id == body.inbox_id))
+        .where(
+            record.merchant_id == order.merchant_id,
+            record.connection_id == order.connection_id,
+            record.external_id == order.external_id,
+            record.topic != "listing",
+            record.state != "pending",
+        )
+    )
+    return select(order.id).where(
+        order.erased_at.is_not(None),
+        or_(
+            order.customer_name != "",
+            order.email != "",
+            order.note != "",
+            *(cast(order[name], String) != "{}" for name in ("shipping_address", "billing_address")),
+            cast(order.tags, String) != "[]",
+            exists().where(*of_order, cast(line.attributes, String) != "{}"),
+            exists().where(
+                t.refund.c.merchant_id == order.merchant_id, t.refund.c.order_id == order.id, t.refund.c.reason != ""
+            ),
+            exists().where(t.document.c.merchant_id == order.merchant_id, t.document.c.order_id == order.id),
+            raw.exists(),
+        ),
+    )
+
+
 def _sold_from_elsewhere(_: datetime) -> Select[Any]:
     place, source = t.channel_location.c, t.channel_location_source.c
     key = ("merchant_id", "connection_id", "external_id")
@@ -368,7 +401,7 @@ def _sold_from_elsewhere(_: datetime) -> Select[Any]:
 def _shipped_too_much(_: datetime) -> Select[Any]:
     # A shop may lower the quantity of a line after it was shipped: what was fulfilled is the limit then.
     line = t.order_line.c
-    return select(line.id, line.shipped).where(line.shipped > line.quantity, line.shipped > line.fulfilled)
+    return select(line.id, line.shipped).where(line.shipped > line.quantity, line.shipped > t.GONE)
 
 
 def _in_flight_wrongly(_: datetime) -> Select[Any]:
@@ -402,6 +435,25 @@ def _lines_do_not_add_up(_: datetime) -> Select[Any]:
     )
     # An order of which only the removal was heard has no body, and so neither lines nor money.
     return select(order.id, order.number).where(order.content_sha256 != "", order.lines_minor != lines)
+
+
+def _version_goes_back(_: datetime) -> Select[Any]:
+    order, edit = t.sales_order.c, t.order_version.c
+    later = func.lead(edit.version).over(partition_by=[edit.merchant_id, edit.order_id], order_by=edit.revision)
+    steps = (
+        select(
+            edit.order_id,
+            edit.revision,
+            func.coalesce(later, order.version).label("next"),
+            edit.version,
+            order.revision.label("now"),
+        )
+        .select_from(t.order_version.join(t.sales_order, _same(t.order_version, t.sales_order, order_id="id")))
+        .subquery()
+    )
+    return select(steps.c.order_id, steps.c.revision).where(
+        or_(steps.c.next < steps.c.version, steps.c.revision > steps.c.now)
+    )
 
 
 def _points_nowhere(_: datetime) -> Select[Any]:
@@ -485,15 +537,26 @@ _INVARIANTS: tuple[tuple[str, str, Question], ...] = (
     ("I11", "What is in flight is leased, and alone for its key", _in_flight_wrongly),
     ("I12", "The parts of every order add up to its total", _money_does_not_add_up),
     ("I12b", "The lines of every order add up", _lines_do_not_add_up),
+    ("I13", "No order goes back to an earlier version", _version_goes_back),
     ("I14", "No row points at another merchant's row, or at none", _points_nowhere),
     ("I20", "Every kit takes off the shelves what its parts add up to", _kit_is_not_its_parts),
     ("I21", "A channel's location sells from its own, and no location twice", _sold_from_elsewhere),
+    ("I22", "What was erased is gone", _erased_is_there),
 )
 
 
 # ---------------------------------------------------------------- secrets
 
-_ENCRYPTED = (t.connection.c.secrets, t.connection_token.c.value, t.inbox_body.c.body, t.task.c.request)
+_ENCRYPTED = (
+    t.connection.c.secrets,
+    t.connection_token.c.value,
+    t.connection_token.c.refresh,
+    t.authorization.c.settings,
+    t.privacy_request.c.subject,
+    t.inbox_body.c.body,
+    t.task.c.request,
+    t.document.c.content,
+)
 
 
 def _secrets(connection: Connection, keyring: KeyRing) -> Finding:

@@ -131,6 +131,44 @@ def _note_refused(
     )
 
 
+def note_disconnected(
+    connection: Connection,
+    merchant_id: UUID,
+    connection_id: UUID,
+    message: str,
+    *,
+    received_at: datetime,
+    now: datetime,
+) -> None:
+    """The vendor says that the merchant took the permission away: pause, and ask for it anew.
+
+    Not where the connection was checked since this was ``received_at``: then it has another permission by now.
+    """
+    seen = _locked(connection, merchant_id, connection_id)
+    if seen.state != "connected" or (seen.checked_at is not None and seen.checked_at >= received_at):
+        return
+    _change(connection, seen, state="paused", failures=0, error=message[:1000])
+    activity.raise_issue(
+        connection,
+        merchant_id,
+        RECONNECT,
+        str(connection_id),
+        f"{seen.label} is disconnected: {message}",
+        "Reconnect it. Orders and stock wait until then; nothing is lost.",
+        at=now,
+        connection_id=connection_id,
+        link=f"/connections/{connection_id}",
+    )
+    activity.note(
+        connection,
+        merchant_id,
+        "connection_paused",
+        f"{seen.label} was paused: {message}",
+        at=now,
+        connection_id=connection_id,
+    )
+
+
 def _note_answer(connection: Connection, seen: Row[Any], now: datetime) -> None:
     if not seen.failures:
         return

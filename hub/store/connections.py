@@ -4,45 +4,38 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, case, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from hub.connector import Connector, Kind
-from hub.core.model import Account, ChannelLocation, Listing
+from hub.connector import Connector, Kind, Token
+from hub.core.model import Account, ChannelLocation
 from hub.errors import BadInput, Conflict
-from hub.store import activity, inbox, orders, publications, stock, warehouse
+from hub.store import activity, inbox, publications, vault, warehouse
 from hub.store import tables as t
-from hub.store.database import Database, for_update, in_chunks, new_id, upsert
+from hub.store.database import Database, for_update, new_id, upsert
 from hub.store.secrets import KeyRing
 
-# So many listings are matched in one transaction: a large catalogue must not lock the shop out of its own orders.
-_MATCHES_AT_ONCE = 200
+KEPT_AFTER_REMOVAL = timedelta(days=90)
+_UNTIL_SUBSCRIBED = timedelta(minutes=5)  # before anybody looks whether the webhooks come that were just asked for
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The settings of a connection as its schema loads them, and the secret its webhooks may be signed with."""
+    """The settings of a connection as its schema loads them, and the secret its webhooks may be signed with.
+
+    ``mappings`` and ``features`` are those of ``Context``.
+    """
 
     settings: Mapping[str, Any]
     webhook_secret: str
-
-
-@dataclass(frozen=True, slots=True)
-class Suggestion:
-    """A listing and the SKU its own SKU text suggests. ``unique`` is False when the text stands on several listings
-    of the shop: those are matched one by one, not all at once."""
-
-    listing_id: UUID
-    title: str
-    sku: str
-    exists: bool
-    unique: bool
+    mappings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    features: Mapping[str, str] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------- settings and secrets
@@ -50,24 +43,71 @@ class Suggestion:
 
 def secret_fields(connector: type[Connector]) -> set[str]:
     """The names of the settings that are secret."""
+    return _fields_with(connector, "secret")
+
+
+def _fields_with(connector: type[Connector], mark: str) -> set[str]:
     fields = connector.settings_schema().fields
-    return {name for name, each in fields.items() if each.metadata.get("secret")}
+    return {name for name, each in fields.items() if each.metadata.get(mark)}
 
 
 def seal(
-    keyring: KeyRing, merchant_id: UUID, connection_id: UUID, settings: Mapping[str, Any], webhook_secret: str
+    keyring: KeyRing,
+    merchant_id: UUID,
+    connection_id: UUID,
+    settings: Mapping[str, Any],
+    webhook_secret: str,
+    **more: Any,
 ) -> bytes:
     """Settings and webhook secret, encrypted for this connection's row."""
-    text = json.dumps({"settings": dict(settings), "webhook_secret": webhook_secret})
+    text = json.dumps({"settings": dict(settings), "webhook_secret": webhook_secret, **more})
     return keyring.encrypt(text.encode(), _place(merchant_id, connection_id))
 
 
 def unseal(
     keyring: KeyRing, merchant_id: UUID, connection_id: UUID, connector: type[Connector], sealed: bytes
 ) -> Credentials:
-    """What ``seal`` encrypted, loaded by the connector's schema."""
-    kept = json.loads(keyring.decrypt(sealed, _place(merchant_id, connection_id)))
-    return Credentials(connector.settings_schema().load(kept["settings"]), kept["webhook_secret"])
+    """What ``seal`` encrypted, loaded by the connector's schema; of a removed connection what is left of it."""
+    kept = _opened(keyring, merchant_id, connection_id, sealed)
+    schema = connector.settings_schema()
+    if kept.get("removed"):
+        # Too little is left for the schema to make sense of: texts as they are, and nothing for the rest.
+        return Credentials(dict.fromkeys(schema.fields, "") | kept["settings"], kept["webhook_secret"])
+    return Credentials(schema.load(kept["settings"]), kept["webhook_secret"])
+
+
+def tokens_in(keyring: KeyRing, merchant_id: UUID, connection_id: UUID, sealed: bytes) -> dict[str, Token]:
+    """The tokens that an earlier attempt at this check has obtained already."""
+    kept = _opened(keyring, merchant_id, connection_id, sealed).get("tokens", {})
+
+    def moment(text: str | None) -> datetime | None:
+        return None if text is None else datetime.fromisoformat(text)
+
+    return {
+        name: Token(value, moment(ends), refresh, moment(refresh_ends))
+        for name, (value, ends, refresh, refresh_ends) in kept.items()
+    }
+
+
+def with_tokens(
+    keyring: KeyRing, merchant_id: UUID, connection_id: UUID, sealed: bytes, tokens: Mapping[str, Token]
+) -> bytes:
+    """The same settings, with what was obtained with them: a code that is good for once cannot be sent again."""
+    kept = _opened(keyring, merchant_id, connection_id, sealed)
+
+    def text(moment: datetime | None) -> str | None:
+        return None if moment is None else moment.isoformat()
+
+    told = {
+        name: (each.value, text(each.expires_at), each.refresh_token, text(each.refresh_expires_at))
+        for name, each in tokens.items()
+    }
+    return seal(keyring, merchant_id, connection_id, kept["settings"], kept["webhook_secret"], tokens=told)
+
+
+def _opened(keyring: KeyRing, merchant_id: UUID, connection_id: UUID, sealed: bytes) -> dict[str, Any]:
+    kept: dict[str, Any] = json.loads(keyring.decrypt(sealed, _place(merchant_id, connection_id)))
+    return kept
 
 
 def _place(merchant_id: UUID, connection_id: UUID) -> str:
@@ -75,7 +115,6 @@ def _place(merchant_id: UUID, connection_id: UUID) -> str:
 
 
 def _sealed(
-    database: Database,
     keyring: KeyRing,
     merchant_id: UUID,
     connection_id: UUID,
@@ -86,9 +125,7 @@ def _sealed(
     """The sealed credentials, and the settings that are no secret."""
     plain: dict[str, Any] = connector.settings_schema().dump(settings)
     webhook_secret = (
-        json.loads(keyring.decrypt(old, _place(merchant_id, connection_id)))["webhook_secret"]
-        if old
-        else secrets.token_urlsafe(32)
+        _opened(keyring, merchant_id, connection_id, old)["webhook_secret"] if old else secrets.token_urlsafe(32)
     )
     hidden = secret_fields(connector)
     return (
@@ -113,34 +150,48 @@ def connect(
 
     Returns (connection id, task id). Nothing is imported before the check has passed.
     """
+    return database.transact(
+        lambda connection: connect_within(
+            connection, keyring, merchant_id, connector, label, settings, actor, at=database.now(connection)
+        )
+    )
+
+
+def connect_within(
+    connection: Connection,
+    keyring: KeyRing,
+    merchant_id: UUID,
+    connector: type[Connector],
+    label: str,
+    settings: Mapping[str, Any],
+    actor: str,
+    *,
+    at: datetime,
+) -> tuple[UUID, UUID]:
+    """``connect``, in the caller's transaction."""
     connection_id = new_id()
-    sealed, open_settings = _sealed(database, keyring, merchant_id, connection_id, connector, settings, None)
-
-    def work(connection: Connection) -> UUID:
-        at = database.now(connection)
-        connection.execute(
-            insert(t.connection).values(
-                merchant_id=merchant_id,
-                id=connection_id,
-                connector=connector.name,
-                label=label.strip()[:200] or connector.label,
-                state="new",
-                settings=open_settings,
-                created_at=at,
-            )
+    sealed, open_settings = _sealed(keyring, merchant_id, connection_id, connector, settings, None)
+    connection.execute(
+        insert(t.connection).values(
+            merchant_id=merchant_id,
+            id=connection_id,
+            connector=connector.name,
+            label=label.strip()[:200] or connector.label,
+            state="new",
+            settings=open_settings,
+            created_at=at,
         )
-        activity.note(
-            connection,
-            merchant_id,
-            "connection_created",
-            f"Connecting {connector.label}",
-            at=at,
-            connection_id=connection_id,
-            actor=actor,
-        )
-        return _plan_task(connection, merchant_id, connection_id, "check", actor, at, request=sealed)
-
-    return connection_id, database.transact(work)
+    )
+    activity.note(
+        connection,
+        merchant_id,
+        "connection_created",
+        f"Connecting {connector.label}",
+        at=at,
+        connection_id=connection_id,
+        actor=actor,
+    )
+    return connection_id, plan_task(connection, merchant_id, connection_id, "check", actor, at, request=sealed)
 
 
 def reconnect(
@@ -153,18 +204,32 @@ def reconnect(
     actor: str,
 ) -> UUID:
     """Check new settings for an existing connection; they replace the old ones only when the check passes."""
+    return database.transact(
+        lambda connection: reconnect_within(
+            connection, keyring, merchant_id, connection_id, connector, settings, actor, at=database.now(connection)
+        )
+    )
 
-    def work(connection: Connection) -> UUID:
-        row = _row(connection, merchant_id, connection_id, lock=True)
-        if row.state == "removed":
-            raise Conflict(f"{row.label} was removed. Connect the shop anew.")
-        at = database.now(connection)
-        sealed, open_settings = _sealed(database, keyring, merchant_id, connection_id, connector, settings, row.secrets)
-        if row.state == "new":
-            connection.execute(_this(merchant_id, connection_id).values(settings=open_settings))
-        return _plan_task(connection, merchant_id, connection_id, "check", actor, at, request=sealed)
 
-    return database.transact(work)
+def reconnect_within(
+    connection: Connection,
+    keyring: KeyRing,
+    merchant_id: UUID,
+    connection_id: UUID,
+    connector: type[Connector],
+    settings: Mapping[str, Any],
+    actor: str,
+    *,
+    at: datetime,
+) -> UUID:
+    """``reconnect``, in the caller's transaction."""
+    row = row_of(connection, merchant_id, connection_id, lock=True)
+    if row.state == "removed":
+        raise Conflict(f"{row.label} was removed. Connect the shop anew.")
+    sealed, open_settings = _sealed(keyring, merchant_id, connection_id, connector, settings, row.secrets)
+    if row.state == "new":
+        connection.execute(_this(merchant_id, connection_id).values(settings=open_settings))
+    return plan_task(connection, merchant_id, connection_id, "check", actor, at, request=sealed)
 
 
 def checked(
@@ -175,15 +240,18 @@ def checked(
     connector: type[Connector],
     sealed: bytes,
     account: Account,
+    tokens: Mapping[str, Token],
     *,
     at: datetime,
     actor: str,
 ) -> None:
-    """The check has passed: keep the settings and the account; of a channel also its locations, and start importing.
+    """The check has passed: keep the settings, the account and the tokens it was reached with.
+
+    Of a channel also its locations; its importing starts.
 
     Raises Conflict when the account is connected already, or when it is not the one this connection belongs to.
     """
-    row = _row(connection, merchant_id, connection_id, lock=True)
+    row = row_of(connection, merchant_id, connection_id, lock=True)
     if row.state == "removed":
         raise Conflict(f"{row.label} was removed meanwhile. Connect the shop anew.")
     if row.account_external_id and row.account_external_id != account.external_id:
@@ -191,18 +259,21 @@ def checked(
             f"These settings reach {account.name}, but this connection belongs to {row.account_name}. "
             "Connect the other account as a connection of its own."
         )
-    credentials = json.loads(keyring.decrypt(sealed, _place(merchant_id, connection_id)))
+    credentials = _opened(keyring, merchant_id, connection_id, sealed)
+    plain, webhook_secret = credentials["settings"], credentials["webhook_secret"]
     hidden = secret_fields(connector)
     try:
         connection.execute(
             _this(merchant_id, connection_id).values(
                 state="connected",
-                settings={name: text for name, text in credentials["settings"].items() if name not in hidden},
-                secrets=sealed,
+                settings={name: text for name, text in plain.items() if name not in hidden},
+                secrets=seal(keyring, merchant_id, connection_id, plain, webhook_secret),
                 account_external_id=account.external_id[:300],
                 account_name=account.name[:300],
                 currency=account.currency[:3],
                 checked_at=at,
+                features=dict(account.features),
+                words={kind: dict(words) for kind, words in account.words.items()},
                 error="",
                 failures=0,
                 not_before=None,
@@ -215,20 +286,20 @@ def checked(
         )
     except IntegrityError as error:
         raise Conflict(f"{account.name} is connected already. Open that connection instead.") from error
-    connection.execute(
-        delete(t.connection_token).where(
-            t.connection_token.c.merchant_id == merchant_id, t.connection_token.c.connection_id == connection_id
-        )
-    )
+    vault.replace(connection, keyring, merchant_id, connection_id, tokens)
     if connector.kind is Kind.CHANNEL:
         _keep_locations(connection, merchant_id, connection_id, account, at)
-    for stream in ("listings", "orders") if connector.kind is Kind.CHANNEL else ():
+    streams = {"listings": at, "orders": at} if connector.kind is Kind.CHANNEL else {}
+    if streams and connector.capabilities.webhooks:
+        streams["webhooks"] = at + _UNTIL_SUBSCRIBED
+    for stream, due_at in streams.items():
         statement = upsert(connection, t.cursor).values(
-            merchant_id=merchant_id, connection_id=connection_id, stream=stream, due_at=at
+            merchant_id=merchant_id, connection_id=connection_id, stream=stream, due_at=due_at
         )
         connection.execute(
             statement.on_conflict_do_update(
-                index_elements=["merchant_id", "connection_id", "stream"], set_={"due_at": at, "error": ""}
+                index_elements=["merchant_id", "connection_id", "stream"],
+                set_={"due_at": due_at, "error": ""},
             )
         )
     activity.resolve_issue(connection, merchant_id, "reconnect", str(connection_id), at=at, by=actor)
@@ -318,7 +389,7 @@ def go_live(database: Database, merchant_id: UUID, connection_id: UUID, actor: s
     """Allow the hub to write stock to this connection. Raises Conflict when it is not ready for that."""
 
     def work(connection: Connection) -> set[UUID]:
-        row = _row(connection, merchant_id, connection_id, lock=True)
+        row = row_of(connection, merchant_id, connection_id, lock=True)
         if row.state != "connected":
             raise Conflict("Connect this shop first: only a working connection can go live.")
         at = database.now(connection)
@@ -349,9 +420,43 @@ def resume(database: Database, merchant_id: UUID, connection_id: UUID, actor: st
     sync_now(database, merchant_id, connection_id, actor)
 
 
-def remove(database: Database, merchant_id: UUID, connection_id: UUID, actor: str) -> None:
-    """Forget the credentials and stop everything; orders, ledger and history stay."""
-    _change_state(database, merchant_id, connection_id, actor, {"new", "connected", "paused"}, "removed", "Removed")
+def remove(
+    database: Database,
+    merchant_id: UUID,
+    connection_id: UUID,
+    actor: str,
+    *,
+    keyring: KeyRing,
+    connector: type[Connector] | None,
+) -> None:
+    """Forget the credentials and stop everything; orders, ledger and history stay.
+
+    Of the credentials only the settings marked ``signs`` stay, for KEPT_AFTER_REMOVAL: by them what the vendor still
+    has to say about its customers' data is recognized. ``connector`` is None where its plugin is gone.
+    """
+    allowed = {"new", "connected", "paused"}
+
+    def left(row: Row[Any]) -> bytes | None:
+        signing = _fields_with(connector, "signs") if connector is not None else set()
+        if row.secrets is None or not signing:
+            return None
+        settings = _opened(keyring, merchant_id, connection_id, row.secrets)["settings"]
+        kept = {name: settings[name] for name in signing if name in settings} | row.settings
+        return seal(keyring, merchant_id, connection_id, kept, "", removed=True)
+
+    _change_state(database, merchant_id, connection_id, actor, allowed, "removed", "Removed", left)
+
+
+def forget_removed(database: Database) -> None:
+    """Forget what was kept of connections that were removed KEPT_AFTER_REMOVAL ago."""
+    shop = t.connection.c
+    with database.write() as connection:
+        before = database.now(connection) - KEPT_AFTER_REMOVAL
+        connection.execute(
+            update(t.connection)
+            .where(shop.state == "removed", shop.secrets.is_not(None), shop.removed_at < before)
+            .values(secrets=None)
+        )
 
 
 def _change_state(
@@ -362,15 +467,16 @@ def _change_state(
     allowed: set[str],
     state: str,
     word: str,
+    left: Callable[[Row[Any]], bytes | None] = lambda row: row.secrets,
 ) -> None:
     def work(connection: Connection) -> None:
-        row = _row(connection, merchant_id, connection_id, lock=True)
+        row = row_of(connection, merchant_id, connection_id, lock=True)
         if row.state not in allowed:
             raise Conflict(f"{row.label} is {row.state} now. Reload the page.")
         at = database.now(connection)
-        values: dict[str, Any] = {"state": state, "error": "", "failures": 0, "not_before": None}
+        values: dict[str, Any] = {"state": state, "error": "", "failures": 0, "not_before": None, "secrets": left(row)}
         if state == "removed":
-            values |= {"secrets": None, "live_at": None}
+            values |= {"live_at": None, "removed_at": at}
             connection.execute(
                 update(t.effect)
                 .where(
@@ -388,6 +494,7 @@ def _change_state(
                     task.merchant_id == merchant_id,
                     task.connection_id == connection_id,
                     task.state.in_(["waiting", "running"]),
+                    task.kind != "erase",  # what is to be forgotten is forgotten all the same
                 )
                 .values(state="failed", message="The connection was removed.", request=None, finished_at=at)
             )
@@ -415,7 +522,7 @@ def sync_now(database: Database, merchant_id: UUID, connection_id: UUID, actor: 
     """Have orders and listings fetched, and every figure read back, at once."""
 
     def work(connection: Connection) -> None:
-        row = _row(connection, merchant_id, connection_id)
+        row = row_of(connection, merchant_id, connection_id)
         if row.state != "connected":
             raise Conflict(f"{row.label} is {row.state}. Connect or resume it first.")
         at = database.now(connection)
@@ -456,7 +563,7 @@ def bind_location(
 
     def work(connection: Connection) -> set[UUID]:
         at = database.now(connection)
-        row = _row(connection, merchant_id, connection_id, lock=True)
+        row = row_of(connection, merchant_id, connection_id, lock=True)
         place = _channel_location(connection, merchant_id, connection_id, external_id)
         names = _location_names(connection, merchant_id, [location_id] if location_id is not None else [])
         _refuse_twice(connection, merchant_id, connection_id, external_id, names.keys())
@@ -493,7 +600,7 @@ def pool_locations(
 
     def work(connection: Connection) -> set[UUID]:
         at = database.now(connection)
-        row = _row(connection, merchant_id, connection_id, lock=True)
+        row = row_of(connection, merchant_id, connection_id, lock=True)
         place = _channel_location(connection, merchant_id, connection_id, external_id)
         names = _location_names(connection, merchant_id, location_ids)
         if place.location_id is None:
@@ -610,244 +717,14 @@ def _this_location(merchant_id: UUID, connection_id: UUID, external_id: str) -> 
     )
 
 
-# ---------------------------------------------------------------- listings
-
-
-def keep_listings(
-    connection: Connection, merchant_id: UUID, connection_id: UUID, listings: Sequence[Listing], *, at: datetime
-) -> None:
-    """Store listings as the channel tells them, in the caller's transaction. A match to a SKU is never touched."""
-    if not listings:
-        return
-    # A record read twice in one batch counts once, with its last word.
-    latest = {each.external_id: each for each in listings}
-    statement = upsert(connection, t.listing)
-    told = {
-        name: statement.excluded[name]
-        for name in ("sku_text", "title", "barcode", "tracked", "active", "handles", "imported_at")
-    }
-    # Webhooks tell no currency, and so no price: the one that is known stays.
-    told["price"] = func.coalesce(statement.excluded.price, t.listing.c.price)
-    told["currency"] = case(
-        (statement.excluded.price.is_(None), t.listing.c.currency), else_=statement.excluded.currency
-    )
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["merchant_id", "connection_id", "external_id"],
-            set_=told,
-        ),
-        [
-            {
-                "merchant_id": merchant_id,
-                "id": new_id(),
-                "connection_id": connection_id,
-                "external_id": each.external_id,
-                "sku_text": each.sku[:200],
-                "title": each.title[:500],
-                "barcode": each.barcode[:100],
-                "tracked": each.tracked,
-                "active": each.active,
-                "price": str(each.price.amount) if each.price else None,
-                "currency": each.price.currency if each.price else "",
-                "handles": dict(each.handles),
-                "imported_at": at,
-            }
-            for each in latest.values()
-        ],
-    )
-    publications.ensure(connection, merchant_id, at=at, connection_id=connection_id)
-
-
-def retire_listings(
-    connection: Connection, merchant_id: UUID, connection_id: UUID, external_ids: Collection[str], handle: str = ""
-) -> None:
-    """The channel deleted these listings: they are published no more, their history stays.
-
-    ``handle`` names the entry of ``Listing.handles`` that ``external_ids`` belong to, "" for the listings' own ids.
-    """
-    listing = t.listing.c
-    name = listing.handles[handle].as_string() if handle else listing.external_id
-    for some in in_chunks(external_ids):
-        connection.execute(
-            update(t.listing)
-            .where(listing.merchant_id == merchant_id, listing.connection_id == connection_id, name.in_(some))
-            .values(active=False)
-        )
-
-
-def suggestions(connection: Connection, merchant_id: UUID, connection_id: UUID) -> list[Suggestion]:
-    """The connection's unmatched listings that carry a SKU text, and what it suggests."""
-    listing = t.listing.c
-    text = func.trim(listing.sku_text)
-    alike = (
-        select(
-            listing.id,
-            listing.sku_id,
-            listing.title,
-            text.label("sku"),
-            func.count().over(partition_by=text).label("times"),
-        )
-        .where(listing.merchant_id == merchant_id, listing.connection_id == connection_id, listing.active, text != "")
-        .subquery()
-    )
-    rows = connection.execute(
-        select(alike.c.id, alike.c.title, alike.c.sku, alike.c.times, t.sku.c.id.label("ours"))
-        .select_from(alike.outerjoin(t.sku, (t.sku.c.merchant_id == merchant_id) & (t.sku.c.code == alike.c.sku)))
-        .where(alike.c.sku_id.is_(None))
-        .order_by(alike.c.sku, alike.c.id)
-    )
-    return [Suggestion(row.id, row.title, row.sku, row.ours is not None, row.times == 1) for row in rows]
-
-
-def accept_suggestions(
-    database: Database,
-    merchant_id: UUID,
-    connection_id: UUID,
-    listing_ids: Iterable[UUID] | None,
-    actor: str,
-) -> int:
-    """Match listings to the SKUs their own texts suggest, making SKUs that do not exist; returns how many.
-
-    ``listing_ids`` None means every suggestion that is unique within the shop.
-    """
-    with database.read() as connection:
-        offered = suggestions(connection, merchant_id, connection_id)
-    chosen = set(listing_ids) if listing_ids is not None else None
-    matches = [
-        (each.listing_id, each.sku)
-        for each in offered
-        if (each.unique if chosen is None else each.listing_id in chosen)
-    ]
-    matched = 0
-    for some in in_chunks(matches, _MATCHES_AT_ONCE):
-
-        def work(connection: Connection, some: list[tuple[UUID, str]] = some) -> int:
-            # What a person has matched meanwhile stays as it is.
-            listing = t.listing.c
-            open_ones = select(listing.id).where(
-                listing.merchant_id == merchant_id,
-                listing.id.in_([each for each, _ in some]),
-                listing.sku_id.is_(None),
-            )
-            still = set(connection.execute(for_update(connection, open_ones.order_by(listing.id))).scalars())
-            left = [each for each in some if each[0] in still]
-            if left:
-                _match(database, connection, merchant_id, left, actor)
-            return len(left)
-
-        matched += database.transact(work)
-    return matched
-
-
-def bind(database: Database, merchant_id: UUID, listing_id: UUID, sku_code: str, actor: str) -> None:
-    """Match one listing to the SKU ``sku_code``, made if it does not exist. Waiting order lines get their stock."""
-    code = sku_code.strip()
-    if not code or len(code) > 200 or not code.isprintable():
-        raise BadInput("Enter a SKU of 1 to 200 characters.", {"sku": ["Enter a SKU."]})
-    database.transact(lambda connection: _match(database, connection, merchant_id, [(listing_id, code)], actor))
-
-
-def unbind(database: Database, merchant_id: UUID, listing_id: UUID, actor: str) -> None:
-    """Undo a match. Orders imported meanwhile keep their reservations; the listing is published no more."""
-
-    def work(connection: Connection) -> None:
-        listing = t.listing.c
-        row = connection.execute(
-            update(t.listing)
-            .where(listing.merchant_id == merchant_id, listing.id == listing_id, listing.sku_id.is_not(None))
-            .values(sku_id=None, bound_at=None, bound_by="")
-            .returning(listing.title, listing.connection_id)
-        ).one_or_none()
-        if row is None:
-            raise Conflict("This listing is not matched any more. Reload the page.")
-        activity.note(
-            connection,
-            merchant_id,
-            "listing_unmatched",
-            f"“{row.title}” is not matched any more",
-            at=database.now(connection),
-            connection_id=row.connection_id,
-            actor=actor,
-        )
-
-    database.transact(work)
-
-
-def _match(
-    database: Database, connection: Connection, merchant_id: UUID, matches: Sequence[tuple[UUID, str]], actor: str
-) -> None:
-    at = database.now(connection)
-    listing = t.listing.c
-    rows = {
-        row.id: row
-        for row in connection.execute(
-            for_update(
-                connection,
-                select(t.listing)
-                .where(listing.merchant_id == merchant_id, listing.id.in_([each for each, _ in matches]))
-                .order_by(listing.id),
-            )
-        )
-    }
-    matches = [(listing_id, code) for listing_id, code in matches if listing_id in rows]
-    if not matches:
-        raise BadInput("This listing does not exist. Reload the page.")
-    titles = {code: rows[listing_id].title for listing_id, code in matches}
-    connection.execute(
-        upsert(connection, t.sku)
-        .values(
-            [
-                {"merchant_id": merchant_id, "id": new_id(), "code": code, "title": titles[code], "created_at": at}
-                for code in sorted(titles)
-            ]
-        )
-        .on_conflict_do_nothing(index_elements=["merchant_id", "code"])
-    )
-    sku_of = dict(
-        connection.execute(
-            select(t.sku.c.code, t.sku.c.id).where(t.sku.c.merchant_id == merchant_id, t.sku.c.code.in_(list(titles)))
-        ).all()
-    )
-    bound: dict[UUID, dict[str, UUID]] = {}
-    for listing_id, code in matches:
-        row = rows[listing_id]
-        bound.setdefault(row.connection_id, {})[row.external_id] = sku_of[code]
-    connection.execute(
-        update(t.listing)
-        .where(listing.merchant_id == merchant_id, listing.id == bindparam("this_listing"))
-        .values(sku_id=bindparam("its_sku"), bound_at=at, bound_by=actor),
-        [{"this_listing": listing_id, "its_sku": sku_of[code]} for listing_id, code in sorted(matches)],
-    )
-    for connection_id, skus in sorted(bound.items()):
-        subjects = [f"{connection_id}/{external_id}" for external_id in skus]
-        activity.resolve_issues(connection, merchant_id, "unmatched_listing", subjects, at=at, by=actor)
-        orders.bind_lines(connection, merchant_id, connection_id, skus, at=at)
-        (first, code), *others = [each for each in matches if rows[each[0]].connection_id == connection_id]
-        activity.note(
-            connection,
-            merchant_id,
-            "listing_matched",
-            f"{len(others) + 1} listings matched to the SKUs they carry"
-            if others
-            else f"“{rows[first].title}” is matched to SKU {code}",
-            at=at,
-            connection_id=connection_id,
-            actor=actor,
-        )
-    publication = t.publication.c
-    connection.execute(
-        update(t.publication)
-        .where(publication.merchant_id == merchant_id, publication.listing_id.in_([each for each, _ in matches]))
-        .values(version=publication.version + 1, dirty_since=stock.first_change(at))
-    )
-    publications.ensure(connection, merchant_id, at=at, sku_ids=set(sku_of.values()))
+# ---------------------------------------------------------------- tasks
 
 
 def adopt_stock(database: Database, merchant_id: UUID, connection_id: UUID, actor: str) -> UUID:
     """Take the opening stock of every matched SKU that is not counted yet from this connection; returns the task."""
 
     def work(connection: Connection) -> UUID:
-        row = _row(connection, merchant_id, connection_id, lock=True)
+        row = row_of(connection, merchant_id, connection_id, lock=True)
         if row.state != "connected":
             raise Conflict("Connect this shop first: opening stock is read from it.")
         open_task: UUID | None = connection.execute(
@@ -860,12 +737,12 @@ def adopt_stock(database: Database, merchant_id: UUID, connection_id: UUID, acto
         ).scalar_one_or_none()
         if open_task is not None:
             return open_task
-        return _plan_task(connection, merchant_id, connection_id, "adopt", actor, database.now(connection))
+        return plan_task(connection, merchant_id, connection_id, "adopt", actor, database.now(connection))
 
     return database.transact(work)
 
 
-def _plan_task(
+def plan_task(
     connection: Connection,
     merchant_id: UUID,
     connection_id: UUID,
@@ -875,6 +752,7 @@ def _plan_task(
     *,
     request: bytes | None = None,
 ) -> UUID:
+    """Plan long work of ``kind`` in the caller's transaction; a page follows it by the id that is returned."""
     task_id = new_id()
     connection.execute(
         insert(t.task).values(
@@ -893,14 +771,15 @@ def _plan_task(
     return task_id
 
 
-def _row(connection: Connection, merchant_id: UUID, connection_id: UUID, *, lock: bool = False) -> Row[Any]:
+def row_of(connection: Connection, merchant_id: UUID, connection_id: UUID, *, lock: bool = False) -> Row[Any]:
+    """The connection's row, with ``lock`` until the transaction ends. Raises BadInput when there is none."""
     statement = select(t.connection).where(
         t.connection.c.merchant_id == merchant_id, t.connection.c.id == connection_id
     )
-    row = connection.execute(for_update(connection, statement) if lock else statement).one_or_none()
-    if row is None:
+    found = connection.execute(for_update(connection, statement) if lock else statement).one_or_none()
+    if found is None:
         raise BadInput("This connection does not exist.")
-    return row
+    return found
 
 
 def _this(merchant_id: UUID, connection_id: UUID) -> Any:

@@ -14,13 +14,12 @@ from uuid import UUID
 
 from sqlalchemy import Column, Connection, bindparam, insert, select, update
 
-from hub.core.stock import Cause, StockBook
+from hub.core.stock import MOST_UNITS, Cause, StockBook
 from hub.errors import BadInput, Conflict
 from hub.store import activity, publications
 from hub.store import tables as t
 from hub.store.database import Database, for_update, in_chunks, new_id, upsert
 from hub.store.stock import (
-    MOST_UNITS,
     SHORTFALL,
     OpenBook,
     OpenLine,

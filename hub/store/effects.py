@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random, SystemRandom
 from typing import Any
@@ -21,11 +21,13 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, func,
 
 from hub.connector import Connector, EffectResult, Settlement
 from hub.core.retry import backoff, rate_limit_wait
+from hub.core.shipping import Document, DocumentFormat, DocumentKind
 from hub.errors import AuthError, Conflict, ConnectorError, RateLimited, Rejected, Unavailable
-from hub.store import activity
+from hub.store import activity, papers
 from hub.store import tables as t
 from hub.store.breaker import note_outcome
 from hub.store.database import Database, LeaseLost, for_update, new_id, upsert
+from hub.store.secrets import KeyRing
 
 log = structlog.get_logger()
 _random = SystemRandom()
@@ -137,6 +139,33 @@ def plan(
     if row.request != json.loads(json.dumps(values["request"])):
         raise Conflict(f"“{_name(kind)}” was planned before for the same purpose with different details.")
     return row.id  # type: ignore[no-any-return]
+
+
+def withdraw(connection: Connection, merchant_id: UUID, ordering_key: str, kind: str, *, at: datetime) -> bool:
+    """Cancel what was planned of this kind under an ordering key and has not been sent, in the caller's transaction.
+
+    What had failed cannot be tried again afterwards. Returns False where something was done, is being done, or may have
+    been: whoever withdraws has to undo it instead.
+    """
+    this = t.effect.c
+    rows = connection.execute(
+        for_update(
+            connection,
+            select(this.id, this.state, this.unclear)
+            .where(this.merchant_id == merchant_id, this.ordering_key == ordering_key, this.kind == kind)
+            .order_by(this.id),
+        )
+    ).all()
+    idle = [row.id for row in rows if row.state == "failed" or (row.state == "planned" and not row.unclear)]
+    if idle:
+        connection.execute(
+            update(t.effect)
+            .where(this.merchant_id == merchant_id, this.id.in_(idle))
+            .values(state="cancelled", finished_at=at)
+        )
+        for effect_id in idle:
+            activity.resolve_issue(connection, merchant_id, ISSUE, str(effect_id), at=at)
+    return all(row.id in idle or row.state == "cancelled" for row in rows)
 
 
 # ---------------------------------------------------------------- claiming
@@ -266,14 +295,25 @@ class _Ending:
     learned: BaseException | None = None
 
 
-def run(database: Database, effect: Effect, connector: Connector, *, random: Random = _random) -> str:
+def run(
+    database: Database,
+    keyring: KeyRing,
+    effect: Effect,
+    connector: Connector,
+    *,
+    ring: Callable[[UUID, str], object] = lambda _connection_id, _lane: None,
+    random: Random = _random,
+) -> str:
     """Carry out a claimed effect and store how it ended; returns its new state ("planned" means: again, later).
 
-    Raises LeaseLost when somebody else has taken it over, DatabaseAway when the end could not be stored: the lease then
-    runs out, and the next to claim it settles it.
+    What follows from it is stored in the same commit (``followups``); ``ring`` is then called for each lane that has
+    something to do now. Raises LeaseLost when somebody else has taken it over, DatabaseAway when the end could not
+    be stored: the lease then runs out, and the next to claim it settles it.
     """
     ending = _attempt(effect, connector, random)
-    database.transact(lambda connection: _finish(connection, effect, connector, ending, random))
+    lanes = database.transact(lambda connection: _finish(connection, keyring, effect, connector, ending, random))
+    for connection_id, lane in lanes:
+        ring(connection_id, lane)
     heard = type(ending.learned).__name__ if ending.learned else "an answer"
     log.info("effect_attempted", effect=effect.key, kind=effect.kind, heard=heard, state=ending.state)
     return ending.state
@@ -365,7 +405,9 @@ def _key_is_kept(effect: Effect) -> bool:
     return effect.sent_at is not None and effect.claimed_at - effect.sent_at < _KEYS_ARE_KEPT
 
 
-def _finish(connection: Connection, effect: Effect, connector: Connector, ending: _Ending, random: Random) -> None:
+def _finish(
+    connection: Connection, keyring: KeyRing, effect: Effect, connector: Connector, ending: _Ending, random: Random
+) -> list[tuple[UUID, str]]:
     now = Database.now(connection)
     values: dict[str, Any] = {
         "state": ending.state,
@@ -390,8 +432,9 @@ def _finish(connection: Connection, effect: Effect, connector: Connector, ending
         .where(this.merchant_id == effect.merchant_id, this.id == effect.id)
         .where(this.fence == effect.fence, this.state == "in_flight")
         .values(values)
-    )
-    if finished.rowcount != 1:
+        .returning(t.effect)
+    ).one_or_none()
+    if finished is None:
         raise LeaseLost("The effect was taken over by another worker.")
     if ending.called:
         note_outcome(
@@ -403,9 +446,12 @@ def _finish(connection: Connection, effect: Effect, connector: Connector, ending
             began=effect.claimed_at,
             random=random,
         )
-    if ending.state == "succeeded":
+    if ending.result is not None:
         _note(connection, effect, f"{connector.label}: {effect.name} done", now)
-    elif ending.state == "unknown":
+        files = _files(ending.result)
+        papers.keep(connection, keyring, effect.merchant_id, effect.id, effect.order_id, files, at=now)
+        return _follow_up(connection, finished, ending.result, now)
+    if ending.state == "unknown":
         _ask_a_person(connection, effect, ending.error, now)
     elif ending.state == "failed":
         activity.raise_issue(
@@ -421,6 +467,13 @@ def _finish(connection: Connection, effect: Effect, connector: Connector, ending
             link=f"/connections/{effect.connection_id}",
         )
         _note(connection, effect, f"{connector.label}: {effect.name} failed: {ending.error}", now)
+    return []
+
+
+def _follow_up(connection: Connection, effect: Row[Any], result: EffectResult, now: datetime) -> list[tuple[UUID, str]]:
+    from hub.store import followups  # what follows from one effect may be another, and so needs this module
+
+    return followups.follow_up(connection, effect, result, now)
 
 
 def _ask_a_person(connection: Connection, effect: Effect | Row[Any], why: str, now: datetime) -> None:
@@ -490,6 +543,7 @@ def mark_succeeded(database: Database, merchant_id: UUID, effect_id: UUID, actor
         _require(row, "failed", "unknown")
         _set(connection, row, state="succeeded", reference=_storable(reference, 300), finished_at=now)
         _decided(connection, row, "it was done", actor, now)
+        _follow_up(connection, row, EffectResult(_storable(reference, 300)), now)
 
     database.transact(mark)
 
@@ -563,6 +617,19 @@ def _note(connection: Connection, effect: Effect | Row[Any], summary: str, now: 
 def _storable(text: str, length: int) -> str:
     """A vendor's words as both databases take them: no NUL, no half characters, not too long."""
     return text.encode("utf-8", "replace").decode().replace("\x00", "")[:length]
+
+
+def _files(result: EffectResult) -> list[Document]:
+    """The files of a result, without what is none: a connector's slip must not undo what was done."""
+    found = result.documents if isinstance(result.documents, tuple | list) else ()
+    return [
+        replace(each, tracking_number=_storable(str(each.tracking_number), 200))
+        for each in found
+        if isinstance(each, Document)
+        and isinstance(each.content, bytes)
+        and isinstance(each.kind, DocumentKind)
+        and isinstance(each.format, DocumentFormat)
+    ]
 
 
 def _json_or_none(details: Mapping[str, Any]) -> Any:

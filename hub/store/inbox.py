@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, case, delete, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, case, delete, or_, select, tuple_, update
 
 from hub.connector import Delivery, RawRecord, Webhook
 from hub.store import activity
 from hub.store import tables as t
-from hub.store.database import Database, for_update, new_id, upsert
+from hub.store.bulk import insert_rows
+from hub.store.database import Database, among, for_update, in_chunks, new_id, upsert
 from hub.store.secrets import KeyRing, SecretsUnreadable
 
 # A record that broke its worker this often is set aside, so that the ones behind it go on.
@@ -162,26 +163,45 @@ def _add(
                 "state": "pending",
             }
         )
-    insertion = (
-        upsert(connection, t.inbox)
-        .on_conflict_do_nothing(index_elements=["merchant_id", "connection_id", "source", "dedupe_key"])
-        .returning(t.inbox.c.id)
+    added = _insert_new(connection, merchant_id, connection_id, source, rows)
+    insert_rows(
+        connection,
+        t.inbox_body,
+        [
+            {
+                "merchant_id": merchant_id,
+                "inbox_id": row_id,
+                "body": keyring.pack(bodies[row_id], _place(merchant_id, row_id)),
+                "received_at": at,
+            }
+            for row_id in added
+        ],
     )
-    added = connection.execute(insertion, rows).scalars().all()
-    if added:
-        connection.execute(
-            insert(t.inbox_body),
-            [
-                {
-                    "merchant_id": merchant_id,
-                    "inbox_id": row_id,
-                    "body": keyring.pack(bodies[row_id], _place(merchant_id, row_id)),
-                    "received_at": at,
-                }
-                for row_id in added
-            ],
-        )
     return len(added)
+
+
+def _insert_new(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, source: str, rows: Sequence[dict[str, Any]]
+) -> Sequence[UUID]:
+    """Insert those that are not stored yet; returns their ids."""
+    if len(rows) == 1:
+        # Webhooks come in side by side, and the same one twice at a time.
+        insertion = upsert(connection, t.inbox).on_conflict_do_nothing(
+            index_elements=["merchant_id", "connection_id", "source", "dedupe_key"]
+        )
+        return connection.execute(insertion.returning(t.inbox.c.id), rows).scalars().all()
+    # Several come from a lane, which one worker has at a time: what it does not see here, nobody is about to insert.
+    inbox = t.inbox.c
+    unique = {row["dedupe_key"]: row for row in reversed(rows)}
+    here = (inbox.merchant_id == merchant_id, inbox.connection_id == connection_id, inbox.source == source)
+    for keys in in_chunks(list(unique)):
+        for key in connection.execute(
+            select(inbox.dedupe_key).where(*here, among(connection, inbox.dedupe_key, keys))
+        ).scalars():
+            del unique[key]
+    new = [row for row in rows if unique.get(row["dedupe_key"]) is row]
+    insert_rows(connection, t.inbox, new)
+    return [row["id"] for row in new]
 
 
 def claim(database: Database, keyring: KeyRing, merchant_id: UUID, connection_id: UUID, *, limit: int) -> list[Stored]:
@@ -209,7 +229,7 @@ def claim(database: Database, keyring: KeyRing, merchant_id: UUID, connection_id
         ids = [row.id for row in rows]
         connection.execute(
             update(t.inbox)
-            .where(inbox.merchant_id == merchant_id, inbox.id.in_(ids))
+            .where(inbox.merchant_id == merchant_id, among(connection, inbox.id, ids))
             .values(attempts=inbox.attempts + 1, crash_count=inbox.crash_count + 1)
         )
         return rows, _bodies(connection, merchant_id, ids)
@@ -237,7 +257,9 @@ def read_again(
 
 def _bodies(connection: Connection, merchant_id: UUID, ids: Sequence[UUID]) -> dict[UUID, bytes]:
     body = t.inbox_body.c
-    found = select(body.inbox_id, body.body).where(body.merchant_id == merchant_id, body.inbox_id.in_(ids))
+    found = select(body.inbox_id, body.body).where(
+        body.merchant_id == merchant_id, among(connection, body.inbox_id, ids)
+    )
     return {row.inbox_id: row.body for row in connection.execute(found)}
 
 
@@ -261,12 +283,20 @@ def finish(
     *,
     at: datetime,
 ) -> None:
-    """Mark rows, in the transaction that did what they say: ``done`` with the record's external id."""
+    """Mark rows, in the transaction that did what they say.
+
+    ``done`` with the record's external id, "" where that is stored already: of a polled record it is.
+    """
     inbox = t.inbox.c
     this = update(t.inbox).where(inbox.merchant_id == merchant_id, inbox.id == bindparam("this"))
-    if rows := [{"this": row_id, "about": external_id[:200]} for row_id, external_id in done]:
-        ended = this.values(state="done", external_id=bindparam("about"), crash_count=0, error="", done_at=at)
-        connection.execute(ended, rows)
+    told = [{"this": row_id, "about": external_id[:200]} for row_id, external_id in done]
+    ended = {"state": "done", "crash_count": 0, "error": "", "done_at": at}
+    for ids in in_chunks([each["this"] for each in told if not each["about"]]):
+        connection.execute(
+            update(t.inbox).where(inbox.merchant_id == merchant_id, among(connection, inbox.id, ids)).values(ended)
+        )
+    if rows := [each for each in told if each["about"]]:
+        connection.execute(this.values({**ended, "external_id": bindparam("about")}), rows)
     if rows := [{"this": row_id} for row_id in ignored]:
         connection.execute(this.values(state="ignored", crash_count=0, error="", done_at=at), rows)
     if rows := [{"this": row_id, "why": error[:2000]} for row_id, error in quarantined]:
@@ -378,6 +408,103 @@ def forget_bodies(database: Database, before: datetime, *, connectors: Collectio
         forgotten += some
         if some < _FORGOTTEN_AT_ONCE:
             return forgotten
+
+
+def latest_webhooks(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, *, since: datetime, most: int = 50
+) -> list[datetime]:
+    """When the last webhooks came in, the newest first."""
+    inbox = t.inbox.c
+    # Ids begin with the time at which they were made: along the key, and no further back than is asked for.
+    first = UUID(int=int(since.timestamp() * 1000) << 80)
+    return list(
+        connection.execute(
+            select(inbox.received_at)
+            .where(
+                inbox.merchant_id == merchant_id,
+                inbox.id >= first,
+                inbox.connection_id == connection_id,
+                inbox.source == "webhook",
+            )
+            .order_by(inbox.id.desc())
+            .limit(most)
+        ).scalars()
+    )
+
+
+def forget(connection: Connection, merchant_id: UUID, *conditions: ColumnElement[bool]) -> int:
+    """Forget what the records that meet ``conditions`` said, in the caller's transaction; returns how many said it.
+
+    That they came in, and when, stays. None of them can be read again.
+    """
+    inbox, body = t.inbox.c, t.inbox_body.c
+    these = list(
+        connection.execute(
+            select(inbox.id)
+            .join(t.inbox_body, (body.merchant_id == inbox.merchant_id) & (body.inbox_id == inbox.id))
+            .where(inbox.merchant_id == merchant_id, *conditions)
+        ).scalars()
+    )
+    for some in in_chunks(these):
+        connection.execute(delete(t.inbox_body).where(body.merchant_id == merchant_id, body.inbox_id.in_(some)))
+        connection.execute(
+            update(t.inbox)
+            .where(inbox.merchant_id == merchant_id, inbox.id.in_(some))
+            .values(
+                headers={},
+                error="",
+                state=case((inbox.state == "quarantined", "ignored"), else_=inbox.state),
+            )
+        )
+    return len(these)
+
+
+def bodies_of(
+    connection: Connection, keyring: KeyRing, merchant_id: UUID, connection_id: UUID, external_id: str
+) -> list[Stored]:
+    """The records about an order that still have their bodies, oldest first."""
+    inbox, body = t.inbox.c, t.inbox_body.c
+    rows = connection.execute(
+        select(t.inbox, body.body)
+        .join(t.inbox_body, (body.merchant_id == inbox.merchant_id) & (body.inbox_id == inbox.id))
+        .where(
+            inbox.merchant_id == merchant_id,
+            inbox.connection_id == connection_id,
+            inbox.external_id == external_id,
+            inbox.topic != "listing",
+        )
+        .order_by(inbox.received_at, inbox.id)
+    ).all()
+    return [_stored(keyring, merchant_id, row, row.body) for row in rows]
+
+
+def of_no_record(
+    connection: Connection,
+    keyring: KeyRing,
+    merchant_id: UUID,
+    connection_ids: Collection[UUID],
+    *,
+    after: UUID | None,
+    limit: int,
+) -> list[Stored]:
+    """The next records that were read, but not found to be about one order or listing; their ids lead on from
+    ``after``."""
+    inbox, body = t.inbox.c, t.inbox_body.c
+    rows = connection.execute(
+        select(t.inbox, body.body)
+        .join(t.inbox_body, (body.merchant_id == inbox.merchant_id) & (body.inbox_id == inbox.id))
+        .where(
+            inbox.merchant_id == merchant_id,
+            inbox.connection_id.in_(connection_ids),
+            or_(inbox.external_id == "", inbox.state != "done"),
+            inbox.state != "pending",
+            inbox.topic != "listing",
+            *([] if after is None else [inbox.id > after]),
+        )
+        .order_by(inbox.id)
+        .limit(limit)
+    ).all()
+    return [_stored(keyring, merchant_id, row, row.body) for row in rows]
 
 
 def _sha256(body: bytes) -> str:

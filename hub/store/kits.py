@@ -13,7 +13,7 @@ from hub.core.kits import MOST_PARTS, MOST_UNITS, ContainsItself, Impossible, Re
 from hub.core.model import OrderStatus
 from hub.core.services import LineRecord, OrderRecord
 from hub.errors import BadInput, Conflict
-from hub.store import activity, orders, publications, stock
+from hub.store import activity, marking, orders, publications, stock
 from hub.store import tables as t
 from hub.store.database import Database, for_update, in_chunks, new_id
 
@@ -89,7 +89,7 @@ def _define(
     summary = f"{codes[kit_id]} is a kit of {made_of}" if parts else f"{codes[kit_id]} is no kit any more"
     activity.note(connection, merchant_id, "kit_defined", summary, at=at, actor=actor)
     cause = {"cause": "kit_defined", "reference": codes[kit_id], "order_id": None, "at": at.isoformat()}
-    touched |= stock.mark_dirty(connection, merchant_id, dict.fromkeys(affected, cause), at=at)
+    touched |= marking.mark_dirty(connection, merchant_id, dict.fromkeys(affected, cause), at=at)
     return touched | publications.ensure(connection, merchant_id, at=at, sku_ids=affected)
 
 

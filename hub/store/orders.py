@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, Connection, bindparam, case, cast, delete, insert, select, update
+from sqlalchemy import JSON, Connection, Row, bindparam, case, cast, delete, insert, select, update
 
-from hub.core.model import Address, Order, OrderStatus
+from hub.core.changes import changes
+from hub.core.details import DETAILS, OrderDetails, completed, on_hold, returns_open
+from hub.core.model import Address, LineKind, LineQuantity, Money, Order, OrderLine, OrderStatus, Refund
+from hub.core.personal import without_people
+from hub.core.plain import from_plain, to_plain
 from hub.core.services import LineRecord, OrderRecord, Plan, Received, Terms, expire, import_orders, settle_line
 from hub.core.stock import StockBook
-from hub.store import activity, stock
+from hub.store import activity, marking, stock
 from hub.store import tables as t
-from hub.store.database import Database, for_update, in_chunks, new_id, upsert
+from hub.store.bulk import insert_rows
+from hub.store.database import Database, among, for_update, in_chunks, new_id, upsert
 
 _LINE_COLUMNS = (
     "id",
@@ -28,6 +34,7 @@ _LINE_COLUMNS = (
     "removed",
     "fulfilled_before",
     "shipped",
+    "sent",
     "present",
 )
 
@@ -36,7 +43,6 @@ def load(connection: Connection, merchant_id: UUID, *conditions: Any) -> dict[UU
     """The orders that meet ``conditions``, with their lines, locked in id order until the transaction ends."""
     order, line = t.sales_order.c, t.order_line.c
     records: dict[UUID, OrderRecord] = {}
-    goes_by = stock.policy(connection, merchant_id)
     for row in connection.execute(
         for_update(
             connection,
@@ -55,7 +61,9 @@ def load(connection: Connection, merchant_id: UUID, *conditions: Any) -> dict[UU
             whole=row.whole,
             holds_stock=row.holds_stock,
             hold_until=row.hold_until,
-            rank=stock.rank_of(goes_by, row),
+            total=Money.from_minor(row.total_minor, row.currency or "XXX").amount,
+            promised_at=row.promised_at,
+            erased=row.erased_at is not None,
             removal_heard_at=row.removal_heard_at,
             revision=row.revision,
         )
@@ -79,15 +87,15 @@ def apply(
 ) -> tuple[Plan, set[UUID]]:
     """Import a batch of received orders of one connection inside the caller's transaction.
 
-    Orders, lines, refunds, ledger, allocations, backorders, dirty listings, fetch requests, issues and activity are
-    written together. Returns the plan and the connections that have something to publish.
+    Orders, lines, refunds, versions, ledger, allocations, backorders, dirty listings, fetch requests, issues and
+    activity are written together. Returns the plan and the connections that have something to publish.
     """
     external_ids = {each.external_id for each in received}
     loaded = load(
         connection,
         merchant_id,
         t.sales_order.c.connection_id == connection_id,
-        t.sales_order.c.external_id.in_(external_ids),
+        among(connection, t.sales_order.c.external_id, external_ids),
     )
     known = {record.external_id: record for record in loaded.values()}
     named = {line.listing_external_id for each in received if each.order for line in each.order.lines}
@@ -270,12 +278,14 @@ def _write_orders(
     connection: Connection, merchant_id: UUID, connection_id: UUID, records: Iterable[OrderRecord], at: datetime
 ) -> None:
     records = list(records)
+    kept, versions = _compared(connection, merchant_id, records, at)
     created = [record for record in records if record.is_new]
     if created:
-        connection.execute(
-            insert(t.sales_order),
+        insert_rows(
+            connection,
+            t.sales_order,
             [
-                _order_row(record, at)
+                _order_row(record, kept.get(record.id), at)
                 | {
                     "merchant_id": merchant_id,
                     "connection_id": connection_id,
@@ -289,15 +299,149 @@ def _write_orders(
     # Those of which a body was applied, and those that only changed inside: each kind has its own columns.
     for told in (True, False):
         rows = [
-            _order_row(record, at) | {"this_order": record.id}
+            _order_row(record, kept.get(record.id), at) | {"this_order": record.id}
             for record in records
-            if not record.is_new and (record.value is not None) == told
+            if not record.is_new and (record.id in kept) == told
         ]
         if rows:
             here = (t.sales_order.c.merchant_id == merchant_id, t.sales_order.c.id == bindparam("this_order"))
             connection.execute(update(t.sales_order).where(*here), rows)
     _write_lines(connection, merchant_id, records)
-    _write_refunds(connection, merchant_id, records)
+    _write_refunds(connection, merchant_id, [each.id for each in records if not each.is_new], kept)
+    if versions:
+        connection.execute(insert(t.order_version), versions)
+
+
+def _compared(
+    connection: Connection, merchant_id: UUID, records: Sequence[OrderRecord], at: datetime
+) -> tuple[dict[UUID, Order], list[dict[str, Any]]]:
+    """The orders as they are to be kept, and a version for each body that changed something in what was known before.
+
+    An order that is new has none to tell of: a first import reads nothing here, and compares nothing.
+    """
+    before = stored(connection, merchant_id, [each.id for each in records if each.bodies and not each.is_new])
+    kept: dict[UUID, Order] = {}
+    rows: list[dict[str, Any]] = []
+    for record in records:
+        last = before.get(record.id)
+        for body in record.bodies:
+            order = without_people(body.order) if record.erased else body.order
+            if last is not None:
+                order = completed(_cut(order), last)
+                if found := changes(last, order):
+                    rows.append(
+                        {
+                            "merchant_id": merchant_id,
+                            "order_id": record.id,
+                            "revision": body.revision,
+                            "version": order.version,
+                            "received_at": body.received_at,
+                            "at": at,
+                            "changes": to_plain(found),
+                        }
+                    )
+            kept[record.id] = last = order
+    return kept, rows
+
+
+def _cut(order: Order) -> Order:
+    """The order with its texts as long as their columns: what was cut off has not changed."""
+    lines = tuple(replace(line, sku=line.sku[:200], title=line.title[:500]) for line in order.lines)
+    cut = {name: getattr(order, name)[:length] for name, length in _LENGTHS.items()}
+    return replace(order, lines=lines, **cut)
+
+
+_LENGTHS = {"customer_name": 300, "email": 320, "source": 100, "shipping_method": 200}
+
+
+def stored(connection: Connection, merchant_id: UUID, order_ids: Sequence[UUID]) -> dict[UUID, Order]:
+    """These orders as their channels told them last, as far as the hub keeps it; without those it knows nothing of."""
+    found: dict[UUID, Order] = {}
+    order, line, refund = t.sales_order.c, t.order_line.c, t.refund.c
+    for some in in_chunks(order_ids):
+        lines: dict[UUID, list[Row[Any]]] = defaultdict(list)
+        for row in connection.execute(
+            select(t.order_line)
+            .where(line.merchant_id == merchant_id, line.order_id.in_(some), line.present)
+            .order_by(line.position)
+        ):
+            lines[row.order_id].append(row)
+        refunds: dict[UUID, list[Row[Any]]] = defaultdict(list)
+        for row in connection.execute(
+            select(t.refund).where(refund.merchant_id == merchant_id, refund.order_id.in_(some))
+        ):
+            refunds[row.order_id].append(row)
+        for row in connection.execute(
+            select(t.sales_order).where(order.merchant_id == merchant_id, order.id.in_(some), order.currency != "")
+        ):
+            found[row.id] = _stored(row, lines[row.id], refunds[row.id])
+    return found
+
+
+def _stored(row: Row[Any], lines: Iterable[Row[Any]], refunds: Iterable[Row[Any]]) -> Order:
+    def money(minor: int) -> Money:
+        return Money.from_minor(minor, row.currency)
+
+    details = from_plain(OrderDetails, row.details)
+    seen = row.presentment_currency
+    return Order(
+        external_id=row.external_id,
+        number=row.number,
+        status=OrderStatus(row.status),
+        channel_status=row.channel_status,
+        version=row.version,
+        placed_at=row.placed_at,
+        currency=row.currency,
+        holds_stock=row.holds_stock,
+        lines=tuple(
+            OrderLine(
+                external_id=each.external_id,
+                listing_external_id=each.listing_external_id,
+                sku=each.sku_text,
+                title=each.title,
+                quantity=each.quantity,
+                unit_price=Money.of(each.unit_price, row.currency),
+                total=money(each.total_minor),
+                tax=money(each.tax_minor),
+                fulfilled=each.fulfilled,
+                removed=each.removed,
+                requires_shipping=each.requires_shipping,
+                kind=LineKind(each.kind),
+                attributes=each.attributes,
+            )
+            for each in lines
+        ),
+        total=money(row.total_minor),
+        shipping=money(row.shipping_minor),
+        tax=money(row.tax_minor),
+        discount=money(row.discount_minor),
+        fees=money(row.fees_minor),
+        whole=row.whole,
+        paid=row.paid,
+        promised_at=row.promised_at,
+        taxes_included=row.taxes_included,
+        test=row.test,
+        customer_name=row.customer_name,
+        email=row.email,
+        note=row.note,
+        shipping_address=Address(**row.shipping_address),
+        billing_address=Address(**row.billing_address),
+        refunds=tuple(
+            Refund(
+                external_id=each.external_id,
+                amount=money(each.amount_minor),
+                reason=each.reason,
+                refunded_at=each.refunded_at,
+                lines=tuple(from_plain(LineQuantity, line) for line in each.lines),
+            )
+            for each in refunds
+        ),
+        presentment_total=Money.from_minor(row.presentment_minor, seen) if seen else None,
+        tags=tuple(row.tags),
+        source=row.source,
+        shipping_method=row.shipping_method,
+        **{name: getattr(details, name) for name in DETAILS},
+    )
 
 
 _NO_ORDER: dict[str, Any] = {
@@ -319,10 +463,19 @@ _NO_ORDER: dict[str, Any] = {
     "shipping_address": {},
     "billing_address": {},
     "channel_status": "",
+    "source": "",
+    "shipping_method": "",
+    "risk_level": "",
+    "on_hold": False,
+    "returns_open": False,
+    "presentment_currency": "",
+    "presentment_minor": None,
+    "tags": [],
+    "details": {},
 }
 
 
-def _order_row(record: OrderRecord, at: datetime) -> dict[str, Any]:
+def _order_row(record: OrderRecord, kept: Order | None, at: datetime) -> dict[str, Any]:
     row: dict[str, Any] = {
         "number": record.number,
         "status": record.status.value,
@@ -337,8 +490,8 @@ def _order_row(record: OrderRecord, at: datetime) -> dict[str, Any]:
         "placed_at": record.placed_at,
         "updated_at": at,
     }
-    if record.value is not None:
-        row |= _told(record.value)
+    if kept is not None:
+        row |= _told(kept)
     elif record.is_new:
         row |= _NO_ORDER
     return row
@@ -356,8 +509,7 @@ def _told(order: Order) -> dict[str, Any]:
         "test": order.test,
         "paid": order.paid,
         "promised_at": order.promised_at,
-        "customer_name": order.customer_name[:300],
-        "email": order.email[:320],
+        **{name: getattr(order, name)[:length] for name, length in _LENGTHS.items()},
         "note": order.note,
         "taxes_included": order.taxes_included,
         "total_minor": order.total.minor,
@@ -369,11 +521,21 @@ def _told(order: Order) -> dict[str, Any]:
         "rounding_minor": order.total.minor - parts,
         "shipping_address": _address(order.shipping_address),
         "billing_address": _address(order.billing_address),
+        "risk_level": order.risk.level.value if order.risk else "",
+        "on_hold": on_hold(order),
+        "returns_open": returns_open(order),
+        "presentment_currency": order.presentment_total.currency if order.presentment_total else "",
+        "presentment_minor": order.presentment_total.minor if order.presentment_total else None,
+        "tags": list(order.tags),
+        "details": to_plain(OrderDetails.of(order)),
     }
 
 
 def _address(address: Address) -> dict[str, str]:
-    return {part: text for part, text in asdict(address).items() if text}
+    return {part: text for part in _PARTS if (text := getattr(address, part))}
+
+
+_PARTS = tuple(each.name for each in fields(Address))
 
 
 def _write_lines(connection: Connection, merchant_id: UUID, records: Sequence[OrderRecord]) -> None:
@@ -393,6 +555,8 @@ def _write_lines(connection: Connection, merchant_id: UUID, records: Sequence[Or
                     "total_minor": line.value.total.minor,
                     "tax_minor": line.value.tax.minor,
                     "requires_shipping": line.value.requires_shipping,
+                    "kind": line.value.kind.value,
+                    "attributes": {} if record.erased else dict(line.value.attributes),
                 }
             if line.is_new:
                 created.append(row | {"merchant_id": merchant_id, "order_id": record.id})
@@ -400,7 +564,7 @@ def _write_lines(connection: Connection, merchant_id: UUID, records: Sequence[Or
             row["this_line"] = row.pop("id")
             (kept if line.value is None else told).append(row)
     if created:
-        connection.execute(insert(t.order_line), created)
+        insert_rows(connection, t.order_line, created)
     parts = [
         {"merchant_id": merchant_id, "order_line_id": line.id, "sku_id": sku_id, "quantity": units}
         for record in records
@@ -416,10 +580,11 @@ def _write_lines(connection: Connection, merchant_id: UUID, records: Sequence[Or
             connection.execute(update(t.order_line).where(*here), rows)
 
 
-def _write_refunds(connection: Connection, merchant_id: UUID, records: Sequence[OrderRecord]) -> None:
+def _write_refunds(
+    connection: Connection, merchant_id: UUID, known: Iterable[UUID], kept: Mapping[UUID, Order]
+) -> None:
     refund = t.refund.c
-    told = {record.id: record.value for record in records if record.value is not None}
-    whole = [record.id for record in records if record.value is not None and record.value.whole and not record.is_new]
+    whole = [order_id for order_id in known if order_id in kept and kept[order_id].whole]
     if whole:
         # Somebody may have deleted a refund again.
         connection.execute(delete(t.refund).where(refund.merchant_id == merchant_id, refund.order_id.in_(whole)))
@@ -431,14 +596,15 @@ def _write_refunds(connection: Connection, merchant_id: UUID, records: Sequence[
             "amount_minor": each.amount.minor,
             "reason": each.reason[:500],
             "refunded_at": each.refunded_at,
+            "lines": to_plain(each.lines),
         }
-        for order_id, order in told.items()
+        for order_id, order in kept.items()
         for each in order.refunds
     }
     if not rows:
         return
     statement = upsert(connection, t.refund)
-    named = ("amount_minor", "reason", "refunded_at")
+    named = ("amount_minor", "reason", "refunded_at", "lines")
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["merchant_id", "order_id", "external_id"],
@@ -484,6 +650,23 @@ def _expect_own_sales(
     if not sold:
         return False
     publication, listing = t.publication.c, t.listing.c
+    published = connection.execute(
+        select(listing.external_id)
+        .distinct()
+        .select_from(
+            t.listing.join(
+                t.publication, (publication.merchant_id == listing.merchant_id) & (publication.listing_id == listing.id)
+            )
+        )
+        .where(
+            listing.merchant_id == merchant_id,
+            listing.connection_id == connection_id,
+            among(connection, listing.external_id, sold),
+        )
+    ).scalars()
+    shown = sorted(published)
+    if not shown:
+        return False  # as in a first import: nothing is published before its end
     dirty = publication.version > publication.published_version
     cause = {"cause": "waiting", "reference": "", "order_id": None, "at": at.isoformat()}
     written = connection.execute(
@@ -503,10 +686,10 @@ def _expect_own_sales(
             quantity=publication.quantity - bindparam("units"),
             checked_at=None,
             version=publication.version + 1,
-            dirty_since=stock.first_change(at),
+            dirty_since=marking.first_change(at),
             cause=case((dirty, publication.cause), else_=cast(cause, JSON)),
         ),
-        [{"sold_listing": each, "units": units} for each, units in sorted(sold.items())],
+        [{"sold_listing": each, "units": sold[each]} for each in shown],
     )
     return written.rowcount > 0
 
@@ -515,8 +698,9 @@ def _write_consequences(
     connection: Connection, merchant_id: UUID, connection_id: UUID, plan: Plan, at: datetime
 ) -> None:
     if plan.notes:
-        connection.execute(
-            insert(t.activity),
+        insert_rows(
+            connection,
+            t.activity,
             [
                 {
                     "merchant_id": merchant_id,

@@ -17,7 +17,6 @@ from hub.store import tables as t
 OVERSOLD = "oversold"  # the kind of issue; the subject is the SKU's id
 _MOST_LINES = 50  # lines of a queue that are counted, however long it is
 _MOST_NAMED = 5
-_IN_QUEUE = t.backorder.c.missing | t.backorder.c.woken  # as the index of the queue says
 
 
 def keep_up(connection: Connection, merchant_id: UUID, book: StockBook, *, at: datetime) -> None:
@@ -95,7 +94,7 @@ def _queue(connection: Connection, merchant_id: UUID, sku_id: UUID) -> list[Row[
                     & (listing.external_id == line.listing_external_id),
                 )
             )
-            .where(waits.merchant_id == merchant_id, waits.sku_id == sku_id, _IN_QUEUE, waits.missing)
+            .where(waits.merchant_id == merchant_id, waits.sku_id == sku_id, t.IN_QUEUE, waits.missing)
             .order_by(waits.rank, waits.since, waits.order_line_id)
             .limit(_MOST_LINES)
         )
@@ -118,7 +117,7 @@ def _resolve(connection: Connection, merchant_id: UUID, sku_ids: Iterable[UUID],
                 issue.kind == OVERSOLD,
                 issue.subject == str(sku_id),
                 issue.resolved_at.is_(None),
-                ~exists().where(waits.merchant_id == merchant_id, waits.sku_id == sku_id, _IN_QUEUE, waits.missing),
+                ~exists().where(waits.merchant_id == merchant_id, waits.sku_id == sku_id, t.IN_QUEUE, waits.missing),
             )
             .values(resolved_at=at, resolved_by="")
         )

@@ -1,4 +1,5 @@
-"""Changing how a merchant's orders get stock, with what that changes for the orders that are here already."""
+"""How a merchant's orders get stock, and how they are shipped: changing it, with what that changes for the orders that
+are here already."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, select, update
 
 from hub.core.allocation import QueueOrder, StockPolicy
+from hub.core.plain import to_plain
+from hub.core.rates import ShippedWhen, ShippingPolicy
 from hub.errors import BadInput
 from hub.store import activity, stock
 from hub.store import tables as t
@@ -187,3 +190,28 @@ def _serve(connection: Connection, merchant_id: UUID, alone: Mapping[UUID, UUID]
     opened = stock.open_book(connection, merchant_id, free, line_ids=lines)
     opened.book.settle(lines, f"policy/{new_id()}")
     return stock.write_book(connection, merchant_id, opened.book, at=at)
+
+
+# ---------------------------------------------------------------- shipping
+
+
+def save_shipping(database: Database, merchant_id: UUID, policy: ShippingPolicy, actor: str) -> None:
+    """Have the merchant's labels be bought by this policy from now on."""
+
+    def work(connection: Connection) -> None:
+        at = database.now(connection)
+        statement = upsert(connection, t.shipping_policy).values(
+            merchant_id=merchant_id, rules=to_plain(policy), changed_at=at, changed_by=actor
+        )
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["merchant_id"],
+                set_={name: statement.excluded[name] for name in ("rules", "changed_at", "changed_by")},
+            )
+        )
+        bought = "the best label is bought by itself" if policy.automatic else "a person buys the label"
+        left = "bought" if policy.shipped_when is ShippedWhen.LABEL else "handed over"
+        summary = f"Shipping policy: {bought}; goods count as shipped when it is {left}"
+        activity.note(connection, merchant_id, "shipping_policy_changed", summary, at=at, actor=actor)
+
+    database.transact(work)

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from hub.connector import StockRef, StockSeen
 from hub.core.model import StockLevel
 from hub.core.selling import Figure, Limits, Part, Shelf, Split, available_to_sell
-from hub.store import selling, stock
+from hub.store import marking, selling, stock
 from hub.store import tables as t
 from hub.store.database import in_chunks, new_id, upsert
 
@@ -141,7 +141,7 @@ def ensure(
         select(exists().where(rule.merchant_id == merchant_id, rule.share_percent.is_not(None)))
     ).scalar_one():
         # Whoever shares a SKU with a channel that is new gets less of it.
-        touched |= stock.mark_dirty(connection, merchant_id, {row.sku_id: cause for row in rows}, at=at)
+        touched |= marking.mark_dirty(connection, merchant_id, {row.sku_id: cause for row in rows}, at=at)
     return touched
 
 
@@ -546,6 +546,81 @@ def previews(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What would be written for a listing at one place of its channel if the connection were live."""
+
+    listing_id: UUID
+    ref: StockRef
+    figure: Figure
+
+
+def foreseen(
+    connection: Connection,
+    merchant_id: UUID,
+    connection_id: UUID,
+    *,
+    limits: Limits,
+    after: tuple[UUID, str] | None,
+    limit: int,
+) -> list[Foreseen]:
+    """Everything that would be written to a connection, by listing and place; ``after`` is the last one known."""
+    listing, place = t.listing.c, t.channel_location.c
+    query = (
+        select(
+            listing.id.label("listing_id"),
+            listing.connection_id,
+            listing.external_id,
+            listing.handles,
+            listing.sku_id,
+            place.external_id.label("location_external_id"),
+        )
+        .select_from(_at_places())
+        .where(*_would_be_published(merchant_id, connection_id))
+        .order_by(listing.id, place.external_id)
+        .limit(limit)
+    )
+    if after is not None:
+        listing_id, location = after
+        query = query.where(or_(listing.id > listing_id, and_(listing.id == listing_id, place.external_id > location)))
+    rows = connection.execute(query).all()
+    figures = _figures(connection, merchant_id, rows, limits)
+    return [
+        Foreseen(
+            row.listing_id,
+            StockRef(row.external_id, row.location_external_id, row.handles),
+            figures[row.listing_id, row.location_external_id].figure,
+        )
+        for row in rows
+    ]
+
+
+def count_foreseen(connection: Connection, merchant_id: UUID, connection_id: UUID) -> int:
+    """How many figures ``foreseen`` has."""
+    counted = select(func.count()).select_from(_at_places()).where(*_would_be_published(merchant_id, connection_id))
+    return connection.execute(counted).scalar_one()
+
+
+def _at_places() -> Any:
+    listing, place = t.listing.c, t.channel_location.c
+    return t.listing.join(
+        t.channel_location,
+        (place.merchant_id == listing.merchant_id) & (place.connection_id == listing.connection_id),
+    )
+
+
+def _would_be_published(merchant_id: UUID, connection_id: UUID) -> tuple[ColumnElement[bool], ...]:
+    listing, place = t.listing.c, t.channel_location.c
+    return (
+        listing.merchant_id == merchant_id,
+        listing.connection_id == connection_id,
+        listing.tracked,
+        listing.active,
+        place.active,
+        COUNTED,
+    )
+
+
 # ---------------------------------------------------------------- what became of it
 
 
@@ -650,7 +725,7 @@ def record(
             connection.execute(_this(merchant_id).values(**values), _key(each.due))
         elif isinstance(each, Drifted):
             cause = {"cause": "drift", "reference": "", "order_id": None, "at": at.isoformat()}
-            values = {"version": publication.version + 1, "dirty_since": stock.first_change(at)}
+            values = {"version": publication.version + 1, "dirty_since": marking.first_change(at)}
             values |= {"verify_at": None, "explain_since": at, "checked_at": None}
             connection.execute(_this(merchant_id).values(cause=cause, **values), _key(each.due))
     entries = [
@@ -778,7 +853,7 @@ def seen(
         connection.execute(
             _this(merchant_id).values(
                 version=publication.version + 1,
-                dirty_since=stock.first_change(at),
+                dirty_since=marking.first_change(at),
                 checked_at=None,
                 cause=bindparam("why"),
             ),

@@ -10,8 +10,9 @@ from uuid import UUID
 from sqlalchemy import Connection, delete, select
 
 from hub.core.selling import SellingRule
+from hub.core.stock import MOST_UNITS
 from hub.errors import BadInput
-from hub.store import activity, stock
+from hub.store import activity, marking
 from hub.store import tables as t
 from hub.store.database import Database, in_chunks, new_id, upsert
 
@@ -172,7 +173,7 @@ def save_rule(database: Database, merchant_id: UUID, scope: Scope, rule: Selling
         )
         cause = {"cause": "rule", "reference": scope.text, "order_id": None, "at": at.isoformat()}
         changed = _changed(connection, merchant_id, scope, before, after)
-        stock.mark_publications(connection, merchant_id, dict.fromkeys(changed, cause), at=at)
+        marking.mark_publications(connection, merchant_id, dict.fromkeys(changed, cause), at=at)
         return set(changed.values())
 
     return database.transact(work)
@@ -249,7 +250,7 @@ def _check(scope: Scope, rule: SellingRule) -> None:
         raise BadInput("A rule is about one listing, or about a SKU and a connection; not about both.")
     problems: dict[str, list[str]] = {}
     for name, value in rule.said.items():
-        most = 100 if name in _PERCENT else stock.MOST_UNITS
+        most = 100 if name in _PERCENT else MOST_UNITS
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
             problems[name] = [f"{_LABELS[name]} must be a whole number from 0 to {most:,}, or empty."]
     if scope.listing_id is not None and rule.share_percent is not None:

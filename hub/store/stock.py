@@ -9,13 +9,11 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Row,
     Select,
     Table,
     bindparam,
-    case,
     delete,
     exists,
     insert,
@@ -26,10 +24,11 @@ from sqlalchemy import (
 from hub.core.allocation import QueueOrder, StockPolicy
 from hub.core.model import Money, StockLevel
 from hub.core.stock import Claim, Movement, Place, StockBook
+from hub.store import marking, oversold
 from hub.store import tables as t
+from hub.store.bulk import insert_rows
 from hub.store.database import Broken, Database, for_update, in_chunks, new_id
 
-MOST_UNITS = 1_000_000_000
 SHORTFALL = "shipped_more_than_on_hand"  # the kind of issue; the subject is the order's id and the SKU's
 _WOKEN_AT_ONCE = 100  # groups tried in one transaction
 
@@ -205,7 +204,7 @@ class _Desk:
         waits = t.backorder.c
         first = (
             select(waits.order_line_id, waits.group_id)
-            .where(waits.merchant_id == self._merchant_id, waits.sku_id == sku_id, _IN_QUEUE)
+            .where(waits.merchant_id == self._merchant_id, waits.sku_id == sku_id, t.IN_QUEUE)
             .order_by(waits.rank, waits.since, waits.order_line_id)
             .limit(most)
         )
@@ -254,15 +253,12 @@ class _Desk:
         )
 
 
-_IN_QUEUE = t.backorder.c.missing | t.backorder.c.woken
-
-
 def _queues(merchant_id: UUID, sku_ids: Sequence[UUID]) -> Select[Any]:
     """Which of these SKUs somebody waits for, and whether any of those has been woken. Only after they are locked."""
     sku, waits = t.sku.c, t.backorder.c
     here = (waits.merchant_id == merchant_id, waits.sku_id == sku.id)
     return select(sku.id, exists().where(*here, waits.woken).label("unsettled")).where(
-        sku.merchant_id == merchant_id, sku.id.in_(sku_ids), exists().where(*here, _IN_QUEUE)
+        sku.merchant_id == merchant_id, sku.id.in_(sku_ids), exists().where(*here, t.IN_QUEUE)
     )
 
 
@@ -341,8 +337,9 @@ def write_book(
     movements = book.movements
     _write_levels(connection, merchant_id, book, movements, at)
     if movements:
-        connection.execute(
-            insert(t.stock_entry),
+        insert_rows(
+            connection,
+            t.stock_entry,
             [
                 {
                     "merchant_id": merchant_id,
@@ -382,8 +379,6 @@ def write_book(
             ],
         )
     if book.changed_claims:
-        from hub.store import oversold  # it knows the selling rules, which need this module
-
         oversold.keep_up(connection, merchant_id, book, at=at)
     causes = {
         each.place[0]: {
@@ -400,7 +395,7 @@ def write_book(
         causes |= {
             sku_id: {"cause": "waiting", "reference": "", "order_id": None, "at": at.isoformat()} for sku_id in waits
         }
-    return mark_dirty(connection, merchant_id, causes, at=at)
+    return marking.mark_dirty(connection, merchant_id, causes, at=at)
 
 
 def _sells_backorders(connection: Connection, merchant_id: UUID) -> bool:
@@ -487,7 +482,7 @@ def _write_claims(connection: Connection, merchant_id: UUID, book: StockBook) ->
         for place, units in claim.allocated.items()
     ]
     if allocations:
-        connection.execute(insert(t.allocation), allocations)
+        insert_rows(connection, t.allocation, allocations)
     backorders = [
         {
             "merchant_id": merchant_id,
@@ -506,79 +501,13 @@ def _write_claims(connection: Connection, merchant_id: UUID, book: StockBook) ->
         for sku_id, per_unit in claim.parts.items()
     ]
     if backorders:
-        connection.execute(insert(t.backorder), backorders)
+        insert_rows(connection, t.backorder, backorders)
     for groups in in_chunks(sorted(book.woken)):
         connection.execute(
             update(t.backorder)
             .where(t.backorder.c.merchant_id == merchant_id, t.backorder.c.group_id.in_(groups))
             .values(woken=True)
         )
-
-
-def mark_dirty(
-    connection: Connection, merchant_id: UUID, causes: Mapping[UUID, Mapping[str, str | None]], *, at: datetime
-) -> set[UUID]:
-    """Have every listing of these SKUs, and of kits with them in it, published again, each for its cause; returns the
-    connections concerned."""
-    publication, listing, leaf = t.publication.c, t.listing.c, t.kit_leaf.c
-    changed = {sku_id: sku_id for sku_id in causes}  # what a SKU is published again for: itself, or a part of the kit
-    # One step after the other, each along an index: joined, SQLite would go through all there is.
-    for some in in_chunks(causes):
-        for kit_id, part_id in connection.execute(
-            select(leaf.kit_id, leaf.part_id).where(leaf.merchant_id == merchant_id, leaf.part_id.in_(some))
-        ):
-            changed.setdefault(kit_id, part_id)
-    sells: dict[UUID, UUID] = {}
-    for some in in_chunks(changed):
-        for listing_id, sku_id in connection.execute(
-            select(listing.id, listing.sku_id).where(listing.merchant_id == merchant_id, listing.sku_id.in_(some))
-        ):
-            sells[listing_id] = changed[sku_id]
-    found: dict[tuple[UUID, str], tuple[UUID, UUID]] = {}  # what made it dirty, and its connection
-    for some in in_chunks(sells):
-        for listing_id, place, connection_id in connection.execute(
-            select(publication.listing_id, publication.location_external_id, publication.connection_id).where(
-                publication.merchant_id == merchant_id, publication.listing_id.in_(some)
-            )
-        ):
-            found[listing_id, place] = sells[listing_id], connection_id
-    mark_publications(connection, merchant_id, {key: causes[sku_id] for key, (sku_id, _) in found.items()}, at=at)
-    return {connection_id for _, connection_id in found.values()}
-
-
-def mark_publications(
-    connection: Connection,
-    merchant_id: UUID,
-    causes: Mapping[tuple[UUID, str], Mapping[str, str | None]],
-    *,
-    at: datetime,
-) -> None:
-    """Have these publications (listing, channel location) published again, each for its cause."""
-    publication = t.publication.c
-    if causes:
-        connection.execute(
-            update(t.publication)
-            .where(
-                publication.merchant_id == merchant_id,
-                publication.listing_id == bindparam("this_listing"),
-                publication.location_external_id == bindparam("this_location"),
-            )
-            .values(version=publication.version + 1, dirty_since=first_change(at), cause=bindparam("why")),
-            [
-                {"this_listing": listing_id, "this_location": place, "why": why}
-                # In one order for all, so that two who mark the same ones wait for each other only one way.
-                for (listing_id, place), why in sorted(causes.items(), key=lambda each: each[0])
-            ],
-        )
-
-
-def first_change(at: datetime) -> ColumnElement[datetime]:
-    """Since when a publication that changes now is dirty: since the first change that is not told yet.
-
-    Changes that follow must not put it off for ever.
-    """
-    publication = t.publication.c
-    return case((publication.version > publication.published_version, publication.dirty_since), else_=at)
 
 
 # ---------------------------------------------------------------- those who wait for several SKUs
@@ -655,7 +584,7 @@ def lines_to_hold(connection: Connection, merchant_id: UUID, sku_ids: Iterable[U
     """
     line, order, part = t.order_line.c, t.sales_order.c, t.order_line_part.c
     holding = select(order.id).where(order.merchant_id == merchant_id, order.holds_stock)  # few, of all there ever were
-    units = line.quantity - line.fulfilled - line.removed
+    units = line.quantity - t.GONE - line.removed
     goes_by = policy(connection, merchant_id)
     found: dict[UUID, Row[Any]] = {}
     for some in in_chunks(sku_ids):

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Column,
     Connection,
     DateTime,
+    Float,
     ForeignKeyConstraint,
     Index,
     Integer,
@@ -25,7 +26,9 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    case,
     event,
+    func,
     text,
 )
 from sqlalchemy.engine import Dialect
@@ -170,7 +173,8 @@ connection = Table(
     # removed: kept for its history
     _text("state", 20),
     Column("settings", JSON, nullable=False),  # without secrets
-    Column("secrets", LargeBinary),  # encrypted JSON, the webhook secret among them
+    # encrypted JSON, the webhook secret among them; of a removed connection only what signs what its vendor still sends
+    Column("secrets", LargeBinary),
     _text("account_external_id", 300),
     _text("account_name", 300),
     _text("currency", 3),
@@ -181,6 +185,11 @@ connection = Table(
     _moment("not_before"),  # a rate limit or an open breaker: no call to this vendor before
     _count("failures"),  # Unavailable in a row
     _moment("last_event_at"),
+    _moment("removed_at"),
+    Column("features", JSON),  # what the last check found of the vendor's optional parts
+    Column("words", JSON),  # the vendor's words by kind, as the last check found them: {kind: {code: name}}
+    # of its webhooks, as the watchdog found them last: {"active", "missing", "checked_at", "lost", "lost_at"}
+    Column("subscriptions", JSON),
     PrimaryKeyConstraint("merchant_id", "id"),
     _of_merchant(),
     CheckConstraint("state in ('new', 'connected', 'paused', 'removed')", name="state"),
@@ -203,7 +212,48 @@ connection_token = Table(
     Column("name", String(60), nullable=False),
     Column("value", LargeBinary, nullable=False),  # encrypted
     _moment("expires_at"),
+    Column("refresh", LargeBinary),  # encrypted: what the next one is asked for with
+    _moment("refresh_expires_at"),
     PrimaryKeyConstraint("merchant_id", "connection_id", "name"),
+    _belongs("merchant_id", "connection_id", to="connection"),
+)
+
+# A merchant who was sent to a vendor to give it a permission, and may come back once with the answer. The state that
+# went along is kept as its hash only.
+authorization = Table(
+    "authorization",
+    metadata,
+    _id("merchant_id"),
+    _id(),
+    _id("user_id"),
+    Column("state_sha256", String(64), nullable=False),
+    Column("connector", String(40), nullable=False),
+    _id("connection_id", nullable=True),  # the connection to be reconnected; None: a new one
+    _text("label", 200),
+    Column("settings", LargeBinary, nullable=False),  # encrypted JSON: what was typed in
+    _moment("created_at", nullable=False),
+    _moment("expires_at", nullable=False),
+    _moment("used_at"),
+    _id("task_id", nullable=True),  # the check that came of it
+    PrimaryKeyConstraint("merchant_id", "id"),
+    UniqueConstraint("merchant_id", "state_sha256"),
+    _belongs("merchant_id", "user_id", to="membership", key=("merchant_id", "user_id")),
+    _belongs("merchant_id", "connection_id", to="connection"),
+    _belongs("merchant_id", "task_id", to="task"),
+)
+
+# What the merchant says that a word of the vendor stands for; a word that is not here means what it usually does.
+word_mapping = Table(
+    "word_mapping",
+    metadata,
+    _id("merchant_id"),
+    _id("connection_id"),
+    Column("kind", String(40), nullable=False),  # of Connector.mappings
+    Column("word", String(200), nullable=False),
+    Column("meaning", String(100), nullable=False),
+    _moment("changed_at", nullable=False),
+    _text("changed_by", 320),
+    PrimaryKeyConstraint("merchant_id", "connection_id", "kind", "word"),
     _belongs("merchant_id", "connection_id", to="connection"),
 )
 
@@ -213,10 +263,27 @@ location = Table(
     _id("merchant_id"),
     _id(),
     _text("name", 200),
+    # warehouse: our own; shop: people come in, too; 3pl: somebody else ships (a connection's channel_location is it)
+    Column("kind", String(12), nullable=False, default="warehouse", server_default=text("'warehouse'")),
+    Column("address", JSON, nullable=False, default=dict, server_default=text("'{}'")),  # core.model.Address, plain
+    Column("latitude", Float),
+    Column("longitude", Float),
+    _text("placed_by", 10),  # where the coordinates come from: typed, postcode, country; "": there are none
+    _text("time_zone", 60),  # IANA name; "": UTC
+    _text("cut_off", 5),  # HH:MM in its time zone: what is released later ships the next day
+    Column("capacity", Integer),  # fulfillment orders a day it can ship; None: as many as come
+    Column("services", JSON, nullable=False, default=list, server_default=text("'[]'")),  # what it offers: "express"
+    _count("priority"),  # the smaller the better, where a policy goes by it
+    _flag("ships", True),
+    _flag("collects"),  # customers may fetch their orders here
     _moment("created_at", nullable=False),
     PrimaryKeyConstraint("merchant_id", "id"),
     UniqueConstraint("merchant_id", "name"),
     _of_merchant(),
+    CheckConstraint("kind in ('warehouse', 'shop', '3pl')", name="kind"),
+    CheckConstraint("placed_by in ('', 'typed', 'postcode', 'country')", name="placed_by"),
+    CheckConstraint("latitude between -90 and 90 and longitude between -180 and 180", name="on_earth"),
+    CheckConstraint("capacity >= 0", name="capacity"),
 )
 
 channel_location = Table(
@@ -270,6 +337,24 @@ sku = Table(
     _of_merchant(),
 )
 
+# One act of matching: one listing, or many at once, that are undone together. Its listings name it.
+match_act = Table(
+    "match_act",
+    metadata,
+    _id("merchant_id"),
+    _id(),
+    _count("listings"),  # matched by it
+    _text("summary", 500),
+    _text("actor", 320),
+    _moment("at", nullable=False),
+    _moment("undone_at"),
+    _text("undone_by", 320),
+    _count("undone"),  # listings that were still matched by it then
+    PrimaryKeyConstraint("merchant_id", "id"),
+    _of_merchant(),
+    Index("ix_match_act_at", "merchant_id", "at", "id"),
+)
+
 listing = Table(
     "listing",
     metadata,
@@ -289,11 +374,44 @@ listing = Table(
     _moment("imported_at", nullable=False),
     _moment("bound_at"),
     _text("bound_by", 320),
+    _id(
+        "match_act_id", nullable=True
+    ),  # the act of matching that it is matched by; None: matched before there were any
+    _moment("ignored_at"),  # a person does not want it matched
+    _text("variant", 200),
+    _text("image_url", 1000),
+    Column("weight_grams", Integer),
+    _text("origin_country", 2),
+    _text("hs_code", 20),
     PrimaryKeyConstraint("merchant_id", "id"),
     UniqueConstraint("merchant_id", "connection_id", "external_id"),
     _belongs("merchant_id", "connection_id", to="connection"),
     _belongs("merchant_id", "sku_id", to="sku"),
+    _belongs("merchant_id", "match_act_id", to="match_act"),
     Index("ix_listing_sku", "merchant_id", "sku_id"),
+    Index("ix_listing_sku_text", "merchant_id", "connection_id", "sku_text"),
+    Index(
+        "ix_listing_barcode",
+        "merchant_id",
+        "barcode",
+        sqlite_where=text("barcode <> ''"),
+        postgresql_where=text("barcode <> ''"),
+    ),
+    Index(
+        "ix_listing_unmatched",
+        "merchant_id",
+        "title",
+        "id",
+        sqlite_where=text("sku_id is null"),
+        postgresql_where=text("sku_id is null"),
+    ),
+    Index(
+        "ix_listing_match_act",
+        "merchant_id",
+        "match_act_id",
+        sqlite_where=text("match_act_id is not null"),
+        postgresql_where=text("match_act_id is not null"),
+    ),
 )
 
 # What a kit is made of, as entered. A part may be a kit itself.
@@ -533,6 +651,26 @@ publication = Table(
     ),
 )
 
+# What the last preview of a connection found: what the channel said, and what the hub would have written.
+preview_figure = Table(
+    "preview_figure",
+    metadata,
+    _id("merchant_id"),
+    _id("connection_id"),
+    _id("listing_id"),
+    Column("location_external_id", String(200), nullable=False),
+    Column("says", Integer),  # None: the channel keeps no stock of it there, or did not say
+    Column("writes", Integer, nullable=False),
+    _count("drop"),  # how much less it would say, 0 where it does not
+    _count("rise"),
+    Column("steps", JSON, nullable=False),  # how the figure came about (core.selling.Figure)
+    _moment("at", nullable=False),
+    PrimaryKeyConstraint("merchant_id", "listing_id", "location_external_id"),
+    _belongs("merchant_id", "listing_id", to="listing"),
+    _belongs("merchant_id", "connection_id", to="connection"),
+    Index("ix_preview_figure_drop", "merchant_id", "connection_id", "drop", "listing_id"),
+)
+
 # Append-only: each quantity written to a channel, with its cause and the window that remained.
 publication_entry = Table(
     "publication_entry",
@@ -580,6 +718,10 @@ sales_order = Table(
     _moment("placed_at"),
     _moment("promised_at"),
     _moment("hold_until"),  # unpaid: its reservation is given back then, unless it is paid before
+    _moment("route_at"),  # to be dealt out to locations then; None: there is nothing to be dealt out
+    _count("priority"),  # of its fulfillment orders: the smaller the sooner
+    Column("own_priority", Integer),  # as a person set it; None: the merchant's rules say it
+    _id("collect_at", nullable=True),  # the location where the customer fetches it
     _text("currency", 3),
     Column("total_minor", BigInteger, nullable=False, default=0),
     Column("lines_minor", BigInteger, nullable=False, default=0),
@@ -594,16 +736,50 @@ sales_order = Table(
     _text("note"),
     Column("shipping_address", JSON, nullable=False),
     Column("billing_address", JSON, nullable=False),
+    # The address as a person corrected it, and the channel's that it stands for: once the channel says another one,
+    # that one holds (SHIP_TO).
+    Column("own_address", JSON(none_as_null=True)),
+    Column("own_address_for", JSON(none_as_null=True)),
+    # Kept and shown beside. What lists filter by is a column of its own, the rest is core.details.OrderDetails as JSON.
+    _text("source", 100),  # where it was sold, in the channel's words ("pos")
+    _text("shipping_method", 200),
+    _text("risk_level", 10),  # core.model.RiskLevel; "": the channel does not say
+    _flag("on_hold"),  # by the channel: the whole order, or a part of it
+    _flag("returns_open"),  # goods are on their way back, or the customer asks for it
+    _text("presentment_currency", 3),  # what the customer saw, where it is another currency
+    Column("presentment_minor", BigInteger),
+    Column("tags", JSON, nullable=False, default=list, server_default=text("'[]'")),
+    Column("own_tags", JSON, nullable=False, default=list, server_default=text("'[]'")),  # by people, beside those
+    Column("details", JSON, nullable=False, default=dict, server_default=text("'{}'")),
+    _moment("erased_at"),  # since then nothing of the customer may be kept, however often the order comes in again
     _moment("imported_at", nullable=False),
     _moment("updated_at", nullable=False),
     PrimaryKeyConstraint("merchant_id", "id"),
     UniqueConstraint("merchant_id", "connection_id", "external_id"),
     _belongs("merchant_id", "connection_id", to="connection"),
+    _belongs("merchant_id", "collect_at", to="location"),
     CheckConstraint(
         "status in ('pending', 'open', 'fulfilled', 'cancelled', 'refunded', 'removed')",
         name="status",
     ),
     Index("ix_sales_order_placed", "merchant_id", "placed_at"),
+    Index(
+        "ix_sales_order_risky",
+        "merchant_id",
+        "placed_at",
+        sqlite_where=text("risk_level in ('medium', 'high')"),
+        postgresql_where=text("risk_level in ('medium', 'high')"),
+    ),
+    *(
+        Index(
+            f"ix_sales_order_{name}",
+            "merchant_id",
+            "placed_at",
+            sqlite_where=text(f"{name} = 1"),
+            postgresql_where=text(name),
+        )
+        for name in ("on_hold", "returns_open", "test")
+    ),
     Index(
         "ix_sales_order_holding",
         "merchant_id",
@@ -619,6 +795,9 @@ sales_order = Table(
         postgresql_where=text("hold_until is not null"),
     ),
 )
+
+# Where an order goes: the address as a person corrected it, else as the channel says it.
+SHIP_TO = func.coalesce(sales_order.c.own_address, sales_order.c.shipping_address)
 
 order_line = Table(
     "order_line",
@@ -637,10 +816,13 @@ order_line = Table(
     _count("removed"),
     _count("fulfilled_before"),  # fulfilled of what the hub never counted: not taken out of its stock
     _count("shipped"),  # taken out of the hub's stock
+    _count("sent"),  # had left when the last of the hub's own shipments did: the channel may not know yet
     Column("unit_price", String(40), nullable=False),
     Column("total_minor", BigInteger, nullable=False, default=0),
     Column("tax_minor", BigInteger, nullable=False, default=0),
     _flag("requires_shipping", True),
+    Column("kind", String(12), nullable=False, default="product", server_default=text("'product'")),
+    Column("attributes", JSON, nullable=False, default=dict, server_default=text("'{}'")),
     _flag("present", True),  # False: the channel dropped the line in an edit
     PrimaryKeyConstraint("merchant_id", "id"),
     UniqueConstraint("merchant_id", "order_id", "external_id"),
@@ -652,6 +834,9 @@ order_line = Table(
     ),
     Index("ix_order_line_listing", "merchant_id", "listing_external_id"),
 )
+
+# Units of a line that have left: the channel learns of the hub's own shipments only a while after they did.
+GONE = case((order_line.c.sent > order_line.c.fulfilled, order_line.c.sent), else_=order_line.c.fulfilled)
 
 # What one unit of a line takes off the shelves, as its kit was made when the order came in. Only lines that sell a kit
 # have rows here.
@@ -723,6 +908,9 @@ backorder = Table(
     ),
 )
 
+# Who is in the queue of a SKU, as the index of the queue says it.
+IN_QUEUE = backorder.c.missing | backorder.c.woken
+
 # Append-only: each time an order line could not be given what it asked for, or lost what it had.
 shortage = Table(
     "shortage",
@@ -752,8 +940,448 @@ refund = Table(
     Column("amount_minor", BigInteger, nullable=False),
     _text("reason", 500),
     _moment("refunded_at"),
+    Column("lines", JSON, nullable=False, default=list, server_default=text("'[]'")),  # model.LineQuantity
     PrimaryKeyConstraint("merchant_id", "order_id", "external_id"),
     _belongs("merchant_id", "order_id", to="sales_order"),
+)
+
+# One row per edit at the channel that changed something: what it changed (core.changes.Change). An order that never
+# changed has none. Holds personal data (store.personal), so that it is no ledger.
+order_version = Table(
+    "order_version",
+    metadata,
+    _id("merchant_id"),
+    _id("order_id"),
+    Column("revision", Integer, nullable=False),  # of the order, with this edit
+    _moment("version", nullable=False),  # of the channel
+    _moment("received_at", nullable=False),
+    _moment("at", nullable=False),
+    Column("changes", JSON, nullable=False),
+    PrimaryKeyConstraint("merchant_id", "order_id", "revision"),
+    _belongs("merchant_id", "order_id", to="sales_order"),
+)
+
+# ---------------------------------------------------------------- from the order to the doorstep
+
+# Why an order must not be shipped now. It may be held for several reasons at once; released_at ends one.
+order_hold = Table(
+    "order_hold",
+    metadata,
+    _id("merchant_id"),
+    _id(),
+    _id("order_id"),
+    Column("reason", String(12), nullable=False),  # core.model.HoldReason
+    _text("note", 500),
+    _text("external_id", 200),  # of a hold that the channel told of; "": ours
+    _text("placed_by", 320),
+    _moment("placed_at", nullable=False),
+    _text("released_by", 320),
+    _moment("released_at"),
+    PrimaryKeyConstraint("merchant_id", "id"),
+    _belongs("merchant_id", "order_id", to="sales_order"),
+    CheckConstraint("reason in ('payment', 'fraud', 'address', 'backorder', 'manual')", name="reason"),
+    Index(
+        "uq_order_hold_open",
+        "merchant_id",
+        "order_id",
+        "reason",
+        "external_id",
+        unique=True,
+        sqlite_where=text("released_at is null"),
+        postgresql_where=text("released_at is null"),
+    ),
+)
+
+# How orders are dealt out to locations. Each change is a row of its own; the one with the highest number holds.
+routing_policy = Table(
+    "routing_policy",
+    metadata,
+    _id("merchant_id"),
+    Column("number", Integer, nullable=False),
+    Column("rules", JSON, nullable=False),  # core.routing.RoutingPolicy, plain
+    _text("note", 500),
+    _text("created_by", 320),
+    _moment("created_at", nullable=False),
+    PrimaryKeyConstraint("merchant_id", "number"),
+    _of_merchant(),
+)
+
+# Each decision with everything it was made of, so that it can be made again.
+routing_decision = Table(
+    "routing_decision",
+    metadata,
+    _id("merchant_id"),
+    _id(),
+    _id("order_id"),
+    Column("policy_number", Integer, nullable=False),  # 0: the policy the hub comes with
+    Column("cause", String(20), nullable=False),  # imported, rejected, edited, asked_for...
+    Column("inputs", JSON, nullable=False),
+    Column("outcome", JSON, nullable=False),
+    _text("summary"),
+    _moment("at", nullable=False),
+    PrimaryKeyConstraint("merchant_id", "id"),
+    _belongs("merchant_id", "order_id", to="sales_order"),
+    Index("ix_routing_decision_order", "merchant_id", "order_id", "at"),
+    Index("ix_routing_decision_at", "merchant_id", "at"),
+)
+
+# What one location is asked to ship of one order.
+fulfillment_order = Table(
+    "fulfillment_order",
+    metadata,
+    _id("merchant_id"),
+    _id(),
+    _id("order_id"),
+    _id("location_id"),
+    Column("number", Integer, nullable=False),  # counts those of the order
+    Column("reference", String(35), nullable=False),  # ours, as carriers and 3PLs get to see it
+    # open: to be picked and packed here. packed: waits for its label, or to be handed over. ready: to be collected.
+    # requested, accepted, in_progress: with a 3PL. rejected: dealt out anew. cancelling: asked not to. delivered: all
+    # of it has arrived.
+    _text("state", 12),
+    _id("decision_id", nullable=True),
+    _id("connection_id", nullable=True),  # of the 3PL
+    _text("external_id", 200),  # at the 3PL
+    Column("handles", JSON, nullable=False, default=dict, server_default=text("'{}'")),
+    _text("message", 500),  # what the 3PL said
+    _moment("told_at"),  # the 3PL's version of what it said last
+    _flag("collect"),  # the customer fetches it
+    _text("collection_code", 12),
+    _count("priority"),  # the smaller the sooner
+    _text("service", 60),  # the way to ship it that was chosen: express, standard…
+    _moment("ship_by"),
+    _moment("created_at", nullable=False),
+    _moment("updated_at", nullable=False),
+    _moment("packed_at"),
+    _moment("shipped_at"),
+    _moment("delivered_at"),
+    _moment("closed_at"),  # nothing more is expected of the location: shipped, collected, rejected or cancelled
+    PrimaryKeyConstraint("merchant_id", "id"),
+    UniqueConstraint("merchant_id", "order_id", "number"),
+    UniqueConstraint("merchant_id", "reference"),
+    _belongs("merchant_id", "order_id", to="sales_order"),
+    _belongs("merchant_id", "location_id", to="location"),
+    _belongs("merchant_id", "decision_id", to="routing_decision"),
+    _belongs("merchant_id", "connection_id", to="connection"),
+    CheckConstraint(
+        "state in ('open', 'packed', 'ready', 'requested', 'accepted', 'in_progress', 'shipped', 'collected', "
+        "'rejected', 'cancelling', 'cancelled', 'delivered')",
+        name="state",
+    ),
+    Index(
+        "ix_fulfillment_order_to_do",
+        "merchant_id",
+        "location_id",
+        "priority",
+        "created_at",
+        sqlite_where=text("closed_at is null"),
+        postgresql_where=text("closed_at is null"),
+    ),
+)
+
+fulfillment_line = Table(
+    "fulfillment_line",
+    metadata,
+    _id("merchant_id"),
+    _id("fulfillment_order_id"),
+    _id("order_line_id"),
+    _count("quantity"),  # units of the line, a kit counts as one
+    _count("packed"),
+    _count("shipped"),
+    PrimaryKeyConstraint("merchant_id", "fulfillment_order_id", "order_line_id"),
+    _belongs("merchant_id", "fulfillment_order_id", to="fulfillment_order"),
+    _belongs("merchant_id", "order_line_id", to="order_line"),
+    CheckConstraint("quantity > 0 and packed >= 0 and shipped >= 0", name="quantities"),
+    CheckConstraint("packed <= quantity and shipped <= quantity", name="no_more_than_asked"),
+    Index("ix_fulfillment_line_order_line", "merchant_id", "order_line_id"),
+)
+
+# Which labels are bought, how, and when goods count as shipped. One row per merchant; without it the defaults hold.
+shipping_policy = Table(
+    "shipping_policy",
+    metadata,
+    _id("merchant_id"),
+    Column("rules", JSON, nullable=False),  # core.rates.ShippingPolicy, plain
+    _moment("changed_at", nullable=False),
+    _text("changed_by", 320),
+    PrimaryKeyConstraint("merchant_id"),
+    _of_merchant(),
+)
+
+# How a merchant has orders handled on their way through the warehouse. Without a row the defaults hold.
+handling_policy = Table(
+    "handling_policy",
+    metadata,
+    _id("merchant_id"),
+    Column("priorities", JSON, nullable=False),  # core.priorities.PriorityRule, plain, in their order
+    _flag("confirms_digital", True),  # lines that need no parcel are told the channel as fulfilled once they are paid
+    _text("paper", 4),  # papers.Paper: a4, 4x6
+    _moment("changed_at", nullable=False),
+    _text("changed_by", 320),
+    PrimaryKeyConstraint("merchant_id"),
+    _of_merchant(),
+)
+
+# Where a SKU lies at a location; pick lists are sorted by it.
+shelf = Table(
+    "shelf",
+    metadata,
+    _id("merchant_id"),
+    _id("sku_id"),
+    _id("location_id"),
+    _text("zone", 40),
+    _text("name", 60),
+    PrimaryKeyConstraint("merchant_id", "sku_id", "location_id"),
+    _belongs("merchant_id", "sku_id", to="sku"),
+    _belongs("merchant_id", "location_id", to="location"),
+)
+
+# The boxes a merchant packs into: outer size, and what it may weigh with everything in it.
+box = Table(
+    "box",
+    metadata,
+    _id("merchant_id"),
+    _id(),
+    _text("name", 60),
+    Column("length_mm", Integer, nullable=False),
+    Column("width_mm", Integer, nullable=False),
+    Column("height_mm", Integer, nullable=False),
+    _count("empty_grams"),
+    Column("most_grams", Integer, nullable=False),
+    PrimaryKeyConstraint("merchant_id", "id"),
+    UniqueConstraint("merchant_id", "name"),
+    _of_merchant(),
+    CheckConstraint("length_mm > 0 and width_mm > 0 and height_mm > 0 and empty_grams >= 0", name="size"),
+    CheckConstraint("most_grams > empty_grams", name="weight"),
+)
+
+# Who packs a fulfillment order now, and into which of its parcels.
+packing = Table(
+    "packing",
+    metadata,
+    _id("merchant_id"),
+    _id("fulfillment_order_id"),
+    _text("packer", 320),
+    _count("parcel", 1),
+    _moment("began_at", nullable=False),
+    _moment("seen_at", nullable=False),
+    PrimaryKeyConstraint("merchant_id", "fulfillment_order_id"),
+    _belongs("merchant_id", "fulfillment_order_id", to="fulfillment_order"),
+)
+
+# The parcels on the packing table, until they are a shipment's.
+packing_parcel = Table(
+    "packing_parcel",
+    metadata,
+    _id("merchant_id"),
+    _id("fulfillment_order_id"),
+    Column("number", Integer, nullable=False),
+    _id("box_id", nullable=True),
+    Column("weight_grams", Integer),
+    PrimaryKeyConstraint("merchant_id", "fulfillment_order_id", "number"),
+    _belongs("merchant_id", "fulfillment_order_id", to="fulfillment_order"),
+    _belongs("merchant_id", "box_id", to="box"),
+    CheckConstraint("number > 0 and weight_grams > 0", name="positive"),
+)
+
+# Each code that was scanned while packing. id is made by the scanning page: a scan sent twice is one. units is how many
+# of the line it packed: 1; 0 for a part of a kit that is not complete with it; 0 where it was refused.
+packing_scan = Table(
+    "packing_scan",
+    metadata,
+    _id("merchant_id"),
+    _id(),
+    _id("fulfillment_order_id"),
+    Column("outcome", String(10), nullable=False),  # store.packing.Outcome
+    _text("code", 200),
+    _id("order_line_id", nullable=True),
+    _id("sku_id", nullable=True),
+    _count("parcel", 1),
+    _count("units"),
+    _text("said", 500),
+    _text("packer", 320),
+    Column("number", Integer, nullable=False),  # counts those of the fulfillment order
+    _moment("at", nullable=False),
+    _moment("undone_at"),
+    _id("shipment_id", nullable=True),  # in whose parcels it is
+    PrimaryKeyConstraint("merchant_id", "id"),
+    UniqueConstraint("merchant_id", "fulfillment_order_id", "number"),
+    _belongs("merchant_id", "fulfillment_order_id", to="fulfillment_order"),
+    _belongs("merchant_id", "order_line_id", to="order_line"),
+    _belongs("merchant_id", "sku_id", to="sku"),
+    _belongs("merchant_id", "shipment_id", to="shipment"),
+    CheckConstraint("units in (0, 1)", name="units"),
+)
+
+# E-mail to customers. One occasion is told once: sending stands in the row before the server hears of it, and what is
+# not known to have arrived is left to a person (unclear).
+email = Table(
+    "email",
+    metadata,
+    _id("merchant_id"),
+    _id(),
+    _id("connection_id"),
+    _id("order_id"),
+    Column("occasion", String(200), nullable=False),
+    _text("recipient", 320),
+    _text("subject", 300),
+    _text("body"),
+    _text("html"),
+    _text("state", 10),  # waiting, sending, sent, failed, unclear, erased
+    _count("attempts"),
+    _text("error"),
+    _moment("due_at", nullable=False),
+    _moment("created_at", nullable=False),
+    _moment("sent_at"),
+    PrimaryKeyConstraint("merchant_id", "id"),
+    UniqueConstraint("merchant_id", "occasion"),
+    _belongs("merchant_id", "connection_id", to="connection"),
+    _belongs("merchant_id", "order_id", to="sales_order"),
+    CheckConstraint("state in ('waiting', 'sending', 'sent', 'failed', 'unclear', 'erased')", name="state"),
+    Index("ix_email_order", "merchant_id", "order_id"),
+    Index(
+        "ix_email_due",
+        "merchant_id",
+        "connection_id",
+        "due_at",
+        sqlite_where=text("state in ('waiting', 'sending')"),
+        postgresql_where=text("state in ('waiting', 'sending')"),
+    ),
+)
+
+# Goods on their way in one go: one label purchase, or what a 3PL or a person says has left.
+shipment = Table(
+    "shipment",
+    metadata,
+    _id("merchant_id"),
+    _id(),
+    _id("order_id"),
+    _id("fulfillment_order_id"),
+    Column("reference", String(35), nullable=False),  # ours, another for every label
+    # draft: to be labelled. buying: a label is being bought. labelled. shipped: handed over. void: given back, or
+    # never left. failed: the carrier said no.
+    _text("state", 10),
+    _moment("withdrawn_at"),  # it must not leave: its label is given back as soon as that can be done
+    _flag("is_return"),  # the customer sends it back
+    _id("connection_id", nullable=True),  # of the carrier whose label it is
+    _id("effect_id", nullable=True),  # that buys the label
+    _text("external_id", 200),  # the 3PL's id of it, or the carrier's of the label
+    Column("label", JSON),  # core.shipping.Label, plain
+    _moment("rates_wanted_at"),  # carriers are to be asked then; None: they need not be
+    _moment("rates_at"),  # when they were asked last
+    Column("rates", JSON),  # what each of them answered (core.rates.Answer, plain)
+    Column("choice", JSON),  # the rate that was taken, by whom, and why in words
+    _text("carrier", 60),
+    _text("service", 120),
+    Column("tracking_numbers", JSON, nullable=False, default=list, server_default=text("'[]'")),
+    _text("tracking_url", 1000),
+    Column("cost_minor", BigInteger),
+    _text("currency", 3),
+    _text("tracking_status", 20),  # core.shipping.TrackingStatus
+    _moment("tracked_at"),
+    _moment("track_at"),  # to be asked after next; None: not, or no more
+    _moment("documents_at"),  # the files of its label are to be fetched then; None: they are there
+    _moment("deliver_by"),  # the carrier's estimate
+    _moment("promised_by"),  # as the rate promised
+    _id("supersedes_id", nullable=True),  # the shipment whose label this one replaces
+    _text("channel_reference", 200),  # the channel's id of the confirmation
+    _moment("told_at"),  # the 3PL's version of it
+    _moment("created_at", nullable=False),
+    _moment("labelled_at"),
+    _moment("shipped_at"),
+    _moment("delivered_at"),
+    _moment("voided_at"),
+    _text("error"),
+    PrimaryKeyConstraint("merchant_id", "id"),
+    UniqueConstraint("merchant_id", "reference"),
+    _belongs("merchant_id", "order_id", to="sales_order"),
+    _belongs("merchant_id", "fulfillment_order_id", to="fulfillment_order"),
+    _belongs("merchant_id", "connection_id", to="connection"),
+    _belongs("merchant_id", "effect_id", to="effect"),
+    # To a row of the same table: looked at when a statement ends, so that all of them can go at once.
+    ForeignKeyConstraint(["merchant_id", "supersedes_id"], ["shipment.merchant_id", "shipment.id"]),
+    CheckConstraint("state in ('draft', 'buying', 'labelled', 'shipped', 'void', 'failed')", name="state"),
+    Index("ix_shipment_order", "merchant_id", "order_id"),
+    Index("ix_shipment_fulfillment_order", "merchant_id", "fulfillment_order_id"),
+    Index("ix_shipment_external_id", "merchant_id", "connection_id", "external_id"),
+    Index(
+        "ix_shipment_rates_wanted",
+        "merchant_id",
+        "rates_wanted_at",
+        sqlite_where=text("rates_wanted_at is not null"),
+        postgresql_where=text("rates_wanted_at is not null"),
+    ),
+    Index("ix_shipment_state", "merchant_id", "state", "created_at"),
+    Index(
+        "ix_shipment_documents_at",
+        "merchant_id",
+        "connection_id",
+        "documents_at",
+        sqlite_where=text("documents_at is not null"),
+        postgresql_where=text("documents_at is not null"),
+    ),
+    Index(
+        "ix_shipment_track_at",
+        "merchant_id",
+        "connection_id",
+        "track_at",
+        sqlite_where=text("track_at is not null"),
+        postgresql_where=text("track_at is not null"),
+    ),
+)
+
+# One box. Those of one shipment go together.
+parcel = Table(
+    "parcel",
+    metadata,
+    _id("merchant_id"),
+    _id(),
+    _id("shipment_id"),
+    Column("number", Integer, nullable=False),
+    _count("weight_grams"),
+    Column("length_mm", Integer),
+    Column("width_mm", Integer),
+    Column("height_mm", Integer),
+    _text("packaging", 60),  # the carrier's own code of a box it supplies
+    _text("tracking_number", 100),
+    _text("tracking_status", 20),  # core.shipping.TrackingStatus
+    _moment("tracked_at"),  # of the latest thing that is known to have happened to it
+    PrimaryKeyConstraint("merchant_id", "id"),
+    UniqueConstraint("merchant_id", "shipment_id", "number"),
+    _belongs("merchant_id", "shipment_id", to="shipment"),
+    CheckConstraint("weight_grams > 0", name="weight"),
+    Index("ix_parcel_tracking_number", "merchant_id", "tracking_number"),
+)
+
+parcel_line = Table(
+    "parcel_line",
+    metadata,
+    _id("merchant_id"),
+    _id("parcel_id"),
+    _id("order_line_id"),
+    _count("quantity"),
+    Column("lots", JSON),  # core.shipping.Lot, plain: of a 3PL that tells them
+    PrimaryKeyConstraint("merchant_id", "parcel_id", "order_line_id"),
+    _belongs("merchant_id", "parcel_id", to="parcel"),
+    _belongs("merchant_id", "order_line_id", to="order_line"),
+    CheckConstraint("quantity > 0", name="quantity"),
+)
+
+# What carriers said of a shipment. Places and messages lead to a person (store.privacy), so that it is no ledger.
+tracking_event = Table(
+    "tracking_event",
+    metadata,
+    _id("merchant_id"),
+    _id("shipment_id"),
+    Column("tracking_number", String(100), nullable=False),
+    _moment("happened_at", nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("carrier_status", String(120), nullable=False),
+    _text("message", 500),
+    _text("place", 200),
+    _moment("heard_at", nullable=False),
+    PrimaryKeyConstraint("merchant_id", "shipment_id", "tracking_number", "happened_at", "status", "carrier_status"),
+    _belongs("merchant_id", "shipment_id", to="shipment"),
 )
 
 # ---------------------------------------------------------------- in and out
@@ -811,7 +1439,7 @@ cursor = Table(
     metadata,
     _id("merchant_id"),
     _id("connection_id"),
-    Column("stream", String(20), nullable=False),  # orders, listings
+    Column("stream", String(20), nullable=False),  # orders, listings; webhooks: whether they are still sent
     Column("value", Text),  # the connector's own text; None: from the beginning
     _moment("due_at"),  # None: not polled
     _moment("polled_at"),  # the last time the stream was read to its end
@@ -887,18 +1515,42 @@ effect = Table(
         sqlite_where=text("state in ('planned', 'in_flight')"),
         postgresql_where=text("state in ('planned', 'in_flight')"),
     ),
+    Index("ix_effect_order", "merchant_id", "order_id"),
 )
 
-# Long work a person asked for and follows on a page: checking a connection, adopting stock.
+# Files that came with the result of an effect: labels and other papers to be printed.
+document = Table(
+    "document",
+    metadata,
+    _id("merchant_id"),
+    _id(),
+    _id("effect_id"),
+    _id("order_id", nullable=True),
+    Column("kind", String(12), nullable=False),  # core.shipping.DocumentKind
+    Column("format", String(4), nullable=False),  # core.shipping.DocumentFormat
+    _text("tracking_number", 200),  # which parcel it is for; "": all of them
+    Column("content", LargeBinary, nullable=False),  # compressed, then encrypted
+    _moment("created_at", nullable=False),
+    PrimaryKeyConstraint("merchant_id", "id"),
+    _belongs("merchant_id", "effect_id", to="effect"),
+    _belongs("merchant_id", "order_id", to="sales_order"),
+    Index("ix_document_effect", "merchant_id", "effect_id"),
+    Index("ix_document_order", "merchant_id", "order_id"),
+)
+
+# Long work a person asked for and follows on a page: checking a connection, adopting stock, looking at what would
+# change.
 task = Table(
     "task",
     metadata,
     _id("merchant_id"),
     _id(),
     _id("connection_id"),
-    Column("kind", String(20), nullable=False),  # check, adopt
+    Column("kind", String(20), nullable=False),  # check, adopt, erase, preview, match, replay, apply_replay
     _text("state", 10),  # waiting, running, done, failed
     Column("request", LargeBinary),  # encrypted JSON; emptied when finished
+    Column("arguments", JSON),  # what it is about, where that is no secret
+    Column("result", LargeBinary),  # what was found, encrypted JSON; forgotten after a day
     _text("actor", 320),
     _text("message"),  # what it is doing, or what came of it, for a person
     _count("done"),
@@ -917,6 +1569,41 @@ task = Table(
         sqlite_where=text("state in ('waiting', 'running')"),
         postgresql_where=text("state in ('waiting', 'running')"),
     ),
+)
+
+# What customers ask through their shop: to be told what is kept about them, and to be forgotten.
+privacy_request = Table(
+    "privacy_request",
+    metadata,
+    _id("merchant_id"),
+    _id(),
+    _id("connection_id"),
+    Column("kind", String(10), nullable=False),  # wanted, erased
+    Column("reference", String(200), nullable=False),  # the vendor's id of it
+    Column("subject", LargeBinary),  # encrypted JSON: their orders and e-mail address; emptied when it is done
+    _flag("everything"),  # of all customers of the shop
+    _count("orders"),  # concerned so far
+    _id("looked_to", nullable=True),  # the last inbox record that was looked into for it
+    _moment("received_at", nullable=False),
+    _moment("due_at", nullable=False),
+    _moment("done_at"),
+    _text("done_by", 320),
+    PrimaryKeyConstraint("merchant_id", "id"),
+    UniqueConstraint("merchant_id", "connection_id", "kind", "reference"),
+    _belongs("merchant_id", "connection_id", to="connection"),
+    CheckConstraint("kind in ('wanted', 'erased')", name="kind"),
+)
+
+# Orders whose customer is to be forgotten, also those that come in only later.
+erased_order = Table(
+    "erased_order",
+    metadata,
+    _id("merchant_id"),
+    _id("connection_id"),
+    Column("external_id", String(200), nullable=False),
+    _moment("at", nullable=False),
+    PrimaryKeyConstraint("merchant_id", "connection_id", "external_id"),
+    _belongs("merchant_id", "connection_id", to="connection"),
 )
 
 # ---------------------------------------------------------------- what people look at

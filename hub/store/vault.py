@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Connection, delete, select
 
 from hub.connector import Token
 from hub.errors import Unavailable
@@ -42,13 +42,38 @@ class Vault:
         self._connection_id = connection_id
         self._now = now
 
+    def kept(self, name: str) -> Token | None:
+        """The token ``name`` as it was kept last, expired or not."""
+        this = t.connection_token.c
+        with self._database.read() as connection:
+            row = connection.execute(
+                select(t.connection_token).where(
+                    this.merchant_id == self._merchant_id,
+                    this.connection_id == self._connection_id,
+                    this.name == name,
+                )
+            ).one_or_none()
+        if row is None:
+            return None
+
+        def opened(column: str, sealed: bytes) -> str:
+            place = _place(self._merchant_id, self._connection_id, name, column)
+            return self._keyring.decrypt(sealed, place).decode()
+
+        return Token(
+            opened("value", row.value),
+            row.expires_at,
+            "" if row.refresh is None else opened("refresh", row.refresh),
+            row.refresh_expires_at,
+        )
+
     def token(self, name: str, obtain: Callable[[], Token], *, refused: str | None = None) -> str:
         """The valid token ``name``; calls ``obtain`` when there is none, when it is about to expire, or when the kept
         one equals ``refused``. Whatever ``obtain`` raises goes to the caller, unless the kept token is still good."""
         give_up = time.monotonic() + _LONGEST_WAIT
         pause = 0.02
         while True:
-            kept = self._kept(name, refused)
+            kept = self._usable(name, refused)
             if kept is not None and not self._ends_soon(kept):
                 return kept.value
             # One lease for all names: many vendors hand out a token only together with its successor.
@@ -66,7 +91,7 @@ class Vault:
             pause = min(0.5, pause * 1.5)
 
     def _obtain(self, name: str, obtain: Callable[[], Token], refused: str | None, lease: Lease) -> str:
-        kept = self._kept(name, refused)  # somebody may have been here just before us
+        kept = self._usable(name, refused)  # somebody may have been here just before us
         if kept is not None and not self._ends_soon(kept):
             return kept.value
         try:
@@ -78,46 +103,62 @@ class Vault:
         self._keep(name, token, lease)
         return token.value
 
-    def _kept(self, name: str, refused: str | None) -> Token | None:
+    def _usable(self, name: str, refused: str | None) -> Token | None:
         """The stored token, if it can still be used."""
-        this = t.connection_token.c
-        with self._database.read() as connection:
-            row = connection.execute(
-                select(this.value, this.expires_at).where(
-                    this.merchant_id == self._merchant_id,
-                    this.connection_id == self._connection_id,
-                    this.name == name,
-                )
-            ).one_or_none()
-        if row is None or (row.expires_at is not None and row.expires_at <= self._now()):
+        token = self.kept(name)
+        if token is None or token.value == refused:
             return None
-        value = self._keyring.decrypt(row.value, self._place(name)).decode()
-        return None if value == refused else Token(value, row.expires_at)
+        return token if token.expires_at is None or token.expires_at > self._now() else None
 
     def _keep(self, name: str, token: Token, lease: Lease) -> None:
-        sealed = self._keyring.encrypt(token.value.encode(), self._place(name))
         try:
             with self._database.write() as connection:
                 # Not if somebody took over meanwhile: theirs is newer, and ours may be void by now.
                 self._database.hold(connection, lease)
-                insert = upsert(connection, t.connection_token).values(
-                    merchant_id=self._merchant_id,
-                    connection_id=self._connection_id,
-                    name=name,
-                    value=sealed,
-                    expires_at=token.expires_at,
-                )
-                connection.execute(
-                    insert.on_conflict_do_update(
-                        index_elements=["merchant_id", "connection_id", "name"],
-                        set_={"value": insert.excluded.value, "expires_at": insert.excluded.expires_at},
-                    )
-                )
+                _store(connection, self._keyring, self._merchant_id, self._connection_id, {name: token})
         except LeaseLost:
             return
 
     def _ends_soon(self, token: Token) -> bool:
         return token.expires_at is not None and token.expires_at - self._now() < _REFRESH_BEFORE_END
 
-    def _place(self, name: str) -> str:
-        return f"connection_token:{self._merchant_id}:{self._connection_id}/{name}:value"
+
+def replace(
+    connection: Connection, keyring: KeyRing, merchant_id: UUID, connection_id: UUID, tokens: Mapping[str, Token]
+) -> None:
+    """Let a connection have these tokens and no others, in the caller's transaction: those its new settings gave."""
+    this = t.connection_token.c
+    connection.execute(
+        delete(t.connection_token).where(this.merchant_id == merchant_id, this.connection_id == connection_id)
+    )
+    _store(connection, keyring, merchant_id, connection_id, tokens)
+
+
+def _store(
+    connection: Connection, keyring: KeyRing, merchant_id: UUID, connection_id: UUID, tokens: Mapping[str, Token]
+) -> None:
+    for name, token in sorted(tokens.items()):
+
+        def sealed(column: str, value: str, name: str = name) -> bytes:
+            return keyring.encrypt(value.encode(), _place(merchant_id, connection_id, name, column))
+
+        kept = {
+            "value": sealed("value", token.value),
+            "expires_at": token.expires_at,
+            # In the row of the token that came with it: of a rotating pair neither is of use without the other.
+            "refresh": sealed("refresh", token.refresh_token) if token.refresh_token else None,
+            "refresh_expires_at": token.refresh_expires_at,
+        }
+        row = upsert(connection, t.connection_token).values(
+            merchant_id=merchant_id, connection_id=connection_id, name=name, **kept
+        )
+        connection.execute(
+            row.on_conflict_do_update(
+                index_elements=["merchant_id", "connection_id", "name"],
+                set_={column: row.excluded[column] for column in kept},
+            )
+        )
+
+
+def _place(merchant_id: UUID, connection_id: UUID, name: str, column: str) -> str:
+    return f"connection_token:{merchant_id}:{connection_id}/{name}:{column}"

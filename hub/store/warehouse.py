@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, select, update
 
-from hub.core.stock import Cause, Condition, StockBook
+from hub.core.stock import MOST_UNITS, Cause, Condition, Place, StockBook
 from hub.errors import BadInput, Conflict
 from hub.store import activity
 from hub.store import tables as t
@@ -28,7 +28,8 @@ from hub.store.documents import (
     resume,
     skus,
 )
-from hub.store.stock import MOST_UNITS, mark_dirty, open_book, open_whole_book, serve_woken, start_counting
+from hub.store.marking import mark_dirty
+from hub.store.stock import open_book, open_whole_book, serve_woken, start_counting
 
 _CLOCKS_DIFFER = timedelta(minutes=5)  # of the person who says when the shelf was looked at
 _NAMED = 8  # SKUs that a sentence speaks of before it leaves the others out
@@ -455,17 +456,12 @@ def restore(
     """Put units on sale again that were set aside; those who wait are served. Returns the connections that have
     something to publish."""
 
-    def act(book: StockBook, desk: Desk) -> None:
-        place = (sku_id, location_id)
-        _at_most(units, getattr(book.before[place], condition), desk, sku_id, f"are {condition}")
-        book.restore(place, units, Condition(condition), desk.paper.cited)
-
     return _put(
         database,
         merchant_id,
         (sku_id, units, condition),
         Paper(Kind.RESTORE, reference_of(reference), location_id, actor, _set_aside_reason(reason)),
-        act,
+        _out_of_what_is_aside(StockBook.restore, sku_id, units, condition),
         "back on sale",
     )
 
@@ -483,17 +479,12 @@ def write_off(
 ) -> set[UUID]:
     """Throw units away that were set aside. Returns the connections that have something to publish."""
 
-    def act(book: StockBook, desk: Desk) -> None:
-        place = (sku_id, location_id)
-        _at_most(units, getattr(book.before[place], condition), desk, sku_id, f"are {condition}")
-        book.write_off(place, units, Condition(condition), desk.paper.cited)
-
     return _put(
         database,
         merchant_id,
         (sku_id, units, condition),
         Paper(Kind.WRITE_OFF, reference_of(reference), location_id, actor, _set_aside_reason(reason)),
-        act,
+        _out_of_what_is_aside(StockBook.write_off, sku_id, units, condition),
         "written off",
     )
 
@@ -503,6 +494,19 @@ _NOTED_AS = {
     Kind.RESTORE: "stock_restored",
     Kind.WRITE_OFF: "stock_written_off",
 }
+
+
+def _out_of_what_is_aside(
+    step: Callable[[StockBook, Place, int, Condition, str], None], sku_id: UUID, units: int, condition: Condition
+) -> Callable[[StockBook, Desk], None]:
+    """What is done with units that are set aside, and with no more of them than there are."""
+
+    def act(book: StockBook, desk: Desk) -> None:
+        place = (sku_id, desk.paper.location_id)
+        _at_most(units, getattr(book.before[place], condition), desk, sku_id, f"are {condition}")
+        step(book, place, units, Condition(condition), desk.paper.cited)
+
+    return act
 
 
 def _put(

@@ -43,6 +43,10 @@ class MemoryTokenVault:
                 self.values.append(kept.value)
             return kept.value
 
+    def kept(self, name: str) -> Token | None:
+        """The token as it was kept last, expired or not."""
+        return self._tokens.get(name)
+
     def _expires(self, token: Token) -> bool:
         return token.expires_at is not None and token.expires_at - self._margin <= self._now()
 
@@ -65,7 +69,7 @@ def context_for(
     """
     led = dict(routes or {})
     if simulator is not None:
-        led[simulator.origin] = simulator.serve()
+        led |= simulator.routes()
     client = Client(
         hosts=list(dict.fromkeys([*hosts, *led])),
         routes=led,

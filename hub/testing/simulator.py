@@ -233,6 +233,7 @@ class Simulator(ABC):
     """
 
     origin: str
+    other_origins: Sequence[str] = ()  # further addresses at which the vendor is called, such as one for files
     # Seconds to wait before each further attempt of a webhook that was not answered 2xx: the vendor's own rule.
     webhook_retries: Sequence[float] = ()
     webhook_timeout: float = 5.0
@@ -341,6 +342,10 @@ class Simulator(ABC):
                 self._server = _Server(self, port)
             return self._server.address
 
+    def routes(self) -> dict[str, str]:
+        """Where each address of the vendor leads while it is served, which it is from now on."""
+        return dict.fromkeys((self.origin, *self.other_origins), self.serve())
+
     def close(self) -> None:
         """Stop serving and sending."""
         self._closed.set()
@@ -414,6 +419,13 @@ class VendorSimulator(Simulator):
     @abstractmethod
     def settings(self) -> dict[str, str]:
         """What a merchant types into the connect form."""
+
+    def approve(self, address: str) -> str:
+        """The merchant follows ``address``, which asks for a permission, and agrees; returns where the browser goes.
+
+        Keys that the vendor sends from server to server are delivered like a webhook.
+        """
+        raise NotImplementedError("This vendor asks for no permission.")
 
 
 # ---------------------------------------------------------------- serving

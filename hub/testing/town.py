@@ -28,7 +28,7 @@ from hub.config import Settings
 from hub.connector import Connector
 from hub.jobs import Hub
 from hub.plugins import Registry
-from hub.store import audit, connections, warehouse
+from hub.store import audit, connections, matching, warehouse
 from hub.store import tables as t
 from hub.store.database import Database, new_id
 from hub.store.secrets import KeyRing, new_key
@@ -112,12 +112,12 @@ class Town:
 
     def lead_to(self, shop: Simulator) -> None:
         """Serve a simulator, and lead whatever the hub sends to its vendor there."""
-        routes = {**self.hub.settings.routes, shop.origin: shop.serve()}
+        routes = {**self.hub.settings.routes, **shop.routes()}
         self.hub = replace(self.hub, settings=replace(self.hub.settings, routes=routes))
 
     def open_for_business(self, connection_id: UUID, *, adopt: bool = False) -> None:
         """Match every listing, adopt the opening stock if asked to, and go live."""
-        connections.accept_suggestions(self.hub.database, self.merchant, connection_id, None, OWNER)
+        matching.accept_suggestions(self.hub.database, self.merchant, connection_id, None, OWNER)
         if adopt:
             connections.adopt_stock(self.hub.database, self.merchant, connection_id, OWNER)
             self.work()

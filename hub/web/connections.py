@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -17,10 +18,10 @@ from hub import certificates
 from hub.connector import Connector, Kind
 from hub.errors import BadInput, Conflict, HubError
 from hub.plugins import in_words
-from hub.store import activity, effects, inbox
+from hub.store import activity, effects, inbox, matching, tasks
 from hub.store import connections as commands
 from hub.store.queries import catalogue as queries
-from hub.store.queries import connections, journal
+from hub.store.queries import connections, importing, journal, previews
 from hub.web import forms, lists
 from hub.web.gate import hub, owners_only, see_other, visitor
 
@@ -28,7 +29,6 @@ pages = Blueprint("connections", __name__)
 log = structlog.get_logger()
 
 _UNREADABLE = "unreadable_record"  # the kind of issue that tells of quarantined records
-_SUGGESTED = 50  # suggestions shown at once; all of them can be accepted at once
 
 
 # ---------------------------------------------------------------- the catalogue and the connect form
@@ -53,61 +53,68 @@ def catalogue() -> str:
 @pages.get("/connectors/<name>")
 @owners_only
 def connect_form(name: str) -> str:
-    return _connect_page(_connector(name), {}, {})
+    return connect_page(known_connector(name), {}, {})
 
 
 @pages.post("/connectors/<name>")
 @owners_only
 def connect(name: str) -> Any:
-    connector = _connector(name)
+    connector = known_connector(name)
     label = request.form.get("label", "")
     try:
         settings = _typed_settings(connector)
     except BadInput as error:
-        return _connect_page(connector, request.form, error.fields), 422
-    with _form_of(connector):
+        return connect_page(connector, request.form, error.fields), 422
+    with form_of(connector):
         connection_id, task_id = commands.connect(
             hub().database, hub().keyring, visitor().merchant_id, connector, label, settings, visitor().email
         )
-    _wake([connection_id], "fetch")
+    wake([connection_id], "fetch")
     return see_other(url_for(".follow", connection_id=connection_id, task_id=task_id))
 
 
 @pages.get("/connections/<uuid:connection_id>/reconnect")
 @owners_only
 def reconnect_form(connection_id: UUID) -> str:
-    return _reconnect_page(_summary(connection_id), None, {})
+    return reconnect_page(summary(connection_id), None, {})
 
 
 @pages.post("/connections/<uuid:connection_id>/reconnect")
 @owners_only
 def reconnect(connection_id: UUID) -> Any:
-    shop = _summary(connection_id)
-    connector = hub().registry.connector(shop.connector)
+    shop, connector = connector_of(connection_id)
     try:
         settings = _typed_settings(connector)
     except BadInput as error:
-        return _reconnect_page(shop, request.form, error.fields), 422
-    with _form_of(connector):
+        return reconnect_page(shop, request.form, error.fields), 422
+    with form_of(connector):
         task_id = commands.reconnect(
             hub().database, hub().keyring, visitor().merchant_id, connection_id, connector, settings, visitor().email
         )
-    _wake([connection_id], "fetch")
+    wake([connection_id], "fetch")
     return see_other(url_for(".follow", connection_id=connection_id, task_id=task_id))
 
 
 @pages.get("/connections/<uuid:connection_id>/tasks/<uuid:task_id>")
 def follow(connection_id: UUID, task_id: UUID) -> str:
     """Long work as it goes: the page asks again every second until it is finished."""
-    shop = _summary(connection_id)
+    shop = summary(connection_id)
     with hub().database.read() as connection:
         task = connections.task(connection, visitor().merchant_id, connection_id, task_id)
+        found = tasks.result(connection, hub().keyring, visitor().merchant_id, task_id)
     if task is None:
         raise NotFound("This task does not exist here.")
-    return render_template("task.html", shop=shop, task=task)
+    return render_template("task.html", shop=shop, task=task, found=found)
 
 
-def _connector(name: str) -> type[Connector]:
+def connector_of(connection_id: UUID) -> tuple[connections.ConnectionSummary, type[Connector]]:
+    """A connection of the visitor's merchant, and the class of its connector. Raises NotFound, BadInput."""
+    shop = summary(connection_id)
+    return shop, hub().registry.connector(shop.connector)
+
+
+def known_connector(name: str) -> type[Connector]:
+    """The class of the connector with this name. Raises NotFound."""
     try:
         return hub().registry.connector(name)
     except BadInput as error:
@@ -117,12 +124,12 @@ def _connector(name: str) -> type[Connector]:
 def _typed_settings(connector: type[Connector]) -> dict[str, Any]:
     if len(request.form.get("label", "")) > 200:
         raise BadInput("The name is too long.", {"label": ["Use at most 200 characters."]})
-    with _form_of(connector):
+    with form_of(connector):
         return forms.load(connector.settings_schema(), request.form)
 
 
 @contextmanager
-def _form_of(connector: type[Connector]) -> Iterator[None]:
+def form_of(connector: type[Connector]) -> Iterator[None]:
     """Around what a connector's own schema does: whatever it throws ends this page alone."""
     try:
         yield
@@ -136,8 +143,18 @@ def _form_of(connector: type[Connector]) -> Iterator[None]:
         ) from error
 
 
-def _connect_page(connector: type[Connector], form: Any, errors: forms.Messages) -> str:
-    with _form_of(connector):
+def connect_page(
+    connector: type[Connector],
+    form: Any,
+    errors: forms.Messages,
+    one_click: Any = None,
+    one_click_errors: forms.Messages | None = None,
+) -> str:
+    """The page for connecting, with what was typed into one of its forms and what was wrong with it.
+
+    ``one_click`` was typed into the form of those who connect with one click.
+    """
+    with form_of(connector):
         inputs = forms.fields(connector.settings_schema(), errors=errors)
         if form:
             inputs = forms.fields(connector.settings_schema(), forms.typed(form, inputs), errors)
@@ -149,16 +166,27 @@ def _connect_page(connector: type[Connector], form: Any, errors: forms.Messages)
         label=form.get("label", ""),
         errors=errors,
         action=url_for(".connect", name=connector.name),
+        one_click=_one_click(connector, {}, one_click, one_click_errors or {}),
+        one_click_label=(one_click or {}).get("label", ""),
+        one_click_action=url_for("authorize.connect", name=connector.name),
+        return_url=_return_url(connector),
+        app_address=_app_address(connector),
     )
 
 
-def _reconnect_page(shop: connections.ConnectionSummary, form: Any, errors: forms.Messages) -> str:
+def reconnect_page(
+    shop: connections.ConnectionSummary,
+    form: Any,
+    errors: forms.Messages,
+    one_click: Any = None,
+    one_click_errors: forms.Messages | None = None,
+) -> str:
+    """The page for reconnecting, as ``connect_page`` is for connecting."""
     connector = hub().registry.connector(shop.connector)
-    values: Mapping[str, Any] = {}
-    if form is None:
-        with hub().database.read() as connection:
-            values = connections.connection_settings(connection, visitor().merchant_id, shop.id)
-    with _form_of(connector):
+    with hub().database.read() as connection:
+        kept = connections.connection_settings(connection, visitor().merchant_id, shop.id)
+    values: Mapping[str, Any] = kept
+    with form_of(connector):
         if form is not None:
             values = forms.typed(form, forms.fields(connector.settings_schema()))
         inputs = forms.fields(connector.settings_schema(), values, errors)
@@ -170,7 +198,47 @@ def _reconnect_page(shop: connections.ConnectionSummary, form: Any, errors: form
         label=shop.label,
         errors=errors,
         action=url_for(".reconnect", connection_id=shop.id),
+        one_click=_one_click(connector, kept, one_click, one_click_errors or {}),
+        one_click_action=url_for("authorize.reconnect", connection_id=shop.id),
+        return_url=_return_url(connector),
+        app_address=_app_address(connector),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class OneClick:
+    """The form of those who connect with one click."""
+
+    inputs: list[forms.Field]
+    errors: forms.Messages
+
+
+def _one_click(
+    connector: type[Connector], kept: Mapping[str, Any], form: Any, errors: forms.Messages
+) -> OneClick | None:
+    """Drawn from the connector's own schema; None where the vendor has no such way."""
+    schema = connector.authorization_schema
+    if schema is None:
+        return None
+    with form_of(connector):
+        values = kept if form is None else forms.typed(form, forms.fields(schema()))
+        return OneClick(forms.fields(schema(), values, errors), errors)
+
+
+def _app_address(connector: type[Connector]) -> str:
+    """Where the vendor sends the webhooks of a merchant's app to, "" where it has no such address."""
+    base = hub().settings.public_url
+    if not base or connector.webhook_account.__func__ is Connector.webhook_account.__func__:  # type: ignore[attr-defined]
+        return ""
+    return base.rstrip("/") + url_for(
+        "webhooks.receive_for_app", merchant_id=visitor().merchant_id, connector=connector.name
+    )
+
+
+def _return_url(connector: type[Connector]) -> str:
+    """Where the vendor sends the merchant back to, "" where nobody can reach this hub."""
+    base = hub().settings.public_url
+    return base.rstrip("/") + url_for("authorize.come_back", name=connector.name) if base else ""
 
 
 # ---------------------------------------------------------------- the list, and one connection
@@ -190,21 +258,21 @@ def connection(connection_id: UUID) -> str:
         shop = connections.connection_summary(db, merchant_id, connection_id)
         if shop is None:
             raise NotFound("This connection does not exist here.")
-        suggested = commands.suggestions(db, merchant_id, connection_id) if shop.unmatched else []
         issues = journal.issues(db, merchant_id, connection_id=connection_id)
         unreadable = any(each.kind == _UNREADABLE for each in issues)
         return render_template(
             "connection.html",
             shop=shop,
             connector=hub().registry.connectors.get(shop.connector),
-            is_channel=_is_channel(shop),
+            is_channel=is_channel(shop),
+            preview=previews.latest(db, merchant_id, connection_id),
             streams=connections.streams(db, merchant_id, connection_id),
+            progress=importing.progress(db, merchant_id, connection_id),
             places=connections.channel_locations(db, merchant_id, connection_id),
             locations=connections.locations(db, merchant_id),
             tasks=connections.latest_tasks(db, merchant_id, connection_id),
             uncounted=connections.uncounted(db, merchant_id, connection_id),
-            suggested=suggested[:_SUGGESTED],
-            unique=sum(each.unique for each in suggested),
+            sure=matching.count_sure(db, merchant_id, connection_id) if shop.unmatched else 0,
             issues=issues,
             set_aside=connections.set_aside(db, merchant_id, connection_id) if unreadable else [],
             undecided=connections.undecided(db, merchant_id, connection_id),
@@ -217,20 +285,10 @@ def listings(connection_id: UUID) -> str:
     return _listings_page(connection_id, None, {}, "")
 
 
-@pages.get("/connections/<uuid:connection_id>/go-live")
-@owners_only
-def go_live_form(connection_id: UUID) -> str:
-    """What will be written to the shop, in plain figures, before anything is."""
-    shop = _summary(connection_id)
-    with hub().database.read() as db:
-        plan = connections.live_plan(db, visitor().merchant_id, connection_id)
-    return render_template("go_live.html", shop=shop, plan=plan, most_foreseen=connections.MOST_FORESEEN)
-
-
 @pages.get("/connections/<uuid:connection_id>/remove")
 @owners_only
 def remove_form(connection_id: UUID) -> str:
-    return render_template("remove.html", shop=_summary(connection_id))
+    return render_template("remove.html", shop=summary(connection_id))
 
 
 # ---------------------------------------------------------------- what a person does with a connection
@@ -238,16 +296,11 @@ def remove_form(connection_id: UUID) -> str:
 
 @pages.post("/connections/<uuid:connection_id>/suggestions")
 def accept_suggestions(connection_id: UUID) -> Any:
-    shop = _summary(connection_id)
-    chosen: list[UUID] | None = None
-    if request.form.get("which") != "all":
-        try:
-            chosen = [UUID(text) for text in request.form.getlist("listing")]
-        except ValueError:
-            raise BadInput("This form is damaged. Reload the page.") from None
-    count = commands.accept_suggestions(hub().database, visitor().merchant_id, connection_id, chosen, visitor().email)
-    _wake([connection_id], "publish")
-    flash(f"{count} listing{'' if count == 1 else 's'} of {shop.label} matched.", "success")
+    """Match every listing of the shop of which it is sure what it sells."""
+    shop = summary(connection_id)
+    act = matching.accept_suggestions(hub().database, visitor().merchant_id, connection_id, None, visitor().email)
+    wake([connection_id], "publish")
+    flash(f"{act.matched} listing{'' if act.matched == 1 else 's'} of {shop.label} matched.", "success")
     return see_other(_back(connection_id))
 
 
@@ -256,10 +309,10 @@ def bind(connection_id: UUID, listing_id: UUID) -> Any:
     listing = _listing(connection_id, listing_id)
     code = request.form.get("sku", "")
     try:
-        commands.bind(hub().database, visitor().merchant_id, listing_id, code, visitor().email)
+        matching.bind(hub().database, visitor().merchant_id, listing_id, code, visitor().email)
     except BadInput as error:
         return _listings_page(connection_id, listing_id, error.fields, code), 422
-    _wake([connection_id], "publish")
+    wake([connection_id], "publish")
     flash(f"“{listing.title}” is matched to SKU {code.strip()}.", "success")
     return see_other(_back(connection_id))
 
@@ -267,14 +320,14 @@ def bind(connection_id: UUID, listing_id: UUID) -> Any:
 @pages.post("/connections/<uuid:connection_id>/listings/<uuid:listing_id>/unbind")
 def unbind(connection_id: UUID, listing_id: UUID) -> Any:
     listing = _listing(connection_id, listing_id)
-    commands.unbind(hub().database, visitor().merchant_id, listing_id, visitor().email)
+    matching.unbind(hub().database, visitor().merchant_id, listing_id, visitor().email)
     flash(f"“{listing.title}” is not matched any more.", "success")
     return see_other(_back(connection_id))
 
 
 @pages.post("/connections/<uuid:connection_id>/locations")
 def bind_location(connection_id: UUID) -> Any:
-    _summary(connection_id)
+    summary(connection_id)
     chosen = request.form.get("location_id", "")
     try:
         location_id = UUID(chosen) if chosen else None
@@ -288,7 +341,7 @@ def bind_location(connection_id: UUID) -> Any:
         location_id,
         visitor().email,
     )
-    _wake(touched, "publish")
+    wake(touched, "publish")
     flash("The location is set.", "success")
     return see_other(url_for(".connection", connection_id=connection_id))
 
@@ -296,7 +349,7 @@ def bind_location(connection_id: UUID) -> Any:
 @pages.post("/connections/<uuid:connection_id>/pool")
 def pool_locations(connection_id: UUID) -> Any:
     """Say from which of our locations a channel's location sells, one or several of them."""
-    _summary(connection_id)
+    summary(connection_id)
     try:
         chosen = {UUID(text) for text in request.form.getlist("source")}
     except ValueError:
@@ -309,34 +362,22 @@ def pool_locations(connection_id: UUID) -> Any:
         chosen,
         visitor().email,
     )
-    _wake(touched, "publish")
+    wake(touched, "publish")
     flash("It sells from these locations now.", "success")
     return see_other(url_for(".connection", connection_id=connection_id))
 
 
 @pages.post("/connections/<uuid:connection_id>/adopt")
 def adopt(connection_id: UUID) -> Any:
-    _summary(connection_id)
+    summary(connection_id)
     task_id = commands.adopt_stock(hub().database, visitor().merchant_id, connection_id, visitor().email)
-    _wake([connection_id], "fetch")
+    wake([connection_id], "fetch")
     return see_other(url_for(".follow", connection_id=connection_id, task_id=task_id))
-
-
-@pages.post("/connections/<uuid:connection_id>/go-live")
-@owners_only
-def go_live(connection_id: UUID) -> Any:
-    shop = _summary(connection_id)
-    if not _is_channel(shop):
-        raise BadInput(f"{shop.label} has no listings whose stock could be written.")
-    touched = commands.go_live(hub().database, visitor().merchant_id, connection_id, visitor().email)
-    _wake(touched | {connection_id}, "publish")
-    flash(f"{shop.label} is live. The hub writes its stock from now on.", "success")
-    return see_other(url_for(".connection", connection_id=connection_id))
 
 
 @pages.post("/connections/<uuid:connection_id>/pause")
 def pause(connection_id: UUID) -> Any:
-    shop = _summary(connection_id)
+    shop = summary(connection_id)
     commands.pause(hub().database, visitor().merchant_id, connection_id, visitor().email)
     flash(f"{shop.label} is paused. What it sends is still kept.", "success")
     return see_other(url_for(".connection", connection_id=connection_id))
@@ -344,18 +385,18 @@ def pause(connection_id: UUID) -> Any:
 
 @pages.post("/connections/<uuid:connection_id>/resume")
 def resume(connection_id: UUID) -> Any:
-    shop = _summary(connection_id)
+    shop = summary(connection_id)
     commands.resume(hub().database, visitor().merchant_id, connection_id, visitor().email)
-    _wake([connection_id], "fetch", "publish")
+    wake([connection_id], "fetch", "publish")
     flash(f"{shop.label} goes on where it stopped.", "success")
     return see_other(url_for(".connection", connection_id=connection_id))
 
 
 @pages.post("/connections/<uuid:connection_id>/sync")
 def sync(connection_id: UUID) -> Any:
-    shop = _summary(connection_id)
+    shop = summary(connection_id)
     commands.sync_now(hub().database, visitor().merchant_id, connection_id, visitor().email)
-    _wake([connection_id], "fetch", "publish")
+    wake([connection_id], "fetch", "publish")
     flash(f"Synchronizing {shop.label} now.", "success")
     return see_other(url_for(".connection", connection_id=connection_id))
 
@@ -363,7 +404,7 @@ def sync(connection_id: UUID) -> Any:
 @pages.post("/connections/<uuid:connection_id>/read-again")
 def read_again(connection_id: UUID) -> Any:
     """Give every quarantined record another try, after its connector was updated say."""
-    _summary(connection_id)
+    summary(connection_id)
     database, merchant_id, who = hub().database, visitor().merchant_id, visitor().email
     count = inbox.release_quarantined(database, merchant_id, connection_id)
 
@@ -374,7 +415,7 @@ def read_again(connection_id: UUID) -> Any:
         activity.note(db, merchant_id, "records_released", summary, at=now, connection_id=connection_id, actor=who)
 
     database.transact(tell)
-    _wake([connection_id], "inbox")
+    wake([connection_id], "inbox")
     flash("They are read again. Those that still cannot be read come back as an issue.", "success")
     return see_other(url_for(".connection", connection_id=connection_id))
 
@@ -383,7 +424,7 @@ def read_again(connection_id: UUID) -> Any:
 def decide(connection_id: UUID, effect_id: UUID) -> Any:
     """What a person decides about something of which it is unclear whether it was done, or that failed."""
     merchant_id, who = visitor().merchant_id, visitor().email
-    _summary(connection_id)
+    summary(connection_id)
     with hub().database.read() as db:
         if effect_id not in {each.id for each in connections.undecided(db, merchant_id, connection_id)}:
             raise NotFound("Nothing is to be decided here any more.")
@@ -399,15 +440,24 @@ def decide(connection_id: UUID, effect_id: UUID) -> Any:
             flash("Noted: it is not done, and not tried again.", "success")
         case _:
             raise BadInput("Choose what is to be done about it.")
-    _wake([connection_id], "effects")
+    wake([connection_id], "effects")
     return see_other(url_for(".connection", connection_id=connection_id))
 
 
 @pages.post("/connections/<uuid:connection_id>/remove")
 @owners_only
 def remove(connection_id: UUID) -> Any:
-    shop = _summary(connection_id)
-    commands.remove(hub().database, visitor().merchant_id, connection_id, visitor().email)
+    shop = summary(connection_id)
+    connector = hub().registry.connectors.get(shop.connector)
+    with form_of(connector) if connector is not None else nullcontext():
+        commands.remove(
+            hub().database,
+            visitor().merchant_id,
+            connection_id,
+            visitor().email,
+            keyring=hub().keyring,
+            connector=connector,
+        )
     flash(f"{shop.label} is removed. Its orders and its history stay.", "success")
     return see_other(url_for(".index"))
 
@@ -415,7 +465,8 @@ def remove(connection_id: UUID) -> Any:
 # ---------------------------------------------------------------- what is inside
 
 
-def _summary(connection_id: UUID) -> connections.ConnectionSummary:
+def summary(connection_id: UUID) -> connections.ConnectionSummary:
+    """A connection of the visitor's merchant. Raises NotFound."""
     with hub().database.read() as db:
         shop = connections.connection_summary(db, visitor().merchant_id, connection_id)
     if shop is None:
@@ -432,7 +483,7 @@ def _listing(connection_id: UUID, listing_id: UUID) -> connections.ListingView:
 
 
 def _listings_page(connection_id: UUID, wrong: UUID | None, errors: forms.Messages, code: str) -> str:
-    shop = _summary(connection_id)
+    shop = summary(connection_id)
     show = lists.choice("show", ("all", "matched", "unmatched", "untracked"), "unmatched" if shop.unmatched else "all")
     text = lists.search_text()
     with hub().database.read() as db:
@@ -457,7 +508,7 @@ def _listings_page(connection_id: UUID, wrong: UUID | None, errors: forms.Messag
     )
 
 
-def _is_channel(shop: connections.ConnectionSummary) -> bool:
+def is_channel(shop: connections.ConnectionSummary) -> bool:
     """Whether there are listings to match and stock to write: so it is unless the connector says otherwise."""
     connector = hub().registry.connectors.get(shop.connector)
     return connector is None or connector.kind is Kind.CHANNEL
@@ -474,7 +525,8 @@ def _back(connection_id: UUID) -> str:
     return url_for(".connection", connection_id=connection_id)
 
 
-def _wake(connection_ids: Iterable[UUID], *lanes: str) -> None:
+def wake(connection_ids: Iterable[UUID], *lanes: str) -> None:
+    """Ring for these lanes of these connections."""
     for connection_id in connection_ids:
         for lane in lanes:
             hub().doorbell.ring(visitor().merchant_id, connection_id, lane)

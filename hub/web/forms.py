@@ -48,17 +48,20 @@ def fields(
     """The inputs of a schema, in its own order, with what was typed and what was wrong with it.
 
     Metadata of a field: ``label`` and ``hint`` for people, ``secret``, and if wanted ``placeholder`` and ``input``
-    (the kind of input, where the field's type does not tell).
+    (the kind of input, where the field's type does not tell). A field that is ``hidden`` is not drawn.
     """
     return [
         _field(name, each, (values or {}).get(name), (errors or {}).get(name, ()))
         for name, each in schema.fields.items()
-        if not each.dump_only
+        if not each.dump_only and not each.metadata.get("hidden")
     ]
 
 
 def load(schema: marshmallow.Schema, form: MultiDict[str, str]) -> dict[str, Any]:
-    """The settings typed into a form of ``schema``, checked by it. Raises BadInput with messages by field."""
+    """The settings typed into a form of ``schema``, checked by it. Raises BadInput with messages by field.
+
+    Fields that no form shows begin anew: what a permission given with one click left in them is not typed again.
+    """
     typed: dict[str, Any] = {}
     for each in fields(schema):
         text = form.get(each.name, "").strip()  # copied keys often carry a line break along

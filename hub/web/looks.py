@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Flask, g, request, url_for
 from markupsafe import Markup
@@ -16,6 +17,7 @@ from markupsafe import Markup
 from hub.core.model import Money, minor_digits
 from hub.store.queries.connections import Health
 from hub.store.queries.documents import DocumentSummary
+from hub.web import edits
 from hub.web.gate import hub, safe_path
 
 
@@ -57,11 +59,61 @@ _RECORD = {
     "ignored": State("circle-minus", "Not needed", "calm"),
     "quarantined": State("alert-triangle", "Set aside", "bad"),
 }
+_WORK = {
+    "open": State("package", "To be shipped", "busy"),
+    "scheduled": State("calendar", "Scheduled", "calm"),
+    "in_progress": State("loader", "In progress", "busy"),
+    "on_hold": State("hand-stop", "On hold", "warn"),
+    "incomplete": State("alert-triangle", "Incomplete", "warn"),
+    "closed": State("circle-check", "Closed", "ok"),
+    "cancelled": State("ban", "Cancelled", "calm"),
+}
+_REQUEST = {
+    "submitted": State("question-mark", "The shop asks you to ship it", "warn"),
+    "accepted": State("check", "Accepted", "ok"),
+    "rejected": State("x", "Rejected", "calm"),
+    "cancellation_requested": State("question-mark", "The shop asks you to stop", "warn"),
+    "cancellation_accepted": State("check", "Cancellation accepted", "calm"),
+    "cancellation_rejected": State("x", "Cancellation rejected", "calm"),
+}
+_RISK = {
+    "pending": State("hourglass", "Risk is being looked at", "calm"),
+    "low": State("shield-check", "Low risk", "ok"),
+    "medium": State("alert-triangle", "Medium risk", "warn"),
+    "high": State("shield-x", "High risk", "bad"),
+}
+_RETURN = {
+    "requested": State("question-mark", "Asked for", "warn"),
+    "open": State("truck-return", "On its way back", "busy"),
+    "closed": State("circle-check", "Dealt with", "ok"),
+    "declined": State("x", "Declined", "calm"),
+    "cancelled": State("ban", "Cancelled", "calm"),
+}
+_HOLD = {
+    "payment": State("credit-card", "Payment", "warn"),
+    "fraud": State("shield-x", "Suspected fraud", "warn"),
+    "address": State("map-pin", "Address", "warn"),
+    "backorder": State("hourglass", "Out of stock", "warn"),
+    "manual": State("hand-stop", "By hand", "warn"),
+}
+_EFFECT = {
+    "planned": State("clock", "Waiting to be sent", "busy"),
+    "in_flight": State("send", "Being sent", "busy"),
+    "succeeded": State("refresh", "Done; the order is being fetched", "busy"),
+    "failed": State("alert-triangle", "Refused", "bad"),
+    "unknown": State("help-circle", "Unclear whether it was done", "warn"),
+}
 _STATES: Mapping[str, Mapping[Any, State]] = {
     "order": _ORDER,
     "connection": _HEALTH,
     "task": _TASK,
     "record": _RECORD,
+    "work": _WORK,
+    "request": _REQUEST,
+    "risk": _RISK,
+    "return": _RETURN,
+    "hold": _HOLD,
+    "effect": _EFFECT,
 }
 
 # Why stock moved, in words and as an icon; a cause that is not here is shown as it is.
@@ -131,6 +183,8 @@ def install(app: Flask) -> None:
         one=one,
         cause=cause,
         document_name=document_name,
+        edit=edits.told,
+        web_address=web_address,
     )
     versions = _versions(Path(str(app.static_folder)))
 
@@ -254,13 +308,22 @@ def document_name(head: DocumentSummary) -> str:
 
 
 def state_of(kind: str, value: Any) -> State:
-    """How a state of an order, connection, task or record is told."""
+    """How a state of an order, connection, task, record and so on is told."""
     return _STATES[kind].get(value, State("question-mark", str(value), "calm"))
 
 
 def kind_icon(kind: str) -> str:
     """The icon of an activity."""
     return _KIND_ICONS.get(kind.partition("_")[0], "circle-dot")
+
+
+def web_address(url: str) -> str:
+    """An address that a vendor gave, if a browser may be led there; "" otherwise."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return url if parts.scheme in ("http", "https") and parts.hostname else ""
 
 
 def query(**changes: Any) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
 import structlog
 from flask import Blueprint, jsonify, request
-from sqlalchemy import Row, select
+from sqlalchemy import Row, case, select
 from werkzeug.exceptions import NotFound, RequestEntityTooLarge
 from werkzeug.wrappers import Response
 
@@ -39,7 +39,7 @@ class _CannotCheck(Exception):
 @needs_no_session
 def receive(merchant_id: UUID, connection_id: UUID) -> Response:
     """Answer 200 only for what is stored: whatever else a sender hears, it sends again, or the hub polls for it."""
-    webhook = Webhook({name.lower(): value for name, value in request.headers.items()}, _body())
+    webhook = _webhook()
     try:
         row = _row(merchant_id, connection_id)
         with _turn(connection_id):
@@ -49,7 +49,44 @@ def receive(merchant_id: UUID, connection_id: UUID) -> Response:
         return failure(401, "The signature does not fit this connection.")
     except _CannotCheck as error:
         _tell(merchant_id, connection_id, str(error))
-        return failure(503, "This webhook cannot be checked right now. Send it again later.", {"Retry-After": "60"})
+        return _later()
+    return _stored(merchant_id, connection_id, delivery, webhook)
+
+
+@pages.post("/webhooks/<uuid:merchant_id>/apps/<connector>")
+@needs_no_session
+def receive_for_app(merchant_id: UUID, connector: str) -> Response:
+    """The one address of a merchant's app at a vendor: the connection is found by what the webhook says of its account.
+
+    That of a removed connection, too: what a vendor has to say about customers' data comes after the app is gone. Who
+    is not believed hears the same whether there is such an account or not.
+    """
+    webhook = _webhook()
+    cannot: _CannotCheck | None = None
+    for row in _candidates(merchant_id, connector, webhook):
+        try:
+            with _turn(row.id):
+                delivery = _verify(_reader(row), webhook)
+        except Unverified as error:
+            log.info("webhook refused", connection_id=str(row.id), reason=str(error))
+        except _CannotCheck as error:
+            cannot = error
+            if row.state != "removed":
+                _tell(merchant_id, row.id, str(error))
+        else:
+            return _stored(merchant_id, row.id, delivery, webhook)
+    return _later() if cannot else failure(401, "The signature fits no connection here.")
+
+
+def _webhook() -> Webhook:
+    return Webhook({name.lower(): value for name, value in request.headers.items()}, _body())
+
+
+def _later() -> Response:
+    return failure(503, "This webhook cannot be checked right now. Send it again later.", {"Retry-After": "60"})
+
+
+def _stored(merchant_id: UUID, connection_id: UUID, delivery: Delivery | None, webhook: Webhook) -> Response:
     if delivery is None:
         return jsonify(stored=False)
     stored = inbox.store_webhook(hub().database, hub().keyring, merchant_id, connection_id, delivery, webhook)
@@ -79,6 +116,41 @@ def _row(merchant_id: UUID, connection_id: UUID) -> Row[Any]:
     if row is None or row.state == "removed" or row.secrets is None:
         raise NotFound("There is no such connection.")
     return row
+
+
+_MOST_CANDIDATES = 5  # shops that were connected and removed again and again: the newest are tried
+
+
+def _candidates(merchant_id: UUID, name: str, webhook: Webhook) -> Sequence[Row[Any]]:
+    """The connections that a webhook may be for, by their open settings: those that work first, then the newest."""
+    connector = hub().registry.connectors.get(name)
+    if connector is None:
+        raise NotFound("There is no such connector.")
+    try:
+        account = connector.webhook_account(webhook)
+        if account is None or not _is_account(account):
+            return ()
+    except BaseException as error:
+        cannot = _blame(connector, error)
+        log.warning("webhook of no account", connector=name, reason=str(cannot))
+        return ()
+    shop = t.connection.c
+    wanted = [shop.settings[key].as_string() == text for key, text in account.items()]
+    with hub().database.read() as db:
+        return db.execute(
+            select(t.connection)
+            .where(shop.merchant_id == merchant_id, shop.connector == name, shop.secrets.is_not(None), *wanted)
+            .order_by(case((shop.state == "removed", 1), else_=0), shop.created_at.desc(), shop.id.desc())
+            .limit(_MOST_CANDIDATES)
+        ).all()
+
+
+def _is_account(account: object) -> bool:
+    return (
+        isinstance(account, Mapping)
+        and 0 < len(account) <= 10
+        and all(type(each) is str and "\x00" not in each for pair in account.items() for each in pair)
+    )
 
 
 def _reader(row: Row[Any]) -> Connector:

@@ -105,6 +105,7 @@ def test_from_an_empty_hub_to_a_live_shop(hub: Hub, site: Site, visit: Visit) ->
     expect(page.get_by_text("The stock is corrected.")).to_be_visible()
     visit.go(f"/connections/{connection_id}/go-live")
     expect(page.get_by_text("The hub will write 1 stock figure to Tea Shop now")).to_be_visible()
+    page.get_by_label("Go live without looking").check()
     page.get_by_role("button", name="Go live").click()
     expect(page.get_by_text("Tea Shop is live.")).to_be_visible()
 

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -155,6 +156,134 @@ class CallsHalvesWhole(Lark):
         (order,) = super().read_webhook(record)
         assert isinstance(order, hub.Order)
         return [replace(order, lines=tuple(replace(line, fulfilled=0) for line in order.lines))]
+
+
+# ---------------------------------------------------------------- what is asked of people
+
+
+@caught_by("authorization-other-state-refused", simulator=ShopifySimulator)
+class TakesAnyState(ShopifyConnector):
+    """Believes whatever state comes back."""
+
+    @classmethod
+    def read_authorization(
+        cls, settings: Mapping[str, Any], answer: hub.AuthorizationAnswer
+    ) -> Mapping[str, Any] | None:
+        return super().read_authorization(settings, replace(answer, state=answer.parameters.get("state", "")))
+
+
+@caught_by("authorization-forged-answer-refused", simulator=ShopifySimulator)
+class TakesUnsignedPermission(ShopifyConnector):
+    """Checks the state of an answer, and nothing else."""
+
+    @classmethod
+    def read_authorization(
+        cls, settings: Mapping[str, Any], answer: hub.AuthorizationAnswer
+    ) -> Mapping[str, Any] | None:
+        if not hmac.compare_digest(answer.state.encode(), answer.parameters.get("state", "").encode()):
+            raise hub.Unverified("Another state.")
+        if not answer.parameters.get("code"):
+            raise hub.Unverified("No code.")
+        return {**settings, "grant": "authorization_code", "authorization_code": answer.parameters["code"]}
+
+
+@caught_by("authorization-of-another-shop-refused", simulator=WooCommerceSimulator)
+class ConnectsWhoeverAnswers(Woo):
+    """Connects the one shop it knows, whatever was typed in."""
+
+    @classmethod
+    def read_authorization(
+        cls, settings: Mapping[str, Any], answer: hub.AuthorizationAnswer
+    ) -> Mapping[str, Any] | None:
+        found = super().read_authorization(settings, answer)
+        return found and {**found, "site": WooCommerceSimulator().origin}
+
+
+@caught_by("authorization-garbled-answer-survived", simulator=WooCommerceSimulator)
+class ParsesWhateverComes(Woo):
+    """Takes every body for the JSON of a key."""
+
+    @classmethod
+    def read_authorization(
+        cls, settings: Mapping[str, Any], answer: hub.AuthorizationAnswer
+    ) -> Mapping[str, Any] | None:
+        if not answer.by_browser:
+            json.loads(answer.body)["user_id"]
+        return super().read_authorization(settings, answer)
+
+
+class _ForgetsTokens:
+    """A vault that never remembers what was kept."""
+
+    def __init__(self, vault: Any) -> None:
+        self.vault = vault
+
+    def token(self, name: str, obtain: Callable[[], hub.Token], *, refused: str | None = None) -> str:
+        token: str = self.vault.token(name, obtain, refused=refused)
+        return token
+
+    def kept(self, name: str) -> hub.Token | None:
+        return None
+
+
+@caught_by("token-renewed-again-and-again", simulator=ShopifySimulator)
+class SendsTheCodeAgain(ShopifyConnector):
+    """Has forgotten the refresh token when the token has ended."""
+
+    def __init__(self, context: hub.Context) -> None:
+        super().__init__(replace(context, tokens=_ForgetsTokens(context.tokens)))
+
+
+@caught_by("token-renewed-once-for-all-workers", simulator=ShopifySimulator)
+class RenewsForItself(ShopifyConnector):
+    """Renews the token once for each worker."""
+
+    _one_by_one = threading.Lock()
+
+    def check(self) -> hub.Account:
+        with self._one_by_one:
+            kept = self.context.tokens.kept("admin")
+            if kept is not None:
+                self._api._tokens.token(refused=kept.value)
+        return super().check()
+
+
+@caught_by("subscription-lost-is-named-and-made-again", simulator=WooCommerceSimulator)
+class TakesSwitchedOffForActive(Woo):
+    """Does not look at whether a subscription is switched off."""
+
+    def read_subscriptions(self, address: str) -> hub.Subscriptions:
+        found = super().read_subscriptions(address)
+        rows = {row["topic"] for row in self._all("webhooks") if row["delivery_url"] == address}
+        missing = tuple(topic for topic in found.missing if topic not in rows)
+        return hub.Subscriptions(tuple({*found.active, *found.missing} - set(missing)), missing)
+
+
+@caught_by("subscriptions-agree-with-subscribing", simulator=ShopifySimulator)
+class TakesEverySubscriptionForItsOwn(ShopifyConnector):
+    """Says of every address what is true of one."""
+
+    def read_subscriptions(self, address: str) -> hub.Subscriptions:
+        return super().read_subscriptions(address.removesuffix("-of-another"))
+
+
+@caught_by("wishes-of-customers-understood", simulator=ShopifySimulator)
+class ForgetsNobody(ShopifyConnector):
+    """Does not say which orders are to be forgotten."""
+
+    def read_webhook(self, record: hub.RawRecord) -> Iterable[hub.Fact]:
+        for fact in super().read_webhook(record):
+            yield replace(fact, order_external_ids=()) if isinstance(fact, hub.PersonalDataErased) else fact
+
+
+@caught_by("wishes-of-strangers-refused", simulator=ShopifySimulator)
+class BelievesAnyWish(ShopifyConnector):
+    """Takes what customers ask for without a look at the signature."""
+
+    def verify(self, webhook: hub.Webhook) -> hub.Delivery | None:
+        if webhook.headers.get("x-shopify-topic", "").startswith(("customers/", "shop/")):
+            return hub.Delivery(webhook.headers["x-shopify-topic"], hashlib.sha256(webhook.body).hexdigest())
+        return super().verify(webhook)
 
 
 # ---------------------------------------------------------------- orders
@@ -542,6 +671,41 @@ class NamesEachTryAnew(Lark):
     def confirm_shipment(self, confirmation: hub.ShipmentConfirmation, key: str) -> hub.EffectResult:
         again = f"{confirmation.reference}-{self.context.now():%H%M%S}"
         return super().confirm_shipment(replace(confirmation, reference=again), key)
+
+
+@caught_by(
+    "work-held-is-held-once-until-released", "work-held-once-after-reset-after-the-effect", simulator=ShopifySimulator
+)
+class HoldsAnewEachTime(ShopifyConnector):
+    """Gives the same hold another reference each time it is asked for."""
+
+    def hold_work(self, hold: hub.WorkHold, key: str) -> hub.EffectResult:
+        return super().hold_work(replace(hold, reference=f"H-{self.context.now():%H%M%S}"), key)
+
+
+@caught_by("work-held-in-part", simulator=ShopifySimulator)
+class HoldsAllOfIt(ShopifyConnector):
+    """Holds a part whole, whichever units were named."""
+
+    def hold_work(self, hold: hub.WorkHold, key: str) -> hub.EffectResult:
+        return super().hold_work(replace(hold, lines=()), key)
+
+
+@caught_by("work-that-is-none-not-held", simulator=ShopifySimulator)
+class HoldsTheNextBest(ShopifyConnector):
+    """Takes the first part of an order for one that it does not find."""
+
+    def hold_work(self, hold: hub.WorkHold, key: str) -> hub.EffectResult:
+        (part, *_) = self.read_order(self.fetch_order(hold.order_external_id)).work
+        return super().hold_work(replace(hold, work_external_id=part.external_id), key)
+
+
+@caught_by("work-split-is-split-once", simulator=ShopifySimulator)
+class NamesTheRest(ShopifyConnector):
+    """Takes the part that was split for the one that was split off."""
+
+    def split_work(self, split: hub.WorkSplit, key: str) -> hub.EffectResult:
+        return replace(super().split_work(split, key), reference=split.work_external_id)
 
 
 # ---------------------------------------------------------------- secrets and settings

@@ -107,7 +107,7 @@ class Desk:
     def _open(self) -> None:
         for record in self.orders.values():  # as they come back from the database
             record.is_new = record.changed = False
-            record.value = None
+            record.bodies = []
             for line in record.lines.values():
                 line.is_new = line.changed = False
                 line.value = None

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from hub.core.stock import Cause
-from hub.store import connections, inbox, warehouse
+from hub.store import connections, inbox, matching, warehouse
 from hub.store import tables as t
 from hub.web.looks import cause
 from hub_larkmart.connector import LarkmartConnector
@@ -55,7 +55,7 @@ def _correct(town: Town, sku: str, on_hand: int, reference: str = "form/1") -> N
 def test_nothing_is_written_before_somebody_says_so(hub_town: Town) -> None:
     corner = _stall("corner", mug=10)
     here = hub_town.connect(LarkmartConnector, corner)
-    connections.accept_suggestions(hub_town.hub.database, hub_town.merchant, here, None, OWNER)
+    matching.accept_suggestions(hub_town.hub.database, hub_town.merchant, here, None, OWNER)
     connections.adopt_stock(hub_town.hub.database, hub_town.merchant, here, OWNER)
     hub_town.work()
     corner.buy([("mug", 1)])
@@ -75,10 +75,10 @@ def test_what_is_not_matched_or_not_counted_is_left_alone_in_a_live_shop_too(hub
     here = hub_town.connect(LarkmartConnector, corner)
     listings = {row.sku_text: row.id for row in hub_town.rows(t.listing)}
     database = hub_town.hub.database
-    connections.bind(database, hub_town.merchant, listings["mug"], "mug", OWNER)
+    matching.bind(database, hub_town.merchant, listings["mug"], "mug", OWNER)
     connections.adopt_stock(database, hub_town.merchant, here, OWNER)
     hub_town.work()
-    connections.bind(database, hub_town.merchant, listings["tee"], "tee", OWNER)
+    matching.bind(database, hub_town.merchant, listings["tee"], "tee", OWNER)
     connections.go_live(database, hub_town.merchant, here, OWNER)
     hub_town.work()
     _correct(hub_town, "mug", 8)
@@ -220,7 +220,7 @@ def test_an_order_with_an_unmatched_listing_is_kept_whole_and_settled_by_the_mat
     assert issue[0] == "unmatched_listing"
 
     tee = hub_town.row(t.listing, t.listing.c.sku_text == "tee")
-    connections.bind(hub_town.hub.database, hub_town.merchant, tee.id, "tee", OWNER)
+    matching.bind(hub_town.hub.database, hub_town.merchant, tee.id, "tee", OWNER)
     connections.adopt_stock(hub_town.hub.database, hub_town.merchant, here, OWNER)
     hub_town.work()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hub_shopify.connector import OLD_ORDERS, SCOPES
+from hub_shopify.authorization import OLD_ORDERS, SCOPES
 from tests.docs.pages import DOCS, ROOT, Page
 from tests.docs.said import GAP, is_said, sentences
 
@@ -57,7 +57,8 @@ def test_a_label_in_bold_stands_on_a_page_of_the_hub(page: Page, label: str) -> 
 
 def test_the_scopes_to_paste_are_those_the_connector_needs() -> None:
     page = QUOTING[0]
-    (shown,) = [block.text.strip() for block in page.blocks]
+    shown = page.blocks[0].text.strip()
 
-    assert set(shown.split(",")) == set(SCOPES)
+    assert shown.split(",") == list(SCOPES)
+    assert all(f"| `{scope}` | {use} |" in page.text for scope, use in SCOPES.items())
     assert f"Add `{OLD_ORDERS}`" in page.text

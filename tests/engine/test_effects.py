@@ -22,6 +22,7 @@ from hub.errors import AuthError, Conflict, NotFound, RateLimited, Rejected, Una
 from hub.store import effects
 from hub.store import tables as t
 from hub.store.database import Database, LeaseLost, new_id
+from hub.store.secrets import KeyRing, new_key
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -124,6 +125,7 @@ class Desk:
         self.vendor = Vendor()
         self.connector = Fake(self.vendor)
         self.random = Random(1)
+        self.keyring = KeyRing([new_key()])
 
     def plan(self, kind: str, business_id: str = "1", **more: Any) -> UUID:
         with self.database.write() as connection:
@@ -142,7 +144,7 @@ class Desk:
         if effect is None:
             return None
         try:
-            return effects.run(self.database, effect, self.connector, random=self.random)
+            return effects.run(self.database, self.keyring, effect, self.connector, random=self.random)
         except Killed:
             return "killed"
 
@@ -633,7 +635,9 @@ def test_one_that_was_stopped_beyond_its_lease_sends_nothing_and_writes_nothing(
     assert desk.run() == "succeeded"  # another worker has taken it over
 
     with pytest.raises(LeaseLost):
-        effects.run(desk.database, replace(stopped, until=stopped.until - effects.LEASE_SECONDS), desk.connector)
+        effects.run(
+            desk.database, desk.keyring, replace(stopped, until=stopped.until - effects.LEASE_SECONDS), desk.connector
+        )
 
     assert desk.vendor.calls == ["buy_label"]
 
@@ -658,7 +662,9 @@ def test_what_was_not_sent_tells_nothing_about_the_vendor(desk: Desk, change: Ca
     effect = desk.claim()
     assert effect is not None
 
-    assert effects.run(desk.database, replace(effect, until=effect.until - 150), desk.connector) == "planned"
+    assert (
+        effects.run(desk.database, desk.keyring, replace(effect, until=effect.until - 150), desk.connector) == "planned"
+    )
     with desk.database.read() as connection:
         assert connection.execute(select(t.connection.c.failures)).scalar() == 4
 
@@ -674,7 +680,7 @@ def test_too_short_a_rest_of_the_lease_sends_nothing(desk: Desk, kind: str) -> N
     assert effect is not None
 
     short = replace(effect, until=effect.until - effects.LEASE_SECONDS + effects.CALL_SECONDS)
-    assert effects.run(desk.database, short, desk.connector) == "planned"
+    assert effects.run(desk.database, desk.keyring, short, desk.connector) == "planned"
     assert desk.vendor.calls == []
     assert (desk.row(planned).unclear, desk.row(planned).attempts, desk.row(planned).crash_count) == (False, 0, 0)
 
@@ -690,7 +696,7 @@ def test_a_search_needs_time_for_the_send_after_it(desk: Desk) -> None:
     assert effect is not None and effect.unclear
 
     short = replace(effect, until=effect.until - effects.LEASE_SECONDS + 2 * effects.CALL_SECONDS)
-    assert effects.run(desk.database, short, desk.connector) == "planned"
+    assert effects.run(desk.database, desk.keyring, short, desk.connector) == "planned"
 
     assert desk.vendor.calls == ["submit"]
     assert desk.settle() == ["succeeded"]

@@ -16,7 +16,7 @@ from hub.errors import AuthError, Unavailable
 from hub.store import tables as t
 from hub.store.database import Database
 from hub.store.secrets import KeyRing, SecretsUnreadable, new_key
-from hub.store.vault import Vault
+from hub.store.vault import Vault, replace
 
 
 class Issuer:
@@ -168,6 +168,87 @@ def test_one_that_lost_its_lease_does_not_overwrite_the_newer_token(vault: Vault
     assert vault.token("access", slow) == "older"
 
     assert vault.token("access", issuer) == "newer"
+
+
+# ---------------------------------------------------------------- tokens that come with their successor's key
+
+
+class Rotating:
+    """A vendor whose refresh tokens r1, r2, … are good for once: the second who sends one is refused."""
+
+    def __init__(self, clock: Callable[[], datetime], vault: Callable[[], Vault]) -> None:
+        self.clock, self.vault = clock, vault
+        self.calls: list[str] = []
+
+    def __call__(self) -> Token:
+        kept = self.vault().kept("access")
+        sent = kept.refresh_token if kept is not None else "r0"
+        self.calls.append(sent)
+        if sent != f"r{len(self.calls) - 1}":
+            raise AuthError(f"{sent} was used before.")
+        threading.Event().wait(0.02)
+        number, now = len(self.calls), self.clock()
+        return Token(f"t{number}", now + timedelta(hours=1), f"r{number}", now + timedelta(days=90))
+
+
+def test_a_refresh_token_is_kept_encrypted_in_the_row_of_its_token(
+    database: Database, keyring: KeyRing, merchant: UUID, connection_id: UUID, vault: Vault, clock: Any
+) -> None:
+    ends = clock() + timedelta(days=90)
+    vault.token("access", lambda: Token("shpat_clear", clock() + timedelta(hours=1), "shprt_clear", ends))
+
+    with database.read() as connection:
+        row = connection.execute(select(t.connection_token)).one()
+    assert b"clear" not in row.value + row.refresh
+    assert vault.kept("access") == Token("shpat_clear", clock() + timedelta(hours=1), "shprt_clear", ends)
+    with pytest.raises(SecretsUnreadable):  # neither column can stand in for the other
+        keyring.decrypt(row.refresh, f"connection_token:{merchant}:{connection_id}/access:value")
+
+
+def test_what_is_kept_is_told_also_when_it_has_expired(vault: Vault, issuer: Issuer, clock: Any) -> None:
+    assert vault.kept("access") is None
+    vault.token("access", issuer)
+    clock.advance(days=2)
+
+    kept = vault.kept("access")
+
+    assert kept is not None and (kept.value, kept.refresh_token) == ("t1", "")
+    assert vault.token("access", issuer) == "t2"
+
+
+def test_twenty_workers_with_an_expired_token_send_its_refresh_token_once(
+    database: Database, keyring: KeyRing, merchant: UUID, connection_id: UUID, clock: Any
+) -> None:
+    def own_vault() -> Vault:
+        return Vault(database, keyring, merchant, connection_id, now=clock)
+
+    vendor = Rotating(clock, own_vault)
+    assert own_vault().token("access", vendor) == "t1"
+    clock.advance(hours=2)
+    got: list[str] = []
+    threads = [threading.Thread(target=lambda: got.append(own_vault().token("access", vendor))) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert got == ["t2"] * 20
+    assert vendor.calls == ["r0", "r1"]
+    clock.advance(hours=2)
+    assert own_vault().token("access", vendor) == "t3", "and the rotated one was kept"
+
+
+def test_the_tokens_of_new_settings_take_the_place_of_all_others(
+    database: Database, keyring: KeyRing, merchant: UUID, connection_id: UUID, vault: Vault, issuer: Issuer
+) -> None:
+    vault.token("access", issuer)
+    vault.token("old", issuer)
+
+    with database.write() as connection:
+        replace(connection, keyring, merchant, connection_id, {"access": Token("new", None, "next")})
+
+    assert vault.kept("access") == Token("new", None, "next")
+    assert vault.kept("old") is None
 
 
 def test_says_which_key_is_missing(

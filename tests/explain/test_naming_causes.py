@@ -12,7 +12,7 @@ from hub.connector import PushOutcome, PushState
 from hub.errors import AuthError, RateLimited, Unavailable
 from hub.explain.findings import OrderExplained, Verdict, Why
 from hub.explain.oversell import oversell
-from hub.store import connections, kits
+from hub.store import connections, kits, matching
 from hub.store import tables as t
 from tests.explain.street import Street, street
 from tests.jobs.fake_shop import CarefulChannel, FakeChannel
@@ -263,7 +263,7 @@ def a_shop_refuses_a_figure(s: Street, random: Random) -> None:
 def a_shop_is_not_live_yet(s: Street, random: Random) -> None:
     s.open("left", random.choice(CHANNELS), 5, adopt=True)
     s.connect("right", random.choice(CHANNELS), 5)
-    connections.accept_suggestions(s.town.hub.database, s.town.merchant, s.places["right"], None, OWNER)
+    matching.accept_suggestions(s.town.hub.database, s.town.merchant, s.places["right"], None, OWNER)
     sell_down(s, random, 1, ("left",))
     s.sell("left")
     s.wait(a_while(random))
@@ -279,7 +279,7 @@ def a_listing_is_matched_after_it_sold(s: Street, random: Random) -> None:
     s.wait(a_while(random))
     s.sell("left")
     s.wait(a_while(random))
-    connections.accept_suggestions(s.town.hub.database, s.town.merchant, s.places["right"], None, OWNER)
+    matching.accept_suggestions(s.town.hub.database, s.town.merchant, s.places["right"], None, OWNER)
     s.work()
 
 
@@ -349,7 +349,7 @@ def the_opening_stock_is_less_than_open_orders_want(s: Street, random: Random) -
     s.connect("left", random.choice(CHANNELS), 1)
     s.connect("right", random.choice(CHANNELS), 6)
     for name in s.places:
-        connections.accept_suggestions(s.town.hub.database, s.town.merchant, s.places[name], None, OWNER)
+        matching.accept_suggestions(s.town.hub.database, s.town.merchant, s.places[name], None, OWNER)
     s.sell("right", quantity=3)
     s.wait(a_while(random))
     s.town.open_for_business(s.places["left"], adopt=True)

@@ -16,6 +16,7 @@ import marshmallow
 from hub.connector import (
     Capabilities,
     Delivery,
+    EffectResult,
     Fact,
     ListingRemoved,
     OrderRemoved,
@@ -25,13 +26,29 @@ from hub.connector import (
     RawRecord,
     Refetch,
     SalesChannel,
+    Settlement,
     StockPush,
     StockRef,
     StockSeen,
     Webhook,
 )
-from hub.core.model import Account, ChannelLocation, Listing, Money, Order, OrderLine, OrderStatus
-from hub.errors import NotFound, Unreadable
+from hub.core.model import (
+    Account,
+    ChannelLocation,
+    ChannelWork,
+    Hold,
+    HoldReason,
+    LineQuantity,
+    Listing,
+    Money,
+    Order,
+    OrderLine,
+    OrderStatus,
+    WorkRequest,
+    WorkStatus,
+)
+from hub.core.shipping import WorkAnswer, WorkHold, WorkMove, WorkRelease
+from hub.errors import NotFound, Rejected, Unreadable
 from hub.store import connections, inbox
 from hub.store import tables as t
 from tests.town import OWNER, Town
@@ -261,6 +278,45 @@ class FakeChannel(SalesChannel):
         return PushOutcome(PushState.WRITTEN, push.quantity)
 
 
+class DealingChannel(FakeChannel):
+    """The same, and it deals orders out to its places itself: what it is asked to do about that, it does."""
+
+    name = "dealing"
+    label = "Dealing"
+    effects: ClassVar[Mapping[str, Settlement]] = dict.fromkeys(
+        ("hold_work", "release_work", "move_work", "answer_work"), Settlement.NATURAL_KEY
+    )
+
+    def hold_work(self, hold: WorkHold, key: str) -> EffectResult:
+        self.shop.asked("hold_work")
+        self._deal(hold, status="on_hold", hold={"id": hold.reference, "kind": hold.reason.value, "note": hold.note})
+        return EffectResult(hold.reference)
+
+    def release_work(self, release: WorkRelease, key: str) -> EffectResult:
+        self.shop.asked("release_work")
+        self._deal(release, status="open", hold=None)
+        return EffectResult()
+
+    def move_work(self, move: WorkMove, key: str) -> EffectResult:
+        """As Shopify does it: what is moved has a new id there."""
+        self.shop.asked("move_work")
+        moved = f"{move.work_external_id}@{move.location_external_id}"
+        self._deal(move, id=moved, place=move.location_external_id)
+        return EffectResult(moved)
+
+    def answer_work(self, answer: WorkAnswer, key: str) -> EffectResult:
+        self.shop.asked("answer_work")
+        self._deal(answer, request="accepted" if answer.accepted else "rejected")
+        return EffectResult()
+
+    def _deal(self, wish: WorkHold | WorkRelease | WorkMove | WorkAnswer, **changed: Any) -> None:
+        order = self.shop.orders[wish.order_external_id]
+        if wish.work_external_id not in {part["id"] for part in order["work"]}:
+            raise Rejected("There is no such part.")
+        parts = [part | changed if part["id"] == wish.work_external_id else part for part in order["work"]]
+        self.shop.change(order, work=parts)
+
+
 class CarefulChannel(FakeChannel):
     """The same with compare-and-set."""
 
@@ -312,6 +368,19 @@ def an_order(body: Mapping[str, Any]) -> Order:
         fees=nothing,
         whole=body.get("whole", True),
         note=body.get("note", ""),
+        work=tuple(_a_part(part) for part in body.get("work", ())),
+    )
+
+
+def _a_part(part: Mapping[str, Any]) -> ChannelWork:
+    hold = part.get("hold")
+    return ChannelWork(
+        external_id=part["id"],
+        status=WorkStatus(part.get("status", "open")),
+        lines=tuple(LineQuantity(line_external_id=each["id"], quantity=each["quantity"]) for each in part["lines"]),
+        request=WorkRequest(part.get("request", "none")),
+        location_external_id=part["place"],
+        holds=(Hold(external_id=hold["id"], reason=HoldReason(hold["kind"]), note=hold["note"]),) if hold else (),
     )
 
 

@@ -11,14 +11,14 @@ from sqlalchemy import update
 from hub import jobs
 from hub.errors import AuthError, Unavailable
 from hub.jobs import fetch_lane
-from hub.store import connections
+from hub.store import connections, matching
 from hub.store import tables as t
 from tests.jobs.fake_shop import FakeChannel, Shop, connect, open_shop, send
 from tests.town import OWNER, Town
 
 
 def match(town: Town, place: UUID) -> None:
-    connections.accept_suggestions(town.hub.database, town.merchant, place, None, OWNER)
+    matching.accept_suggestions(town.hub.database, town.merchant, place, None, OWNER)
 
 
 def adopt(town: Town, place: UUID) -> Any:
@@ -84,7 +84,7 @@ def test_nothing_is_adopted_of_what_the_shop_does_not_count(hub_town: Town) -> N
     shop = Shop(stock={"mug": 10, "tee": None})
     place = connect(hub_town, shop)
     match(hub_town, place)
-    connections.bind(hub_town.hub.database, hub_town.merchant, listing(hub_town, "tee"), "TEE", OWNER)
+    matching.bind(hub_town.hub.database, hub_town.merchant, listing(hub_town, "tee"), "TEE", OWNER)
 
     task = adopt(hub_town, place)
 
@@ -215,7 +215,7 @@ def test_only_the_listing_that_was_read_has_taken_its_orders_off(hub_town: Town)
     shop.buy("mug-gift", 4)
     place = connect(hub_town, shop)
     for external_id in ("mug", "mug-gift"):
-        connections.bind(hub_town.hub.database, hub_town.merchant, listing(hub_town, external_id), "MUG", OWNER)
+        matching.bind(hub_town.hub.database, hub_town.merchant, listing(hub_town, external_id), "MUG", OWNER)
 
     adopt(hub_town, place)
 

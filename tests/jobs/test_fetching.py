@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
 from hub import jobs
+from hub.connector import Page
 from hub.errors import AuthError, NotFound, RateLimited, Rejected, Unavailable
 from hub.jobs import fetch_lane
 from hub.store import tables as t
 from hub.store.database import DatabaseAway
-from tests.jobs.fake_shop import Shop, connect, open_shop, send
+from tests.jobs.fake_shop import FakeChannel, Shop, connect, open_shop, send
 from tests.town import Town
 
 
@@ -120,6 +123,80 @@ def test_a_poll_that_takes_long_goes_on_in_the_next_turn(hub_town: Town) -> None
 
     hub_town.work()
     assert hub_town.count(t.sales_order) == len(placed)
+
+
+def test_a_vendor_that_is_still_getting_ready_is_asked_again_from_the_cursor_when_it_said(hub_town: Town) -> None:
+    shop = Shop()
+    connect(hub_town, shop)
+    placed = [shop.order([("mug", 1)]) for _ in range(8)]
+    asked: list[str | None] = []
+
+    class Preparing(FakeChannel):
+        """Has all orders written into a file first; knows by its cursor that it has asked for that."""
+
+        def fetch_orders(self, mark: str | None) -> Iterator[Page]:
+            asked.append(mark)
+            pages = super().fetch_orders(None)
+            if len(asked) < 3:
+                yield Page((), f"file {len(asked)}", 8, 40 if len(asked) == 1 else 2.5)
+                raise AssertionError("The poll ended with that page.")
+            yield from pages
+
+    hub_town.hub.registry.connectors[FakeChannel.name] = Preparing  # type: ignore[index]
+    before = cursor(hub_town).value
+    hub_town.let_pass(60)
+    hub_town.work()
+    row = cursor(hub_town)
+    assert (asked, row.value, row.total, row.error) == ([before], "file 1", 8, "")
+    assert 39 < (row.due_at - datetime.now(UTC)).total_seconds() <= 40
+
+    hub_town.let_pass(38)
+    hub_town.work()
+    assert asked == [before], "not before its time"
+
+    hub_town.let_pass(3)
+    hub_town.work()
+    assert (asked, cursor(hub_town).value) == ([before, "file 1"], "file 2")
+
+    hub_town.let_pass(3)
+    hub_town.work()
+    assert asked == [before, "file 1", "file 2"]
+    assert {row.external_id for row in hub_town.rows(t.sales_order)} == {order["id"] for order in placed}
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "waits"), [(float("nan"), 0), (float("inf"), 3600), (-5.0, 0), (1e9, 3600)], ids=repr
+)
+def test_a_pause_beyond_all_reason_is_cut(hub_town: Town, asked_for: float, waits: float) -> None:
+    place = connect(hub_town, Shop())
+
+    class Odd(FakeChannel):
+        def fetch_orders(self, mark: str | None) -> Iterator[Page]:
+            yield Page((), "later", None, asked_for)
+
+    hub_town.hub.registry.connectors[FakeChannel.name] = Odd  # type: ignore[index]
+    with fetch_lane.start_shift(hub_town.hub, hub_town.merchant, place, "fetch", 0.0) as shift:
+        assert shift is not None
+        assert not fetch_lane._poll(shift, "orders")
+
+    assert waits - 5 < (cursor(hub_town).due_at - datetime.now(UTC)).total_seconds() <= waits
+
+
+def test_an_import_that_goes_on_in_another_turn_still_knows_of_how_many_orders(hub_town: Town) -> None:
+    shop = Shop()
+    place = connect(hub_town, shop)
+    for _ in range(8):
+        shop.order([("mug", 1)])
+    hub_town.let_pass(60)
+
+    told = []
+    for _ in range(4):
+        with fetch_lane.start_shift(hub_town.hub, hub_town.merchant, place, "fetch", 0.0) as shift:
+            assert shift is not None
+            fetch_lane._poll(shift, "orders")
+        told.append((cursor(hub_town).fetched, cursor(hub_town).total))
+
+    assert told == [(3, 8), (6, 8), (8, 8), (8, 8)], "the shop counts what is left each time: 8, 5, 2 and nothing"
 
 
 def test_a_stream_without_a_cursor_is_read_in_one_go(hub_town: Town) -> None:

@@ -17,7 +17,7 @@ from hub import jobs
 from hub.connector import UNREAD, Capabilities, StockRef
 from hub.core.selling import SellingRule
 from hub.jobs import draining, inbox_lane, publish_lane
-from hub.store import connections, inbox, kits, selling
+from hub.store import connections, inbox, kits, matching, selling
 from hub.store import tables as t
 from hub.store.database import Broken
 from hub.store.selling import Scope
@@ -355,7 +355,7 @@ def test_opening_stock_that_cannot_be_read_now_is_asked_for_again(
 ) -> None:
     shop = Shop(stock={"mug": 10})
     place = connect(hub_town, shop)
-    connections.accept_suggestions(hub_town.hub.database, hub_town.merchant, place, None, OWNER)
+    matching.accept_suggestions(hub_town.hub.database, hub_town.merchant, place, None, OWNER)
     task_id = connections.adopt_stock(hub_town.hub.database, hub_town.merchant, place, OWNER)
     with monkeypatch.context() as patched:
         patched.setattr(FakeChannel, "read_stock", lambda self, refs: [UNREAD for _ in refs])
@@ -376,7 +376,7 @@ def waiting_for_a_set(hub_town: Town) -> tuple[Shop, UUID, dict[str, Any]]:
     """A shop in which an order waits for a set, whose cup another order holds; with that order."""
     shop = Shop(stock={"cup": 1, "pot": 5, "set": 0})
     place = connect(hub_town, shop)
-    connections.accept_suggestions(hub_town.hub.database, hub_town.merchant, place, None, OWNER)
+    matching.accept_suggestions(hub_town.hub.database, hub_town.merchant, place, None, OWNER)
     sku = {row.code: row.id for row in hub_town.rows(t.sku)}
     kits.define(hub_town.hub.database, hub_town.merchant, sku["SET"], {sku["CUP"]: 1, sku["POT"]: 1}, OWNER)
     for code, units in (("CUP", 1), ("POT", 5)):

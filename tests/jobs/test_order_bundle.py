@@ -32,7 +32,7 @@ from hub_shopify.connector import ShopifyConnector
 from hub_shopify.simulator import ShopifySimulator
 from hub_woocommerce.connector import WooCommerceConnector
 from hub_woocommerce.simulator import WooCommerceSimulator
-from tests.jobs.fake_shop import FakeChannel, Shop, an_order, open_shop, send
+from tests.jobs.fake_shop import DealingChannel, FakeChannel, Shop, an_order, open_shop, send
 from tests.town import Town
 
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -235,6 +235,35 @@ def test_a_merchants_bug_fails_where_the_connector_has_it(
     broken = bundle.imported(folder, tmp_path / "second")
     assert [line["quantity"] for line in broken["lines"]] == [1]
     assert [line["quantity"] for line in bundle.stored(folder)["lines"]] == [3]
+
+
+@on_sqlite
+def test_what_is_kept_beside_is_told_without_anybodys_words(hub_town: Town) -> None:
+    shop = Shop(stock={"mug": 9})
+    connection_id = open_shop(hub_town, shop, DealingChannel, adopt=False)
+    hold = {"id": "h1", "kind": "address", "note": CANARIES["note"]}
+    shop.buy(
+        "mug",
+        2,
+        work=[{"id": "w1", "lines": [{"id": "1", "quantity": 2}], "place": "", "status": "on_hold", "hold": hold}],
+    )
+    hub_town.poll(connection_id)
+    hub_town.work()
+
+    made = bundle.make(hub_town.hub, hub_town.row(t.sales_order))
+
+    assert made.stored["details"] == {
+        "work": [
+            {
+                "external_id": "w1",
+                "status": "on_hold",
+                "lines": [{"line_external_id": "1", "quantity": 2}],
+                "holds": [{"external_id": "h1"}],
+            }
+        ]
+    }
+    assert (made.stored["on_hold"], planted_in(repr(made))) == (True, [])
+    assert [remark.partition(":")[0] for remark in made.remarks] == ["It passes here"]
 
 
 @on_sqlite

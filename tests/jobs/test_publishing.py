@@ -13,7 +13,7 @@ from hub import jobs
 from hub.connector import PushOutcome, PushState
 from hub.errors import AuthError, RateLimited, Rejected, Unavailable
 from hub.jobs import publish_lane
-from hub.store import connections, warehouse
+from hub.store import connections, matching, warehouse
 from hub.store import tables as t
 from tests.jobs.fake_shop import CarefulChannel, FakeChannel, Shop, connect, open_shop, send
 from tests.town import OWNER, Town
@@ -52,7 +52,7 @@ def publish(town: Town, place: UUID) -> None:
 def test_nothing_is_written_before_a_person_says_so(hub_town: Town) -> None:
     shop = Shop(stock={"mug": 10})
     place = connect(hub_town, shop)
-    connections.accept_suggestions(hub_town.hub.database, hub_town.merchant, place, None, OWNER)
+    matching.accept_suggestions(hub_town.hub.database, hub_town.merchant, place, None, OWNER)
     count_stock(hub_town, "MUG", 7)
     hub_town.work()
     hub_town.poll(place)
@@ -126,7 +126,7 @@ def test_two_listings_of_one_sku_show_the_same(hub_town: Town) -> None:
     shop = Shop(stock={"mug": 10, "mug-gift": 4})
     place = connect(hub_town, shop)
     for row in sorted(hub_town.rows(t.listing), key=lambda row: len(row.external_id)):
-        connections.bind(hub_town.hub.database, hub_town.merchant, row.id, "MUG", OWNER)
+        matching.bind(hub_town.hub.database, hub_town.merchant, row.id, "MUG", OWNER)
     hub_town.open_for_business(place, adopt=True)
     assert shop.stock == {"mug": 10, "mug-gift": 10}
 
@@ -632,12 +632,12 @@ def test_a_listing_unmatched_or_unbound_meanwhile_is_left_alone(hub_town: Town) 
     shop = Shop(stock={"mug": 10})
     place = open_shop(hub_town, shop)
     count_stock(hub_town, "MUG", 8)
-    connections.unbind(hub_town.hub.database, hub_town.merchant, hub_town.row(t.listing).id, OWNER)
+    matching.unbind(hub_town.hub.database, hub_town.merchant, hub_town.row(t.listing).id, OWNER)
 
     hub_town.work()
     assert shop.stock == {"mug": 10}
 
-    connections.bind(hub_town.hub.database, hub_town.merchant, hub_town.row(t.listing).id, "MUG", OWNER)
+    matching.bind(hub_town.hub.database, hub_town.merchant, hub_town.row(t.listing).id, "MUG", OWNER)
     connections.bind_location(hub_town.hub.database, hub_town.merchant, place, "", None, OWNER)
     hub_town.work()
     assert shop.stock == {"mug": 10}

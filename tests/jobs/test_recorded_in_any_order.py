@@ -16,7 +16,7 @@ from sqlalchemy import update
 
 from hub.connector import RawRecord, Webhook
 from hub.core.model import Listing
-from hub.store import connections, inbox, warehouse
+from hub.store import connections, inbox, listings, matching, warehouse
 from hub.store import tables as t
 from hub.testing.simulator import SimRequest, SimResponse
 from hub_woocommerce.connector import WooCommerceConnector
@@ -81,11 +81,11 @@ def open_recorded(town: Town, shop: RecordedShop) -> UUID:
     with town.hub.database.write() as connection:
         connection.execute(update(t.connection).values(secrets=sealed))
         known = [each for body in goods() for each in shop_reads(town, place, body)]
-        connections.keep_listings(connection, town.merchant, place, known, at=town.hub.database.now(connection))
+        listings.keep(connection, town.merchant, place, known, at=town.hub.database.now(connection))
     shelf = town.row(t.location)
     for external_id, code in (("10", "MUG"), ("12", "TEE")):
         listing = town.row(t.listing, t.listing.c.external_id == external_id)
-        connections.bind(town.hub.database, town.merchant, listing.id, code, OWNER)
+        matching.bind(town.hub.database, town.merchant, listing.id, code, OWNER)
         sku = town.row(t.sku, t.sku.c.code == code)
         warehouse.adjust(town.hub.database, town.merchant, sku.id, shelf.id, 100, "counted", OWNER, f"count/{code}")
     with town.hub.database.write() as connection:

@@ -531,7 +531,8 @@ def test_it_waits_for_the_worker_that_is_reading(
 @on_sqlite
 def test_a_removed_connection_is_refused(hub_town: Town) -> None:
     place = open_shop(hub_town, Shop(stock={"mug": 1}))
-    connections.remove(hub_town.hub.database, hub_town.merchant, place, "a@b.example")
+    hub = hub_town.hub
+    connections.remove(hub.database, hub_town.merchant, place, "a@b.example", keyring=hub.keyring, connector=None)
 
     with pytest.raises(Conflict, match="was removed, and its settings with it"):
         survey(hub_town, place)

@@ -29,6 +29,7 @@ class Shop:
         self.order, self.line, self.effect, self.inbox = (new_id() for _ in range(4))
         self.barn, self.tee, self.box, self.crate, self.transfer = (new_id() for _ in range(5))
         self.box_order, self.box_line = new_id(), new_id()
+        self.act = new_id()
         of_merchant = {"merchant_id": self.merchant}
         self.rows: list[tuple[Table, dict[str, Any]]] = [
             (t.merchant, {"id": self.merchant, "name": "Corner Shop", "created_at": NOON}),
@@ -45,6 +46,7 @@ class Shop:
                 of_merchant | {"connection_id": self.channel, "external_id": "", "location_id": self.place},
             ),
             *((t.sku, of_merchant | each) for each in self._skus()),
+            (t.match_act, of_merchant | {"id": self.act, "listings": 1, "summary": "1 listing matched", "at": NOON}),
             (t.listing, of_merchant | self._listing()),
             *((table, of_merchant | row) for table, row in self._stock()),
             (t.publication, of_merchant | self._publication()),
@@ -59,6 +61,7 @@ class Shop:
                 of_merchant | {"inbox_id": self.inbox, "body": keyring.pack(b"{}", ""), "received_at": NOON},
             ),
             (t.effect, of_merchant | self._effect()),
+            *((table, of_merchant | row) for table, row in self._on_its_way()),
             *self._more(keyring),
         ]
         for table, row in self.rows:
@@ -72,10 +75,19 @@ class Shop:
         session = {"created_at": NOON, "last_seen_at": NOON, "expires_at": NOON}
         return [
             (t.connection_token, of_channel | token),
+            *((table, of_channel | row) for table, row in self._asked(keyring)),
+            (
+                t.preview_figure,
+                of_channel
+                | {"listing_id": self.listing, "location_external_id": "L1", "says": 9, "writes": 2}
+                | {"drop": 7, "steps": ["2 are there"], "at": NOON},
+            ),
             (
                 t.publication_entry,
                 of_merchant | written | {"id": new_id(), "cause": {"cause": "allocated", "share": 0.1}},
             ),
+            (t.order_version, of_merchant | self._edit()),
+            (t.document, of_merchant | self._label(keyring)),
             (t.refund, of_merchant | {"order_id": self.order, "external_id": "9", "amount_minor": 2**40}),
             (t.cursor, of_channel | {"stream": "orders", "value": "2026-03-02T11:59:00Z", "due_at": NOON}),
             (t.cursor, of_channel | {"stream": "listings"}),
@@ -96,6 +108,29 @@ class Shop:
             (t.setup_token, {"token_sha256": "b" * 64, "created_at": NOON, "expires_at": NOON}),
             (t.lease, {"name": "drain", "holder": "me", "fence": 3, "until": NOON}),
         ]
+
+    def _edit(self) -> dict[str, Any]:
+        change = {"part": "note", "before": "", "after": "Ring twice. 🎁"}
+        moments = dict.fromkeys(["version", "received_at", "at"], NOON)
+        return {"order_id": self.order, "revision": 2, "changes": [change], **moments}
+
+    def _label(self, keyring: KeyRing) -> dict[str, Any]:
+        sealed = keyring.pack(b"%PDF-", "elsewhere")
+        file = {"kind": "label", "format": "pdf", "content": sealed, "created_at": NOON}
+        return {"id": new_id(), "effect_id": self.effect, "order_id": self.order, **file}
+
+    def _asked(self, keyring: KeyRing) -> Iterator[tuple[Table, dict[str, Any]]]:
+        """A merchant on the way to a vendor, a word that was given a meaning, a customer who asked what is kept."""
+        sealed, check = keyring.encrypt(b"{}", "elsewhere"), {"kind": "check", "state": "done"}
+        check |= {"id": self.channel, "due_at": NOON, "created_at": NOON}
+        yield t.task, check
+        sent = {"id": self.channel, "user_id": self.channel, "connector": "woocommerce", "task_id": self.channel}
+        sent |= {"state_sha256": "d" * 64, "settings": sealed, "created_at": NOON, "expires_at": NOON}
+        yield t.authorization, sent
+        yield t.word_mapping, {"kind": "status", "word": "packed", "meaning": "open", "changed_at": NOON}
+        asked = {"id": self.channel, "kind": "wanted", "reference": "9", "subject": sealed}
+        yield t.privacy_request, asked | {"received_at": NOON, "due_at": NOON}
+        yield t.erased_order, {"external_id": "99", "at": NOON}
 
     def _channel(self, keyring: KeyRing) -> dict[str, Any]:
         sealed = keyring.encrypt(b"{}", f"connection:{self.merchant}:{self.channel}:secrets")
@@ -195,6 +230,42 @@ class Shop:
         short = {"order_line_id": self.line, "order_id": self.order, "sku_id": self.sku, "units": 1, "at": NOON}
         yield t.shortage, {"id": new_id(), "reference": "first"} | short
 
+    def _on_its_way(self) -> Iterator[tuple[Table, dict[str, Any]]]:
+        """The two mugs that are held are to be shipped: the place was chosen, one lies in a parcel, and it is held."""
+        decision, to_ship, replaced, goods, box = (new_id() for _ in range(5))
+        yield t.order_hold, {"id": new_id(), "order_id": self.order, "reason": "address", "placed_at": NOON}
+        yield t.routing_policy, {"number": 1, "rules": {}, "created_at": NOON}
+        asked = {"order_id": self.order, "policy_number": 1, "cause": "imported", "inputs": {}, "outcome": {}}
+        yield t.routing_decision, asked | {"id": decision, "at": NOON}
+        work = {"order_id": self.order, "location_id": self.place, "number": 1, "reference": "100-1"}
+        work |= {"state": "open", "decision_id": decision, "connection_id": self.channel}
+        yield t.fulfillment_order, work | {"id": to_ship, "created_at": NOON, "updated_at": NOON}
+        line = {"order_line_id": self.line, "quantity": 2}
+        yield t.fulfillment_line, {"fulfillment_order_id": to_ship} | line
+        sent = {"order_id": self.order, "fulfillment_order_id": to_ship, "state": "draft", "created_at": NOON}
+        label = {"reference": "100-1-1", "state": "void", "connection_id": self.channel, "effect_id": self.effect}
+        yield t.shipment, sent | {"id": replaced} | label
+        yield t.shipment, sent | {"id": goods, "reference": "100-1-2", "supersedes_id": replaced}
+        yield t.parcel, {"id": box, "shipment_id": goods, "number": 1, "weight_grams": 400}
+        yield t.parcel_line, {"parcel_id": box, "order_line_id": self.line, "quantity": 1}
+        yield from self._on_the_table(to_ship)
+        seen = {"tracking_number": "1Z", "happened_at": NOON, "status": "in_transit", "carrier_status": "I"}
+        yield t.tracking_event, {"shipment_id": goods, "heard_at": NOON} | seen
+
+    def _on_the_table(self, to_ship: UUID) -> Iterator[tuple[Table, dict[str, Any]]]:
+        """One of the mugs is being packed, and the customer was told."""
+        carton, of_order = new_id(), {"fulfillment_order_id": to_ship}
+        yield t.handling_policy, {"priorities": [], "paper": "a4", "changed_at": NOON}
+        yield t.shelf, {"sku_id": self.sku, "location_id": self.place, "zone": "A", "name": "A-1"}
+        sizes = {"length_mm": 300, "width_mm": 200, "height_mm": 100, "empty_grams": 90, "most_grams": 5000}
+        yield t.box, {"id": carton, "name": "Small"} | sizes
+        yield t.packing, of_order | {"packer": "a@b.example", "began_at": NOON, "seen_at": NOON}
+        yield t.packing_parcel, of_order | {"number": 1, "box_id": carton, "weight_grams": 400}
+        scan = {"id": new_id(), "outcome": "counted", "code": "MUG", "order_line_id": self.line, "sku_id": self.sku}
+        yield t.packing_scan, of_order | scan | {"units": 1, "number": 1, "at": NOON}
+        told = {"id": new_id(), "connection_id": self.channel, "order_id": self.order, "occasion": "ready/1"}
+        yield t.email, told | {"recipient": "c@d.example", "state": "sent", "due_at": NOON, "created_at": NOON}
+
     def _box_order(self) -> dict[str, Any]:
         none = dict.fromkeys(("total", "lines", "shipping", "tax", "discount", "fees", "rounding"), 0)
         money = {f"{name}_minor": units for name, units in none.items()}
@@ -216,6 +287,7 @@ class Shop:
             "number": "100",
             "status": "open",
             "version": NOON,
+            "revision": 2,
             "content_sha256": "c" * 64,
             "received_at": NOON,
             "holds_stock": True,

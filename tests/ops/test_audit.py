@@ -12,6 +12,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
+    Float,
     Integer,
     LargeBinary,
     MetaData,
@@ -196,6 +197,13 @@ def _one_within_the_other(connection: Connection, shop: Shop) -> None:
         shop.add(connection, t.kit_leaf, kit_id=kit_id, part_id=shop.tee, quantity=1)
 
 
+def _went_back(connection: Connection, shop: Shop) -> None:
+    shop.copy(connection, t.order_version, revision=1)
+    connection.execute(
+        update(t.order_version).where(t.order_version.c.revision == 2).values(version=NOON - timedelta(seconds=1))
+    )
+
+
 def _sold_twice(connection: Connection, shop: Shop) -> None:
     shop.copy(connection, t.channel_location, external_id="hall")
     shop.copy(connection, t.channel_location_source, external_id="hall")
@@ -292,6 +300,9 @@ PLANTED: dict[str, tuple[dict[str, int], Planted]] = {
     "in flight without a fence": ({"I11": 1}, _set(t.effect, fence=0)),
     "a cent too much": ({"I12": 1}, _set(t.sales_order, rounding_minor=0)),
     "a tax counted twice": ({"I12": 1}, _set(t.sales_order, taxes_included=True)),
+    "an edit that is newer than its order": ({"I13": 1}, _set(t.order_version, version=NOON + timedelta(seconds=1))),
+    "an edit that the order does not know of": ({"I13": 1}, _set(t.order_version, revision=3)),
+    "an edit older than the one before it": ({"I13": 1}, _went_back),
     "a line that lost a cent": ({"I12b": 1}, _mugs(t.order_line, total_minor=2999)),
     "a row that points nowhere": ({"I14": 1}, _set(t.inbox, connection_id=new_id(), external_id="")),
     "a row that points at another merchant's": ({"I14": 1}, _belongs_to_somebody_else),
@@ -328,6 +339,12 @@ PLANTED: dict[str, tuple[dict[str, int], Planted]] = {
     ),
     "a channel that sells from a location of nobody": ({"I21": 1}, _set(t.channel_location, location_id=None)),
     "a location that one shop sells twice": ({"I21": 1}, _sold_twice),
+    "an erased order whose raw record is kept": ({"I22": 1}, _set(t.sales_order, erased_at=NOON)),
+    "erased orders that still name who bought": ({"I22": 2}, _set(t.sales_order, erased_at=NOON, email="a@b.example")),
+    "erased orders that still say where to": (
+        {"I22": 2},
+        _set(t.sales_order, erased_at=NOON, shipping_address={"line1": "1 High Street"}),
+    ),
 }
 
 
@@ -343,7 +360,7 @@ def test_a_healthy_hub_has_no_finding(database: Database, keyring: KeyRing) -> N
 
     assert [each.count for each in findings] == [0] * len(findings)
     assert " ".join(each.invariant for each in findings) == (
-        "I1 I1b I1c I2 I3 I3a I3b I3c I3d I4 I5 I6 I7 I10 I11 I12 I12b I14 I20 I21 I17"
+        "I1 I1b I1c I2 I3 I3a I3b I3c I3d I4 I5 I6 I7 I10 I11 I12 I12b I13 I14 I20 I21 I22 I17"
     )
 
 
@@ -369,6 +386,7 @@ def _anything(column: Column[Any]) -> Any:
         (JSON, {}),
         (LargeBinary, b""),
         (Integer, 1),
+        (Float, 0.5),
         (Boolean, True),
     ):
         if isinstance(column.type, kind):

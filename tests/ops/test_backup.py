@@ -348,23 +348,23 @@ def test_a_backup_before_an_upgrade_holds_what_the_older_schema_had(source: Data
     """The tables are read as they are: a column this version expects may not be there yet."""
     with source.write() as connection:
         connection.execute(text("alter table merchant drop column demo"))
-        connection.execute(text("create table parcel (id integer primary key, label text)"))
+        connection.execute(text("create table keepsake (id integer primary key, label text)"))
         connection.execute(text("drop table activity"))
-        connection.execute(text("insert into parcel values (1, 'kept')"))
+        connection.execute(text("insert into keepsake values (1, 'kept')"))
         connection.execute(text("update alembic_version set version_num = '0000_older'"))
     try:
         made = make(source, tmp_path / "b.zip")
     finally:
         with source.write() as connection:
-            connection.execute(text("drop table parcel"))
+            connection.execute(text("drop table keepsake"))
             connection.execute(text("alter table merchant add column demo boolean not null default false"))
             t.activity.create(connection)
 
     columns = {each.table: each.columns for each in made.tables}
     assert made.schema == "0000_older"
     assert "demo" not in columns["merchant"]
-    assert columns["parcel"] == ("id", "label")
-    assert zipfile.ZipFile(tmp_path / "b.zip").read("tables/parcel.jsonl") == b'[1, "kept"]\n'
+    assert columns["keepsake"] == ("id", "label")
+    assert zipfile.ZipFile(tmp_path / "b.zip").read("tables/keepsake.jsonl") == b'[1, "kept"]\n'
 
 
 def test_a_copy_left_by_a_crash_does_not_stop_the_next_backup(source: Database, tmp_path: Path) -> None:

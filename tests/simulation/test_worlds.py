@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hub.store import inbox, stock
+from hub.store import inbox, marking
 from simulation.world import SHAPES, Broken, Builder, live
 
 SHAPES_HERE = (1, 2)
@@ -48,12 +48,12 @@ def test_a_seed_is_the_same_world_each_time(builder: Builder, tmp_path: Path) ->
 
 def forgets_a_listing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A change of several SKUs has only the listings of one published."""
-    remember = stock.mark_dirty
+    remember = marking.mark_dirty
 
     def forget(connection: Any, merchant_id: Any, causes: Any, **more: Any) -> Any:
         return remember(connection, merchant_id, dict(list(causes.items())[:1]), **more)
 
-    monkeypatch.setattr(stock, "mark_dirty", forget)
+    monkeypatch.setattr(marking, "mark_dirty", forget)
 
 
 def forgets_the_rest_of_a_page(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from sqlalchemy import insert, select, update
 
 from hub.connector import Delivery, Webhook
 from hub.errors import BadInput, Conflict
-from hub.store import connections, inbox
+from hub.store import connections, inbox, matching
 from hub.store import tables as t
 from hub.store.database import new_id
 from tests.core.making import a_line, an_order
@@ -62,7 +63,11 @@ def test_a_check_that_passed_starts_the_import(warehouse: Warehouse) -> None:
         "EUR",
         None,
     )
-    assert {(each.stream, each.value) for each in warehouse.rows(t.cursor)} == {("orders", None), ("listings", None)}
+    assert {(each.stream, each.value) for each in warehouse.rows(t.cursor)} == {
+        ("orders", None),
+        ("listings", None),
+        ("webhooks", None),
+    }
     assert credentials(warehouse, connection_id).settings == {"shop": "green", "password": "s3same"}
     assert len(credentials(warehouse, connection_id).webhook_secret) >= 32
 
@@ -206,7 +211,7 @@ def test_what_may_be_published_later_is_due_as_soon_as_it_may(warehouse: Warehou
     listing = warehouse.listing(connection_id, "mug")
     assert warehouse.rows(t.publication) == []
 
-    connections.bind(warehouse.database, warehouse.merchant, listing, "MUG", OWNER)
+    matching.bind(warehouse.database, warehouse.merchant, listing, "MUG", OWNER)
     assert warehouse.rows(t.publication) == [], "nothing is known of its stock"
 
     assert warehouse.count(sku, 5) == {connection_id}
@@ -262,7 +267,9 @@ def test_a_removed_connection_keeps_its_history_and_forgets_its_credentials(ware
     waiting = connections.adopt_stock(warehouse.database, warehouse.merchant, connection_id, OWNER)
     reconnect(warehouse, connection_id, "changed")
 
-    connections.remove(warehouse.database, warehouse.merchant, connection_id, OWNER)
+    connections.remove(
+        warehouse.database, warehouse.merchant, connection_id, OWNER, keyring=warehouse.keyring, connector=None
+    )
 
     row = shop(warehouse, connection_id)
     assert (row.state, row.secrets, row.live_at) == ("removed", None, None)
@@ -279,9 +286,10 @@ def test_nothing_brings_a_removed_connection_back(warehouse: Warehouse) -> None:
     here = (warehouse.database, warehouse.merchant, connection_id, OWNER)
     reconnect(warehouse, connection_id, "changed")
     request = warehouse.row(t.task, t.task.c.state == "waiting").request
-    connections.remove(*here)
+    remove = partial(connections.remove, keyring=warehouse.keyring, connector=None)
+    remove(*here)
 
-    for attempt in (connections.remove, connections.pause, connections.resume, connections.go_live):
+    for attempt in (remove, connections.pause, connections.resume, connections.go_live):
         with pytest.raises(Conflict):
             attempt(*here)
     with pytest.raises(Conflict, match=r"was removed\. Connect the shop anew"):

@@ -10,32 +10,38 @@ from sqlalchemy import insert, update
 
 from hub.core.model import Listing, Money, OrderStatus
 from hub.errors import BadInput, Conflict
-from hub.store import connections
+from hub.store import listings, matching
 from hub.store import tables as t
 from hub.store.database import new_id
+from hub.store.matching import Offer
 from tests.core.making import a_line, an_order, minutes
 from tests.store.warehouse import OWNER, Warehouse
 
 
-def suggested(warehouse: Warehouse, shop: UUID) -> list[tuple[str, bool, bool]]:
+def offered(warehouse: Warehouse, shop: UUID) -> dict[str, Offer]:
+    """What is suggested for each unmatched listing of a shop, by its external id."""
+    named = {each.id: each.external_id for each in warehouse.rows(t.listing, t.listing.c.connection_id == shop)}
+    open_ones = [each.id for each in warehouse.rows(t.listing, t.listing.c.sku_id.is_(None)) if each.id in named]
     with warehouse.database.read() as connection:
-        return [
-            (each.sku, each.exists, each.unique)
-            for each in connections.suggestions(connection, warehouse.merchant, shop)
-        ]
+        found = matching.offers(connection, warehouse.merchant, open_ones)
+    return {named[listing_id]: offer for listing_id, offer in found.items()}
 
 
-def accept(warehouse: Warehouse, shop: UUID, listings: Any = None) -> int:
-    return connections.accept_suggestions(warehouse.database, warehouse.merchant, shop, listings, OWNER)
+def told(offer: Offer) -> list[tuple[str, int, str]]:
+    return [(each.code, each.score, each.reason) for each in offer.suggestions]
+
+
+def accept(warehouse: Warehouse, shop: UUID, chosen: Any = None) -> int:
+    return matching.accept_suggestions(warehouse.database, warehouse.merchant, shop, chosen, OWNER).matched
 
 
 def bind(warehouse: Warehouse, listing: UUID, code: str) -> None:
-    connections.bind(warehouse.database, warehouse.merchant, listing, code, OWNER)
+    matching.bind(warehouse.database, warehouse.merchant, listing, code, OWNER)
 
 
-def keep(warehouse: Warehouse, shop: UUID, *listings: Listing) -> None:
+def keep(warehouse: Warehouse, shop: UUID, *told: Listing) -> None:
     with warehouse.database.write() as connection:
-        connections.keep_listings(connection, warehouse.merchant, shop, listings, at=warehouse.now())
+        listings.keep(connection, warehouse.merchant, shop, told, at=warehouse.now())
 
 
 def matched(warehouse: Warehouse) -> dict[str, str | None]:
@@ -50,32 +56,212 @@ def matched(warehouse: Warehouse) -> dict[str, str | None]:
 def test_the_sku_text_of_a_listing_suggests_its_match(warehouse: Warehouse) -> None:
     shop = warehouse.connect()
     warehouse.sku("MUG")
-    warehouse.listing(shop, "1", sku_text=" MUG ")
-    warehouse.listing(shop, "2", sku_text="TEE")
-    warehouse.listing(shop, "3", sku_text="")
-    warehouse.listing(shop, "4", sku_text="   ")
-    warehouse.listing(shop, "5", sku_text="GONE", active=False)
-    warehouse.listing(shop, "6", warehouse.sku("CUP"), sku_text="CUP")
-    warehouse.listing(warehouse.connect(), "1", sku_text="ELSEWHERE")
+    keep(
+        warehouse,
+        shop,
+        Listing(external_id="1", sku=" MUG ", title="A cup for coffee"),
+        Listing(external_id="2", sku="TEE", title="Shirt"),
+        Listing(external_id="3", sku="  ", title="Nothing at all"),
+    )
 
-    assert suggested(warehouse, shop) == [("MUG", True, True), ("TEE", False, True)]
+    found = offered(warehouse, shop)
+
+    assert told(found["1"]) == [("MUG", 100, "its SKU at the shop is “MUG”")]
+    assert told(found["2"]) == [("TEE", 100, "no SKU is like it: a new one, called as the shop calls it")]
+    assert [(name, offer.sure) for name, offer in sorted(found.items())] == [("1", True), ("2", True), ("3", False)]
+    assert found["3"].best is None, "a blank text suggests nothing"
+    assert (accept(warehouse, shop), matched(warehouse)) == (2, {"1": "MUG", "2": "TEE", "3": None})
 
 
 def test_one_text_on_several_listings_is_matched_one_by_one(warehouse: Warehouse) -> None:
-    shop = warehouse.connect()
-    first = warehouse.listing(shop, "1", sku_text="MUG")
-    second = warehouse.listing(shop, "2", sku_text="MUG ")
-    warehouse.listing(shop, "3", sku_text="TEE")
-    assert suggested(warehouse, shop) == [("MUG", False, False), ("MUG", False, False), ("TEE", False, True)]
+    shop = warehouse.connect("Tea Street")
+    first = warehouse.listing(shop, "1", sku_text="MUG", title="Mug")
+    second = warehouse.listing(shop, "2", sku_text="MUG", title="Another mug")
+    warehouse.listing(shop, "3", sku_text="TEE", title="Shirt")
 
     assert accept(warehouse, shop) == 1
     assert matched(warehouse) == {"1": None, "2": None, "3": "TEE"}
 
     assert accept(warehouse, shop, [first]) == 1
-    assert suggested(warehouse, shop) == [("MUG", True, False)], "the other one still stands beside it"
+    assert told(offered(warehouse, shop)["2"]) == [("MUG", 90, "its SKU “MUG” stands on 2 listings of Tea Street")], (
+        "the other one still stands beside it"
+    )
+    assert accept(warehouse, shop) == 0
     assert accept(warehouse, shop, [second]) == 1
     assert matched(warehouse) == {"1": "MUG", "2": "MUG", "3": "TEE"}
     assert len(warehouse.rows(t.sku)) == 2
+
+
+def test_a_text_in_small_letters_is_put_before_a_person(warehouse: Warehouse) -> None:
+    shop = warehouse.connect()
+    warehouse.sku("MUG-BLUE")
+    warehouse.listing(shop, "1", sku_text="mug-blue", title="Cup")
+
+    offer = offered(warehouse, shop)["1"]
+
+    assert told(offer) == [
+        ("MUG-BLUE", 95, "“mug-blue” is “MUG-BLUE” but for small and capital letters"),
+        ("mug-blue", 70, "a new SKU, called as the shop calls it"),
+    ]
+    assert (offer.sure, accept(warehouse, shop)) == (False, 0)
+
+
+@pytest.mark.parametrize("theirs", ["4006381333931", "036000291452"])
+def test_the_barcode_of_a_matched_listing_suggests_its_sku(warehouse: Warehouse, theirs: str) -> None:
+    one, two = warehouse.connect("one"), warehouse.connect("two")
+    warehouse.listing(one, "a", warehouse.sku("MUG"), title="Blue mug", barcode=theirs.zfill(13))
+    warehouse.listing(two, "b", sku_text="77-123", title="Tasse", barcode=theirs)
+
+    offer = offered(warehouse, two)["b"]
+
+    assert told(offer) == [
+        ("MUG", 100, "same barcode as “Blue mug” at one"),
+        ("77-123", 70, "a new SKU, called as the shop calls it"),
+    ]
+    assert offer.sure
+    assert (accept(warehouse, two), matched(warehouse)["b"]) == (1, "MUG")
+
+
+def test_a_barcode_of_two_skus_proves_nothing(warehouse: Warehouse) -> None:
+    one, two = warehouse.connect("one"), warehouse.connect("two")
+    for code in ("CUP", "MUG"):
+        warehouse.listing(one, code, warehouse.sku(code), title=code, barcode="4006381333931")
+    warehouse.listing(two, "b", sku_text="", title="Tasse", barcode="4006381333931")
+
+    offer = offered(warehouse, two)["b"]
+
+    assert [(each.code, each.score) for each in offer.suggestions] == [("CUP", 90), ("MUG", 90)]
+    assert (offer.sure, accept(warehouse, two)) == (False, 0)
+
+
+def test_a_text_and_a_barcode_that_contradict_each_other_are_left_to_a_person(warehouse: Warehouse) -> None:
+    one, two = warehouse.connect("one"), warehouse.connect("two")
+    warehouse.sku("TEE")
+    warehouse.listing(one, "a", warehouse.sku("MUG"), title="Blue mug", barcode="4006381333931")
+    warehouse.listing(two, "b", sku_text="TEE", title="Tasse", barcode="4006381333931")
+
+    offer = offered(warehouse, two)["b"]
+
+    assert [(each.code, each.score) for each in offer.suggestions] == [("MUG", 100), ("TEE", 100)]
+    assert (offer.sure, accept(warehouse, two)) == (False, 0)
+
+
+def test_a_close_title_suggests_and_is_never_sure(warehouse: Warehouse) -> None:
+    one, two = warehouse.connect("one"), warehouse.connect("two")
+    bind(warehouse, warehouse.listing(one, "a", title="Enamel mug, sky blue"), "MUG-1")
+    bind(warehouse, warehouse.listing(one, "b", title="Linen shirt"), "TEE-1")
+    warehouse.listing(two, "x", sku_text="", title="Enamel Mug - Sky Blue")
+    warehouse.listing(two, "y", sku_text="", title="Garden chair")
+
+    found = offered(warehouse, two)
+
+    assert told(found["x"]) == [("MUG-1", 95, "its title is 95 % like “Enamel mug, sky blue”")]
+    assert (found["x"].sure, found["y"].suggestions) == (False, ())
+
+
+def test_the_variants_of_a_product_are_not_taken_for_one_another(warehouse: Warehouse) -> None:
+    shop = warehouse.connect("one")
+    bind(warehouse, warehouse.listing(shop, "a", title="Shirt - Red / M"), "TEE-RED-M")
+    warehouse.listing(shop, "b", sku_text="TEE-RED-L", title="Shirt - Red / L")
+
+    offer = offered(warehouse, shop)["b"]
+
+    assert told(offer) == [("TEE-RED-L", 100, "no SKU is like it: a new one, called as the shop calls it")]
+
+
+def test_a_new_sku_is_not_made_at_once_where_a_title_is_close(warehouse: Warehouse) -> None:
+    one, two = warehouse.connect("one"), warehouse.connect("two")
+    bind(warehouse, warehouse.listing(one, "a", title="Enamel mug, blue"), "MUG-1")
+    warehouse.listing(two, "x", sku_text="77-123", title="Enamel mug (blue)")
+
+    assert [(each.code, each.score) for each in offered(warehouse, two)["x"].suggestions] == [
+        ("MUG-1", 95),
+        ("77-123", 70),
+    ]
+    assert (accept(warehouse, two), len(warehouse.rows(t.sku))) == (0, 1)
+
+
+def test_what_is_gone_or_ignored_is_not_accepted_with_all(warehouse: Warehouse) -> None:
+    shop = warehouse.connect()
+    warehouse.listing(shop, "1", sku_text="GONE", active=False)
+    ignored = warehouse.listing(shop, "2", sku_text="OLD", title="Old")
+    assert matching.ignore(warehouse.database, warehouse.merchant, [ignored], OWNER) == 1
+    assert matching.ignore(warehouse.database, warehouse.merchant, [ignored], OWNER) == 0
+
+    assert accept(warehouse, shop) == 0
+
+    assert matching.bring_back(warehouse.database, warehouse.merchant, [ignored], OWNER) == 1
+    assert (accept(warehouse, shop), matched(warehouse)) == (1, {"1": None, "2": "OLD"})
+    assert [each.summary for each in warehouse.rows(t.activity) if each.kind.startswith("listing_")] == [
+        "“Old” is left unmatched on purpose",
+        "“Old” is to be matched again",
+        "“Old” is matched to SKU OLD",
+    ]
+
+
+def test_all_shops_can_be_matched_at_once(warehouse: Warehouse) -> None:
+    one, two = warehouse.connect("one"), warehouse.connect("two")
+    warehouse.listing(one, "1", sku_text="MUG", title="Mug")
+    warehouse.listing(two, "2", sku_text="MUG", title="Mug")
+    warehouse.listing(two, "3", sku_text="TEE", title="Shirt")
+
+    act = matching.accept_suggestions(warehouse.database, warehouse.merchant, None, None, OWNER)
+
+    assert (act.matched, act.new_skus) == (3, 2)
+    assert matched(warehouse) == {"1": "MUG", "2": "MUG", "3": "TEE"}
+
+
+# ---------------------------------------------------------------- undoing an act
+
+
+def test_a_bulk_acceptance_is_undone_as_one_act(warehouse: Warehouse) -> None:
+    shop = warehouse.connect()
+    for number in range(450):  # more than are matched in one transaction
+        warehouse.listing(shop, str(number), sku_text=f"SKU-{number}", title=f"Thing {number}")
+    act = matching.accept_suggestions(warehouse.database, warehouse.merchant, shop, None, OWNER)
+    row = warehouse.row(t.match_act)
+    assert (row.id, row.listings, row.summary, row.actor) == (act.id, 450, "450 listings matched", OWNER)
+
+    assert act.id is not None
+    assert matching.undo(warehouse.database, warehouse.merchant, act.id, OWNER) == 450
+
+    assert set(matched(warehouse).values()) == {None}
+    row = warehouse.row(t.match_act)
+    assert (row.undone, row.undone_by, row.undone_at is None) == (450, OWNER, False)
+    with pytest.raises(Conflict, match="undone already"):
+        matching.undo(warehouse.database, warehouse.merchant, act.id, OWNER)
+
+
+def test_what_was_changed_since_an_act_stays_when_it_is_undone(warehouse: Warehouse) -> None:
+    shop = warehouse.connect()
+    ids = {name: warehouse.listing(shop, name, sku_text=name, title=name) for name in ("one", "two", "three")}
+    act = matching.accept_suggestions(warehouse.database, warehouse.merchant, shop, None, OWNER)
+    bind(warehouse, ids["two"], "SPECIAL")
+    matching.unbind(warehouse.database, warehouse.merchant, ids["three"], OWNER)
+    bind(warehouse, ids["three"], "three")
+
+    assert act.id is not None
+    assert matching.undo(warehouse.database, warehouse.merchant, act.id, OWNER) == 1
+
+    assert matched(warehouse) == {"one": None, "two": "SPECIAL", "three": "three"}
+
+
+def test_one_match_is_an_act_of_its_own(warehouse: Warehouse) -> None:
+    listing = warehouse.listing(warehouse.connect(), "1", title="Mug")
+
+    act = matching.bind(warehouse.database, warehouse.merchant, listing, "MUG", OWNER)
+
+    assert warehouse.row(t.match_act).summary == "“Mug” matched to SKU MUG"
+    assert matching.undo(warehouse.database, warehouse.merchant, act, OWNER) == 1
+    assert matched(warehouse) == {"1": None}
+
+
+def test_an_act_that_never_was_cannot_be_undone(warehouse: Warehouse) -> None:
+    with pytest.raises(BadInput, match="nothing of this kind to undo"):
+        matching.undo(warehouse.database, warehouse.merchant, new_id(), OWNER)
+
+
+# ---------------------------------------------------------------- accepting
 
 
 def test_accepting_everything_twice_matches_everything_once(warehouse: Warehouse) -> None:
@@ -89,18 +275,17 @@ def test_accepting_everything_twice_matches_everything_once(warehouse: Warehouse
     assert set(matched(warehouse).values()) == {f"SKU-{number}" for number in range(450)}
 
 
-def test_what_a_person_matched_meanwhile_stays(warehouse: Warehouse, monkeypatch: Any) -> None:
+def test_what_a_person_matched_meanwhile_stays(warehouse: Warehouse) -> None:
     shop = warehouse.connect()
     listing = warehouse.listing(shop, "1", sku_text="MUG")
-    warehouse.listing(shop, "2", sku_text="TEE")
-    with warehouse.database.read() as connection:
-        before = connections.suggestions(connection, warehouse.merchant, shop)
+    other = warehouse.listing(shop, "2", sku_text="TEE")
     bind(warehouse, listing, "SPECIAL")
-    monkeypatch.setattr(connections, "suggestions", lambda *_: before)
 
-    assert accept(warehouse, shop) == 1
+    act = matching.accept(warehouse.database, warehouse.merchant, {listing: "MUG", other: "TEE"}, OWNER)
 
-    assert matched(warehouse) == {"1": "SPECIAL", "2": "TEE"}
+    assert (act.matched, matched(warehouse)) == (1, {"1": "SPECIAL", "2": "TEE"})
+    nothing = matching.accept(warehouse.database, warehouse.merchant, {listing: "MUG"}, OWNER)
+    assert (nothing.id, nothing.matched) == (None, 0)
 
 
 # ---------------------------------------------------------------- binding
@@ -159,12 +344,12 @@ def test_a_match_can_be_undone_and_the_listing_is_published_no_more(warehouse: W
     warehouse.hear(shop, an_order(a_line(2)))
     assert warehouse.level(sku) == (5, 2)
 
-    connections.unbind(warehouse.database, warehouse.merchant, listing, OWNER)
+    matching.unbind(warehouse.database, warehouse.merchant, listing, OWNER)
 
     assert matched(warehouse) == {"mug": None}
     assert warehouse.level(sku) == (5, 2), "orders keep what they hold"
     with pytest.raises(Conflict, match="not matched any more"):
-        connections.unbind(warehouse.database, warehouse.merchant, listing, OWNER)
+        matching.unbind(warehouse.database, warehouse.merchant, listing, OWNER)
 
 
 # ---------------------------------------------------------------- lines that waited for it
@@ -290,7 +475,7 @@ def test_a_deleted_listing_is_published_no_more(warehouse: Warehouse) -> None:
     )
 
     with warehouse.database.write() as connection:
-        connections.retire_listings(connection, warehouse.merchant, shop, ["1"])
+        listings.retire(connection, warehouse.merchant, shop, ["1"])
 
     assert {each.external_id: each.active for each in warehouse.rows(t.listing)} == {"1": False, "2": True}
     keep(warehouse, shop, Listing(external_id="1", sku="MUG", title="Mug"))
@@ -311,7 +496,7 @@ def test_a_deleted_product_takes_all_its_variants_with_it(warehouse: Warehouse) 
         )
 
     with warehouse.database.write() as connection:
-        connections.retire_listings(connection, warehouse.merchant, one, ["shirt"], "product")
+        listings.retire(connection, warehouse.merchant, one, ["shirt"], "product")
 
     gone = {(each.connection_id, each.external_id) for each in warehouse.rows(t.listing, ~t.listing.c.active)}
     assert gone == {(one, "0"), (one, "1")}
@@ -337,7 +522,9 @@ def test_a_row_of_another_merchant_is_not_matched(warehouse: Warehouse) -> None:
     other.listing(theirs, "1", sku_text="MUG")
     other.sku("MUG", 5)
 
-    assert suggested(warehouse, mine) == [("MUG", False, True)]
+    assert told(offered(warehouse, mine)["1"]) == [
+        ("MUG", 100, "no SKU is like it: a new one, called as the shop calls it")
+    ]
     assert accept(warehouse, mine) == 1
 
     skus = {each.merchant_id: each.id for each in warehouse.rows(t.sku)}

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from hub.core.model import Order
 from hub.core.stock import Cause
-from hub.store import connections, orders, stock
+from hub.store import matching, orders, stock
 from hub.store import tables as t
 from hub.store.database import new_id
 from tests.core.making import a_line, an_order, minutes
@@ -186,7 +186,7 @@ def test_a_listing_matched_to_a_kit_later_gives_its_lines_their_parts(warehouse:
     pending = an_order(a_line(1, listing="box"), id="pending", holds_stock=False)
     warehouse.hear(connection, pending)
 
-    connections.bind(warehouse.database, warehouse.merchant, listing, "BOX", OWNER)
+    matching.bind(warehouse.database, warehouse.merchant, listing, "BOX", OWNER)
     assert (warehouse.level(mug), warehouse.level(tee)) == ((5, 2), (5, 1))
     assert len(warehouse.rows(t.order_line_part)) == 4
 

@@ -11,7 +11,7 @@ from sqlalchemy import ForeignKeyConstraint, Table, UniqueConstraint, insert, te
 from sqlalchemy.exc import IntegrityError
 
 from hub.errors import BadInput, Conflict
-from hub.store import connections, kits
+from hub.store import connections, kits, matching
 from hub.store import tables as t
 from hub.store import warehouse as house
 from hub.store.database import Database, new_id
@@ -103,12 +103,12 @@ def test_another_merchants_ids_are_as_if_they_did_not_exist(warehouse: Warehouse
 
     for trespass in (
         lambda: connections.pause(*here, shop, OWNER),
-        lambda: connections.remove(*here, shop, OWNER),
+        lambda: connections.remove(*here, shop, OWNER, keyring=warehouse.keyring, connector=None),
         lambda: connections.go_live(*here, shop, OWNER),
         lambda: connections.sync_now(*here, shop, OWNER),
         lambda: connections.adopt_stock(*here, shop, OWNER),
-        lambda: connections.bind(*here, listing, "MINE", OWNER),
-        lambda: connections.unbind(*here, listing, OWNER),
+        lambda: matching.bind(*here, listing, "MINE", OWNER),
+        lambda: matching.unbind(*here, listing, OWNER),
         lambda: connections.bind_location(*here, shop, "", None, OWNER),
         lambda: connections.pool_locations(*here, shop, "", [place], OWNER),
         lambda: house.adjust(*here, sku, place, 3, "counted", OWNER, "form/1"),
@@ -118,7 +118,7 @@ def test_another_merchants_ids_are_as_if_they_did_not_exist(warehouse: Warehouse
         with pytest.raises((BadInput, Conflict)):
             trespass()
 
-    assert connections.accept_suggestions(*here, shop, [listing], OWNER) == 0
+    assert matching.accept_suggestions(*here, shop, [listing], OWNER).matched == 0
     with database.write() as connection:
         connection.execute(t.sku.delete().where(t.sku.c.merchant_id == mine.merchant))
     assert theirs.digest(*t.metadata.sorted_tables) == before

@@ -113,6 +113,7 @@ class Warehouse:
                 FakeChannel,
                 task.request,
                 found,
+                {},
                 at=self.database.now(connection),
                 actor=OWNER,
             )

@@ -7,10 +7,10 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 import marshmallow
@@ -24,15 +24,39 @@ from hub.connector import (
     PushOutcome,
     RawRecord,
     SalesChannel,
+    Settlement,
     StockPush,
     StockRef,
     Webhook,
 )
-from hub.core.model import Account, Listing, Order
+from hub.core.changes import Change
+from hub.core.details import OrderDetails
+from hub.core.model import (
+    Account,
+    ChannelShipment,
+    ChannelWork,
+    Charge,
+    ChargeKind,
+    Discount,
+    Hold,
+    HoldReason,
+    LineQuantity,
+    Listing,
+    Money,
+    Order,
+    Payment,
+    Return,
+    ReturnStatus,
+    Risk,
+    RiskLevel,
+    WorkRequest,
+    WorkStatus,
+)
+from hub.core.plain import to_plain
 from hub.errors import Unverified
 from hub.jobs import Hub
 from hub.plugins import Plugin, Registry
-from hub.store import accounts, connections
+from hub.store import accounts, channel_work, connections
 from hub.store import tables as t
 from hub.store.database import Database, new_id
 from hub.store.secrets import KeyRing, new_key
@@ -77,6 +101,7 @@ class TeaShop(SalesChannel):
     description = "Sells tea. Orders come in by webhook, stock goes out."
     api_version = "2026-10"
     settings_schema = TeaSettings
+    effects: ClassVar[Mapping[str, Settlement]] = dict.fromkeys(channel_work.KINDS, Settlement.NATURAL_KEY)
 
     @classmethod
     def hosts(cls, settings: Mapping[str, Any]) -> Sequence[str]:
@@ -399,6 +424,29 @@ class Shop:
         }
         return self.write(t.order_line, **(row | more))
 
+    def edit(self, order_id: UUID, *changes: Change, revision: int = 1) -> None:
+        """An edit at the shop, as the hub keeps it."""
+        moments = {"version": self.ago(minutes=9), "received_at": self.ago(minutes=9), "at": self.ago(minutes=9)}
+        self.write(t.order_version, order_id=order_id, revision=revision, changes=to_plain(changes), **moments)
+
+    def wished(
+        self, order_id: UUID, connection_id: UUID, kind: str, part: str, state: str = "planned", **more: Any
+    ) -> UUID:
+        """Something a person wished of a part of an order."""
+        row: dict[str, Any] = {
+            "id": new_id(),
+            "connection_id": connection_id,
+            "order_id": order_id,
+            "kind": kind,
+            "ordering_key": f"{connection_id}:{order_id}",
+            "effect_key": new_id(),
+            "request": {"work_external_id": part},
+            "state": state,
+            "due_at": self.now,
+            "created_at": self.ago(minutes=1),
+        }
+        return self.write(t.effect, **(row | more))
+
     def allocation(self, line_id: UUID, sku_id: UUID, location_id: UUID, quantity: int) -> None:
         self.write(t.allocation, order_line_id=line_id, sku_id=sku_id, location_id=location_id, quantity=quantity)
 
@@ -442,11 +490,69 @@ class Shop:
         }
         return self.write(t.task, **(row | more))
 
+    def write_to(self, table: Any, row_id: UUID, **values: Any) -> None:
+        """Change a row that is there."""
+        with self.hub.database.write() as db:
+            db.execute(
+                update(table).where(table.c.merchant_id == self.merchant_id, table.c.id == row_id).values(**values)
+            )
+
     def set_task(self, task_id: UUID, **values: Any) -> None:
         with self.hub.database.write() as db:
             db.execute(
                 update(t.task).where(t.task.c.merchant_id == self.merchant_id, t.task.c.id == task_id).values(**values)
             )
+
+
+def _of_line(external_id: str, quantity: int) -> tuple[LineQuantity, ...]:
+    return (LineQuantity(line_external_id=external_id, quantity=quantity),)
+
+
+# What a channel can tell of an order beside its lines and its money: one of each.
+DETAILS: dict[str, Any] = {
+    "shipping_method": "Express",
+    "presentment_currency": "USD",
+    "presentment_minor": 3120,
+    "details": to_plain(
+        OrderDetails(
+            returns=(
+                Return(
+                    external_id="rt1", status=ReturnStatus.OPEN, lines=_of_line("1", 1), number="R-1", reason="stale"
+                ),
+            ),
+            shipments=(
+                ChannelShipment(
+                    external_id="s1",
+                    lines=_of_line("1", 1),
+                    carrier="Royal Mail",
+                    tracking_numbers=("RM-1", "RM-2"),
+                    tracking_url="https://track.example/RM-1",
+                ),
+                ChannelShipment(external_id="s2", lines=_of_line("2", 1), cancelled=True, tracking_url="javascript:1"),
+            ),
+            work=(
+                ChannelWork(
+                    external_id="w1",
+                    status=WorkStatus.ON_HOLD,
+                    lines=_of_line("1", 1),
+                    holds=(Hold(external_id="h1", reason=HoldReason.ADDRESS, note="No such street", held_by="Mia"),),
+                ),
+                ChannelWork(
+                    external_id="w2",
+                    status=WorkStatus.OPEN,
+                    lines=_of_line("2", 2),
+                    request=WorkRequest.SUBMITTED,
+                    ship_by=datetime(2030, 3, 2, tzinfo=UTC),
+                ),
+            ),
+            risk=Risk(level=RiskLevel.HIGH, reasons=("The card is from elsewhere",)),
+            charges=(Charge(kind=ChargeKind.TIP, title="Tip", amount=Money.of(2, "EUR")),),
+            discounts=(Discount(code="SPRING", amount=Money.of(3, "EUR")),),
+            payments=(Payment(method="Voucher", amount=Money.of("28.90", "EUR"), gift_card=True),),
+            attributes={"Gift message": "Happy birthday"},
+        )
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -465,6 +571,7 @@ class Furnished:
     task_id: UUID
     document_id: UUID
     kit_id: UUID
+    request_id: UUID
 
 
 def open_shop(hub: Hub, name: str = "Corner Shop") -> Shop:
@@ -501,14 +608,24 @@ def furnish(shop: Shop) -> Furnished:
         cause={"cause": "allocated", "reference": "r", "order_id": None, "at": shop.now.isoformat()},
         at=shop.ago(minutes=3),
     )
-    order_id = shop.order(connection_id, "1001")
+    order_id = shop.order(connection_id, "1001", source="pos", tags=["VIP"], on_hold=True, risk_level="high", **DETAILS)
     first = shop.line(order_id, "1", sku_id)
     second = shop.line(order_id, "2", sku_id, position=1, total_minor=0)
     shop.line(order_id, "3", None, position=2, title="White tea", total_minor=0, listing_external_id="L2")
     shop.allocation(first, sku_id, location_id, 2)
     shop.backorder(second, sku_id, 2)
     shop.entry(sku_id, location_id, "allocated", allocated=2, order_id=order_id)
-    shop.write(t.refund, order_id=order_id, external_id="r1", amount_minor=500, reason="late", refunded_at=shop.now)
+    shop.write(
+        t.refund,
+        order_id=order_id,
+        external_id="r1",
+        amount_minor=500,
+        reason="late",
+        refunded_at=shop.now,
+        lines=[{"line_external_id": "2", "quantity": 1}],
+    )
+    shop.edit(order_id, Change(part="lines", external_id="1", member="quantity", subject="Mug", before=3, after=2))
+    shop.wished(order_id, connection_id, "move_work", "w2", "failed", error="The location does not stock it.")
     shop.write(
         t.inbox,
         id=new_id(),
@@ -530,6 +647,25 @@ def furnish(shop: Shop) -> Furnished:
     shop.document("receipt", "DN-7", location_id, {sku_id: 12})
     kit_id = shop.kit("BOX-1", {sku_id: 2})
     shop.write(
+        t.match_act,
+        id=new_id(),
+        listings=1,
+        summary="“Green tea” matched to SKU TEA-1",
+        actor="ada@tea.example",
+        at=shop.ago(days=1),
+    )
+    shop.write(
+        t.preview_figure,
+        connection_id=connection_id,
+        listing_id=listing_id,
+        location_external_id="",
+        says=15,
+        writes=10,
+        drop=5,
+        steps=["12 are there", "2 are held by orders"],
+        at=shop.ago(minutes=5),
+    )
+    shop.write(
         t.selling_rule,
         id=new_id(),
         scope=f"{connection_id}//",
@@ -537,6 +673,15 @@ def furnish(shop: Shop) -> Furnished:
         stop_at=1,
         changed_at=shop.ago(days=1),
         changed_by="ada@tea.example",
+    )
+    request_id = shop.write(
+        t.privacy_request,
+        id=new_id(),
+        connection_id=connection_id,
+        kind="wanted",
+        reference="furnished",
+        received_at=shop.ago(days=1),
+        due_at=shop.ago(days=-29),
     )
     return Furnished(
         connection_id,
@@ -551,6 +696,7 @@ def furnish(shop: Shop) -> Furnished:
         task_id,
         document_id,
         kit_id,
+        request_id,
     )
 
 

@@ -174,7 +174,7 @@ def test_an_adoption_shows_how_far_it_is(shop: Shop, owner: Browser, things: Fur
 def test_all_suggestions_are_accepted_at_once(hub: Hub, shop: Shop, owner: Browser, things: Furnished) -> None:
     shop.listing(things.connection_id, "L3", sku_text="TEA-3")
     page = owner.get(f"/connections/{things.connection_id}")
-    assert "suggest 2 matches" in words(page) and "Accept all 2" in words(page)
+    assert "2 listings are 100 % sure" in words(page) and "Accept all 2" in words(page)
 
     owner.post(f"/connections/{things.connection_id}/suggestions", {"which": "all"}, page="/settings")
 
@@ -183,22 +183,6 @@ def test_all_suggestions_are_accepted_at_once(hub: Hub, shop: Shop, owner: Brows
         unmatched = db.execute(select(t.listing.c.id).where(t.listing.c.sku_id.is_(None))).all()
     assert codes == {"BOX-1", "TEA-1", "TEA-2", "TEA-3"} and unmatched == []
     assert (things.connection_id, "publish") in rung(hub)
-
-
-def test_chosen_suggestions_are_accepted_and_the_others_wait(
-    hub: Hub, shop: Shop, owner: Browser, things: Furnished
-) -> None:
-    chosen = shop.listing(things.connection_id, "L3", sku_text="TEA-3")
-
-    owner.post(
-        f"/connections/{things.connection_id}/suggestions",
-        {"which": "chosen", "listing": str(chosen)},
-        page="/settings",
-    )
-
-    with hub.database.read() as db:
-        left = db.execute(select(t.listing.c.external_id).where(t.listing.c.sku_id.is_(None))).scalars().all()
-    assert left == ["L2"]
 
 
 def test_a_listing_is_matched_by_hand_and_unmatched_again(hub: Hub, owner: Browser, things: Furnished) -> None:
@@ -258,10 +242,13 @@ def test_going_live_says_first_what_will_be_written(hub: Hub, shop: Shop, owner:
     page = words(owner.get(f"/connections/{here}/go-live"))
     assert "write 1 stock figure to Market Hall" in page
     assert "TEA-1 Market tea Stall 10" in page
-    assert "1 listing not matched to a SKU: left alone." in page
+    assert "1 listing not matched to a SKU : left alone." in page
     assert row(hub, here).live_at is None
 
-    owner.post(f"/connections/{here}/go-live", page="/settings")
+    blind = owner.post(f"/connections/{here}/go-live", page="/settings")
+    assert blind.status_code == 409 and "Nobody has looked within the last hour" in words(blind)
+    assert row(hub, here).live_at is None
+    owner.post(f"/connections/{here}/go-live", {"unseen": "yes"}, page="/settings")
 
     assert row(hub, here).live_at is not None
     assert (here, "publish") in rung(hub)
@@ -399,7 +386,8 @@ def test_a_person_decides_about_an_unclear_effect(
 
     assert answer.status_code == 303
     with hub.database.read() as db:
-        states = list(db.execute(select(t.effect.c.state).order_by(t.effect.c.generation)).scalars())
+        of_this_kind = select(t.effect.c.state).where(t.effect.c.kind == "subscribe_webhooks")
+        states = list(db.execute(of_this_kind.order_by(t.effect.c.generation)).scalars())
         assert (
             db.execute(select(t.issue.c.resolved_by).where(t.issue.c.id == issue_id)).scalar_one() == "ada@tea.example"
         )

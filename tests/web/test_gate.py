@@ -17,16 +17,30 @@ from tests.web.client import HTML, Browser, words
 from tests.web.shop_builder import Furnished, Shop, furnish, open_shop, replaced
 
 OPEN_TO_ALL = {"entrance.setup", "entrance.finish_setup", "entrance.sign_in", "entrance.enter", "entrance.sign_out"}
-FOR_MACHINES = {"health.healthz", "health.readyz", "webhooks.receive", "static"}
+FOR_MACHINES = {
+    "health.healthz",
+    "health.readyz",
+    "webhooks.receive",
+    "webhooks.receive_for_app",
+    "authorize.call_back",
+    "static",
+}
 FOR_OWNERS = {
     "connections.connect_form",
     "connections.connect",
     "connections.reconnect_form",
     "connections.reconnect",
-    "connections.go_live_form",
-    "connections.go_live",
+    "going_live.form",
+    "going_live.go_live",
     "connections.remove_form",
     "connections.remove",
+    "authorize.connect",
+    "authorize.reconnect",
+    "authorize.come_back",
+    "privacy.index",
+    "privacy.wish",
+    "privacy.download",
+    "privacy.hand_out",
 }
 
 

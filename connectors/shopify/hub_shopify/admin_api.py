@@ -1,58 +1,29 @@
-"""Talking to Shopify's Admin API: tokens, the query budget, pages, and errors that come with HTTP 200."""
+"""Talking to Shopify's Admin API: the query budget, pages, and errors that come with HTTP 200."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
-from hub.connector import Context, Token
+from hub.connector import Context
 from hub.errors import AuthError, NotFound, RateLimited, Rejected, Unavailable
 from hub.http import Response
+from hub_shopify.authorization import ADD_SCOPES, Tokens
 from hub_shopify.documents import API_VERSION, Document
 
-_WRONG_APP = (
-    "Shopify does not know this client ID together with this client secret. Copy both again from your app's Settings "
-    "in the Dev Dashboard; after a new secret was made there, only the new one works."
-)
-_NOTHING_GIVEN = (
-    "Shopify gave this app no token for {shop}. Check the client ID and the client secret, and that the app is "
-    "installed on this shop."
-)
-_REFUSED_APP = (
-    "Shopify refused the token it had just given. See that the app is still installed, then reconnect the shop."
-)
-_REFUSED_BY_HAND = (
-    "Shopify refused the access token. Copy it again, or better, use the client ID and secret of a Dev Dashboard app; "
-    "then reconnect the shop."
-)
-_TOKEN_REFUSALS = {
-    "app_not_installed": "The app is not installed on {shop}. Install it from its page in the Dev Dashboard.",
-    "shop_not_permitted": (
-        "Shopify gives this app no access to {shop}: the app and the shop must belong to the same organization. "
-        "Create the app in the Dev Dashboard of the organization that owns the shop."
-    ),
-    "application_cannot_be_found": _WRONG_APP,
-    "invalid_client": _WRONG_APP,
-}
 _REFUSED = "Shopify refused the request; asking again changes nothing. It says:"
-ADD_SCOPES = (
-    "Add what is missing to the app's access scopes in the Dev Dashboard, release the new version, accept it in the "
-    "shop, and reconnect."
-)
 DELETED = "Shopify does not have it any more."
-NO_SHOP = "There is no Shopify shop at {shop}. Check the address under Settings > Domains in Shopify."
 
 
 class AdminApi:
     """The Admin API of the shop in a connection's settings."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
         self._client = context.client
-        self._settings = context.settings
         self._shop: str = context.settings["shop"]
+        self._tokens = Tokens(context)
 
     def ask(self, document: Document, **variables: Any) -> Mapping[str, Any]:
         """The data that answers a document."""
@@ -75,12 +46,12 @@ class AdminApi:
         return response, data
 
     def _post(self, body: Mapping[str, Any], cost: int) -> Response:
-        token = self._token()
+        token = self._tokens.token()
         response = self._send(body, cost, token)
-        if response.status == 401 and not self._settings["access_token"]:
-            response = self._send(body, cost, self._token(refused=token))
+        if response.status == 401 and not self._tokens.by_hand:
+            response = self._send(body, cost, self._tokens.token(refused=token))
         if response.status == 401:
-            raise AuthError(_REFUSED_BY_HAND if self._settings["access_token"] else _REFUSED_APP)
+            raise AuthError(self._tokens.refusal)
         return response
 
     def _send(self, body: Mapping[str, Any], cost: int, token: str) -> Response:
@@ -91,36 +62,6 @@ class AdminApi:
             cost=cost,
             expect=(401,),
         )
-
-    def _token(self, refused: str | None = None) -> str:
-        legacy: str = self._settings["access_token"]
-        return legacy or self._context.tokens.token("admin", self._grant, refused=refused)
-
-    def _grant(self) -> Token:
-        """A token by the client credentials grant: about a day's access for an app of the shop's own organization."""
-        shop = self._shop
-        self._client.redact(self._settings["client_secret"])
-        response = self._client.post(
-            f"https://{shop}/admin/oauth/access_token",
-            data={
-                "grant_type": "client_credentials",
-                "client_id": self._settings["client_id"],
-                "client_secret": self._settings["client_secret"],
-            },
-            expect=(400, 401, 403, 404),
-        )
-        if response.status == 404:
-            raise Rejected(NO_SHOP.format(shop=shop))
-        if response.status >= 400:
-            said = next((words for code, words in _TOKEN_REFUSALS.items() if code in response.text), _NOTHING_GIVEN)
-            raise AuthError(said.format(shop=shop))
-        answer = response.json()
-        if not isinstance(answer, dict) or not isinstance(answer.get("access_token"), str):
-            raise Unavailable("Shopify answered without a token. It will be asked again.")
-        seconds = answer.get("expires_in")
-        expires_at = self._context.now() + timedelta(seconds=seconds) if isinstance(seconds, int) else None
-        self._client.redact(answer["access_token"])
-        return Token(answer["access_token"], expires_at)
 
     def count(self, document: Document, name: str) -> int | None:
         """How many things there are, by the field ``name``; None where Shopify does not say."""
@@ -220,3 +161,19 @@ def _words(error: Mapping[str, Any]) -> str:
     """What an error says, as a sentence."""
     said = str(error.get("message", ""))[:300].rstrip()
     return said if said.endswith((".", "!", "?")) else f"{said}."
+
+
+# ---------------------------------------------------------------- ids and bodies
+
+
+def gid(kind: str, external_id: str) -> str:
+    """Shopify's GraphQL id. Raises NotFound for what cannot be one of its ids."""
+    if not (external_id.isascii() and external_id.isdigit()):
+        raise NotFound(f"“{external_id[:40]}” is no id of Shopify's.")
+    return f"gid://shopify/{kind}/{external_id}"
+
+
+def json_body(node: Mapping[str, Any]) -> bytes:
+    """What was fetched as the body of a record: the same bytes in whichever order its members came."""
+    # A number with a fraction is read as a Decimal: its text is kept.
+    return json.dumps(node, ensure_ascii=False, separators=(",", ":"), sort_keys=True, default=str).encode()

@@ -6,7 +6,8 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from importlib import resources
@@ -30,7 +31,6 @@ from graphql import (
     VariableNode,
     build_schema,
     execute_sync,
-    get_directive_values,
     get_named_type,
     is_leaf_type,
     parse,
@@ -38,11 +38,11 @@ from graphql import (
 )
 
 from hub_shopify.simulator_model import (
-    SHIPPING,
     Fulfillment,
     Line,
     Order,
     Refund,
+    Return,
     Subscription,
     Variant,
     gid,
@@ -54,12 +54,15 @@ if TYPE_CHECKING:
     from hub_shopify.simulator import ShopifySimulator
 
 MOST_COST = 1000
+SHOWN_TO_ALL = timedelta(days=60)
 MOST_AT_ONCE = 250
 
 SCHEMA = build_schema((resources.files("hub_shopify") / "simulator.graphql").read_text())
 
 Info: TypeAlias = "GraphQLResolveInfo[Any]"
 _T = TypeVar("_T")
+
+IN_BULK: ContextVar[bool] = ContextVar("IN_BULK", default=False)
 
 # ---------------------------------------------------------------- the API's fields
 
@@ -119,6 +122,16 @@ class Api:
             return self.inventoryItem(info, id)
         if kind == "Location":
             return self._location(key) if key in shop.locations else None
+        if kind == "Refund":
+            self._need("read_orders")
+            refunds = (each for order in shop.sold.values() for each in order.refunds)
+            return next((self._refund(each) for each in refunds if each.id == key), None)
+        if kind == "Return":
+            self._need("read_returns")
+            returns = ((order, each) for order in shop.sold.values() for each in order.returns)
+            return next((self._return(order, each) for order, each in returns if each.id == key), None)
+        if kind == "BulkOperation":
+            return self.bulkOperation(info, id)
         if kind == "Fulfillment":
             self._need("read_orders")
             every = (each for order in shop.sold.values() for each in order.fulfillments)
@@ -127,7 +140,7 @@ class Api:
 
     def nodes(self, info: Info, ids: Sequence[str]) -> list[dict[str, Any] | None]:
         if len(ids) > MOST_AT_ONCE:
-            raise _too_many("ids", len(ids))
+            raise too_many("ids", len(ids))
         return [self.node(info, id) for id in ids]
 
     # --- orders
@@ -135,7 +148,11 @@ class Api:
     def order(self, info: Info, id: str) -> dict[str, Any] | None:
         self._need("read_orders")
         order = self._shop.sold.get(legacy(id, "Order"))
-        return self._order(order) if order else None
+        return self._order(order) if order and self.may_see(order) else None
+
+    def may_see(self, order: Order) -> bool:
+        """Whether the app may: only some apps are shown what is older than 60 days."""
+        return "read_all_orders" in self._shop.scopes or order.created_at >= self._shop.now() - SHOWN_TO_ALL
 
     def orders(
         self, info: Info, query: str | None = None, sortKey: str = "PROCESSED_AT", **paging: Any
@@ -153,6 +170,21 @@ class Api:
             paging,
         )
 
+    def bulkOperationRunQuery(self, info: Info, query: str, groupObjects: bool) -> dict[str, Any]:
+        return self._shop.bulk.run(query, grouped=groupObjects)
+
+    def bulkOperationCancel(self, info: Info, id: str) -> dict[str, Any]:
+        return self._shop.bulk.cancel(legacy(id, "BulkOperation"))
+
+    def bulkOperation(self, info: Info, id: str) -> dict[str, Any] | None:
+        return self._shop.bulk.shown(legacy(id, "BulkOperation"))
+
+    def bulkOperations(
+        self, info: Info, query: str | None = None, sortKey: str = "CREATED_AT", **paging: Any
+    ) -> dict[str, Any]:
+        shown = self._shop.bulk.all()
+        return _connection(shown, lambda each: [-legacy(each["id"], "BulkOperation")], lambda each: each, paging)
+
     def ordersCount(self, info: Info, query: str | None = None, limit: int | None = None) -> dict[str, Any]:
         self._need("read_orders")
         return _count(len(self._search(query)), limit)
@@ -169,7 +201,7 @@ class Api:
         known = []
         for order in self._shop.sold.values():
             mark = next((mark for visible, mark in reversed(order.marks) if visible <= now), None)
-            if mark is not None and mark >= since:
+            if mark is not None and mark >= since and self.may_see(order):
                 known.append((mark, order))
         return sorted(known, key=lambda each: (each[0], each[1].id))
 
@@ -191,23 +223,56 @@ class Api:
             "taxesIncluded": False,
             "email": "ada@example.com",
             "note": order.note or None,
-            "totalPriceSet": lambda info: money(order.total),
-            "totalShippingPriceSet": lambda info: money(SHIPPING),
+            "tags": list(order.tags),
+            "sourceName": order.source or None,
+            "app": {"id": gid("App", 1), "name": order.app},
+            "customAttributes": _attributes(order.attributes),
+            "paymentGatewayNames": list(order.gateways),
+            "returnStatus": order.return_status,
+            "risk": {
+                "recommendation": order.advice,
+                "assessments": [
+                    {
+                        "riskLevel": each.level,
+                        "facts": [{"sentiment": how, "description": words} for how, words in each.facts],
+                    }
+                    for each in order.assessments
+                ],
+            },
+            "shippingLine": {
+                "id": gid("ShippingLine", order.id),
+                "title": order.shipping_method,
+                "discountAllocations": [],
+            }
+            if order.ships
+            else None,
+            "transactions": lambda info, first=None: self._transactions(order)[:first],
+            "returns": lambda info, **paging: self._returns(order, paging),
+            "totalReceivedSet": lambda info: money(sum((amount for _, amount in order.paid), Decimal(0))),
+            "totalPriceSet": lambda info: self._total(order),
+            "totalShippingPriceSet": lambda info: money(order.shipping),
             "totalTaxSet": lambda info: money(order.tax),
             "totalDiscountsSet": lambda info: money(order.discount),
-            "totalTipReceivedSet": lambda info: money(Decimal(0)),
-            "originalTotalDutiesSet": None,
-            "originalTotalAdditionalFeesSet": None,
+            "totalTipReceivedSet": lambda info: money(order.tip),
+            "originalTotalDutiesSet": lambda info: money(order.duties) if order.duties else None,
+            "originalTotalAdditionalFeesSet": lambda info: money(order.fees) if order.fees else None,
             "totalRefundedSet": lambda info: money(order.refunded),
-            "shippingAddress": ADDRESS,
-            "billingAddress": ADDRESS,
-            "lineItems": lambda info, **paging: _connection(order.lines, lambda line: [line.id], self._line, paging),
+            "shippingAddress": ADDRESS if order.ships else None,
+            "billingAddress": ADDRESS if order.ships else None,
+            "lineItems": lambda info, **paging: _connection(
+                order.lines, lambda line: [line.id], lambda line: self._line(line, order.code), paging
+            ),
             "refunds": lambda info, first=None: [self._refund(each) for each in order.refunds[:first]],
             "fulfillments": lambda info, first=None: [self._fulfillment(each) for each in order.fulfillments[:first]],
         }
 
-    def _line(self, line: Line) -> dict[str, Any]:
-        discounts = [{"allocatedAmountSet": self._money(line.discount)}] if line.discount else []
+    def _line(self, line: Line, code: str = "") -> dict[str, Any]:
+        reason = {"__typename": "DiscountCodeApplication", "index": 0, "code": code}
+        if not code:
+            reason = {"__typename": "AutomaticDiscountApplication", "index": 0, "title": "Sale"}
+        discounts = (
+            [{"allocatedAmountSet": self._money(line.discount), "discountApplication": reason}] if line.discount else []
+        )
         variant = line.variant
         return {
             "__typename": "LineItem",
@@ -218,7 +283,10 @@ class Api:
             "quantity": line.quantity,
             "currentQuantity": line.current,
             "unfulfilledQuantity": line.open,
-            "requiresShipping": True,
+            "requiresShipping": not line.gift_card,
+            "isGiftCard": line.gift_card,
+            "vendor": line.vendor or None,
+            "customAttributes": _attributes(line.attributes),
             "variant": self._variant(variant) if variant and variant.id in self._shop.variants else None,
             "originalUnitPriceSet": self._money(line.price),
             "discountAllocations": discounts,
@@ -226,12 +294,66 @@ class Api:
         }
 
     def _refund(self, refund: Refund) -> dict[str, Any]:
+        def part(numbered: tuple[int, tuple[Line, int, str]]) -> dict[str, Any]:
+            number, (line, quantity, how) = numbered
+            id = gid("RefundLineItem", refund.id + number)
+            return {"id": id, "quantity": quantity, "restockType": how.upper(), "lineItem": self._line(line)}
+
         return {
             **ids("Refund", refund.id),
             "createdAt": iso(refund.at),
+            "__typename": "Refund",
             "note": refund.note or None,
             "totalRefundedSet": self._money(refund.amount),
+            "refundLineItems": lambda info, **paging: _connection(
+                list(enumerate(refund.items)), lambda each: [each[0]], part, paging
+            ),
         }
+
+    def _returns(self, order: Order, paging: Mapping[str, Any]) -> dict[str, Any]:
+        self._need("read_returns")
+        return _connection(order.returns, lambda each: [each.id], lambda each: self._return(order, each), paging)
+
+    def _return(self, order: Order, coming: Return) -> dict[str, Any]:
+        def part(numbered: tuple[int, tuple[Line, int]]) -> dict[str, Any]:
+            number, (line, quantity) = numbered
+            return {
+                "__typename": "ReturnLineItem",
+                "id": gid("ReturnLineItem", coming.id + number),
+                "quantity": quantity,
+                "returnReasonDefinition": {"id": gid("ReturnReasonDefinition", 1), "name": coming.reason},
+                "fulfillmentLineItem": {"id": gid("FulfillmentLineItem", line.id), "lineItem": self._line(line)},
+            }
+
+        return {
+            "__typename": "Return",
+            "id": gid("Return", coming.id),
+            "name": f"#{order.number}-R{order.returns.index(coming) + 1}",
+            "status": coming.status,
+            "order": lambda info: self._order(order),
+            "returnLineItems": lambda info, **paging: _connection(
+                list(enumerate(coming.items)), lambda each: [each[0]], part, paging
+            ),
+        }
+
+    def _transactions(self, order: Order) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": gid("OrderTransaction", order.id + number),
+                "kind": "SALE",
+                "status": "SUCCESS",
+                "gateway": gateway,
+                "amountSet": self._money(amount),
+            }
+            for number, (gateway, amount) in enumerate(order.paid)
+        ]
+
+    def _total(self, order: Order) -> dict[str, Any]:
+        total = self._money(order.total)
+        if order.presentment:
+            currency, rate = order.presentment
+            total["presentmentMoney"] = {"amount": plain(order.total * rate), "currencyCode": currency}
+        return total
 
     def _fulfillment(self, fulfillment: Fulfillment) -> dict[str, Any]:
         def part(numbered: tuple[int, tuple[Line, int]]) -> dict[str, Any]:
@@ -292,25 +414,40 @@ class Api:
             "barcode": variant.barcode or None,
             "price": plain(variant.price),
             "updatedAt": iso(variant.updated_at),
-            "product": {**ids("Product", variant.product_id), "title": variant.title, "status": variant.status},
+            "media": lambda info, **paging: _connection([], lambda id: [id], lambda id: {}, paging),
+            "product": {
+                **ids("Product", variant.product_id),
+                "title": variant.title,
+                "status": variant.status,
+                "featuredMedia": _picture(variant),
+            },
             "inventoryItem": lambda info: self._item(variant),
         }
 
     def _item(self, variant: Variant) -> dict[str, Any]:
-        def levels(info: Info, **paging: Any) -> dict[str, Any]:
-            self._need("read_inventory")
-            return _connection(sorted(variant.levels), lambda id: [id], lambda id: self._level(variant, id), paging)
+        def seen(includeInactive: bool) -> list[int]:
+            return sorted(id for id, level in variant.levels.items() if level.active or includeInactive)
 
-        def level(info: Info, locationId: str) -> dict[str, Any] | None:
+        def levels(info: Info, includeInactive: bool = False, **paging: Any) -> dict[str, Any]:
+            self._need("read_inventory")
+            return _connection(seen(includeInactive), lambda id: [id], lambda id: self._level(variant, id), paging)
+
+        def level(info: Info, locationId: str, includeInactive: bool = False) -> dict[str, Any] | None:
             self._need("read_inventory")
             location = legacy(locationId, "Location")
-            return self._level(variant, location) if location in variant.levels else None
+            return self._level(variant, location) if location in seen(includeInactive) else None
 
         return {
             "__typename": "InventoryItem",
             **ids("InventoryItem", variant.item_id),
             "sku": variant.sku,
             "tracked": variant.tracked,
+            "measurement": {
+                "id": gid("InventoryItemMeasurement", variant.item_id),
+                "weight": {"value": float(variant.weight_grams), "unit": "GRAMS"},
+            },
+            "countryCodeOfOrigin": variant.origin_country or None,
+            "harmonizedSystemCode": variant.hs_code or None,
             "inventoryLevels": levels,
             "inventoryLevel": level,
         }
@@ -322,6 +459,7 @@ class Api:
             "__typename": "InventoryLevel",
             "id": f"{gid('InventoryLevel', location)}?inventory_item_id={variant.item_id}",
             "item": lambda info: self._item(variant),
+            "isActive": kept.active,
             "location": self._location(location),
             "quantities": lambda info, names: [
                 {"id": f"{gid('InventoryQuantity', location)}?name={name}", "name": name, "quantity": amounts[name]}
@@ -329,18 +467,6 @@ class Api:
                 if name in amounts
             ],
         }
-
-    def inventorySetQuantities(self, info: Info, input: dict[str, Any]) -> dict[str, Any]:
-        self._need("write_inventory")
-        directive = SCHEMA.get_directive("idempotent")
-        given = directive and get_directive_values(directive, info.field_nodes[0], info.variable_values)
-        if not given or not given["key"].strip():
-            raise GraphQLError("This mutation requires the @idempotent directive with a key.")
-        if len(input["quantities"]) > MOST_AT_ONCE:
-            raise _too_many("quantities", len(input["quantities"]))
-        if any("changeFromQuantity" not in asked for asked in input["quantities"]):
-            raise GraphQLError("changeFromQuantity is required: pass null to write without a comparison.")
-        return self._shop.set_quantities(input, given["key"])
 
     # --- webhooks
 
@@ -357,6 +483,9 @@ class Api:
         if any((each.topic, each.uri) == (topic, uri) for each in shop.subscriptions.values()):
             taken = "Address for this topic has already been taken"
             return {"userErrors": [{"field": ["webhookSubscription", "uri"], "message": taken}]}
+        if not shop.may_hear(topic):
+            words = f"You do not have permission to create or update webhooks with {topic.lower()} topic."
+            return {"userErrors": [{"field": ["topic"], "message": words}]}
         made = Subscription(next(shop._ids), topic, uri, webhookSubscription.get("name") or "")
         shop.subscriptions[made.id] = made
         return {"webhookSubscription": _subscription(made), "userErrors": []}
@@ -380,6 +509,10 @@ def legacy(gid: str, kind: str) -> int:
     return int(found[1]) if found else -1
 
 
+def _attributes(attributes: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"key": key, "value": value} for key, value in attributes.items()]
+
+
 ADDRESS = {
     "firstName": "Ada",
     "lastName": "Byron",
@@ -400,11 +533,11 @@ def _subscription(each: Subscription) -> dict[str, Any]:
     return {**ids("WebhookSubscription", each.id), "topic": each.topic, "uri": each.uri, "format": "JSON"}
 
 
-def user_errors(errors: Iterable[tuple[str, list[str] | None, str]]) -> dict[str, Any]:
+def user_errors(errors: Iterable[tuple[str | None, list[str] | None, str]]) -> dict[str, Any]:
     return {"userErrors": [{"code": code, "field": path, "message": words} for code, path, words in errors]}
 
 
-def _too_many(name: str, count: int) -> GraphQLError:
+def too_many(name: str, count: int) -> GraphQLError:
     return GraphQLError(
         f"The input array size of {count} for {name} is greater than the maximum allowed of {MOST_AT_ONCE}.",
         extensions={"code": "MAX_INPUT_SIZE_EXCEEDED"},
@@ -422,8 +555,13 @@ def _connection(
     view: Callable[[_T], dict[str, Any]],
     paging: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """A page of ``things``, which are in the order of ``key``; a cursor is the key of the thing it comes after."""
+    """A page of ``things``, which are in the order of ``key``; a cursor is the key of the thing it comes after.
+
+    In a bulk operation there are no pages.
+    """
     first, after = paging.get("first"), paging.get("after")
+    if IN_BULK.get():
+        return {"edges": [{"node": view(thing), "cursor": ""} for thing in things]}
     if first is None:
         raise GraphQLError("You must provide one of first or last.", extensions={"code": "BAD_REQUEST"})
     if not 0 < first <= MOST_AT_ONCE:
@@ -434,8 +572,10 @@ def _connection(
         rest = [thing for thing in things if key(thing) > at]
     page = rest[:first]
     cursors = [base64.urlsafe_b64encode(json.dumps(key(thing)).encode()).decode() for thing in (*page[:1], *page[-1:])]
+    nodes = [view(thing) for thing in page]
     return {
-        "nodes": [view(thing) for thing in page],
+        "nodes": nodes,
+        "edges": [{"node": node, "cursor": ""} for node in nodes],
         "pageInfo": {
             "hasNextPage": len(rest) > len(page),
             "hasPreviousPage": bool(after),
@@ -455,6 +595,14 @@ def _document(text: str) -> tuple[DocumentNode | None, list[GraphQLError]]:
     except GraphQLError as error:
         return None, [error]
     return document, validate(SCHEMA, document)
+
+
+def _picture(variant: Variant) -> dict[str, Any] | None:
+    """The picture of a product with one variant is the product's."""
+    if not variant.picture:
+        return None
+    image = {"__typename": "MediaPreviewImage", "image": {"url": variant.picture}}
+    return {"__typename": "MediaImage", "id": gid("MediaImage", variant.product_id), "preview": image}
 
 
 def requested_cost(document: DocumentNode, variables: Mapping[str, Any]) -> int:

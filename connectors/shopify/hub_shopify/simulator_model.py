@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -13,15 +13,21 @@ TAX_RATE = Decimal("0.10")
 
 @dataclass
 class Level:
-    """The stock of one variant at one location: what can be sold, and what orders hold."""
+    """The stock of one variant at one location: what can be sold, and what orders hold.
+
+    Where it is not ``active`` nobody can buy it, whatever is written there.
+    """
 
     available: int
     committed: int = 0
+    active: bool = True
 
 
 @dataclass
 class Variant:
-    """A product with its only variant, and where it is in stock. ``mutable`` is False for a bundle."""
+    """A product with its only variant, and where it is in stock. ``mutable`` is False for a bundle. ``engraving`` is
+    what an add-on writes on a line that sells it.
+    """
 
     id: int
     product_id: int
@@ -35,6 +41,12 @@ class Variant:
     mutable: bool = True
     status: str = "ACTIVE"
     barcode: str = ""
+    picture: str = ""
+    weight_grams: int = 0
+    origin_country: str = ""
+    hs_code: str = ""
+    gift_card: bool = False
+    engraving: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -51,6 +63,13 @@ class Line:
     fulfilled: int = 0
     removed: int = 0
     returned: int = 0
+    gift_card: bool = False
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def vendor(self) -> str:
+        """Who made it: a line that was typed in has nobody."""
+        return "Demo shop" if self.variant else ""
 
     @property
     def open(self) -> int:
@@ -81,18 +100,52 @@ class Refund:
 
 
 @dataclass
+class Return:
+    """Goods coming back: (line, quantity), and why."""
+
+    id: int
+    items: list[tuple[Line, int]]
+    reason: str = "Unwanted"
+    status: str = "OPEN"
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What an app thinks of the danger of an order: a level, and facts with their sentiment."""
+
+    level: str
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """One parcel of a shipment, as its tracking is shown."""
+
+    company: str | None = None
+    number: str | None = None
+    url: str | None = None
+
+
+@dataclass
 class Fulfillment:
-    """A shipment of (line, quantity)."""
+    """A shipment of (line, quantity); ``location`` is None where nobody said. ``notified`` counts the mails."""
 
     id: int
     at: datetime
     items: list[tuple[Line, int]]
     cancelled: bool = False
+    location: int | None = None
+    tracking: list[Tracking] = field(default_factory=list)
+    notified: int = 0
 
 
 @dataclass
 class Order:
-    """An order; ``marks`` are (when the search index shows it, updated_at), oldest first."""
+    """An order; ``marks`` are (when the search index shows it, updated_at), oldest first.
+
+    ``presentment`` is the customer's currency, where it is another one, with what one unit of the shop's costs in it.
+    ``payments`` are (gateway, amount) where it was paid in several ways. ``code`` is the discount's.
+    """
 
     id: int
     number: int
@@ -102,9 +155,25 @@ class Order:
     financial: str = "PAID"
     test: bool = False
     note: str = ""
+    code: str = ""
+    source: str = "web"
+    app: str = "Online Store"
+    tags: Sequence[str] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    shipping_method: str = "Standard"
+    ships: bool = True
+    tip: Decimal = Decimal(0)
+    duties: Decimal = Decimal(0)
+    fees: Decimal = Decimal(0)
+    presentment: tuple[str, Decimal] | None = None
+    payments: Sequence[tuple[str, Decimal]] = ()
+    advice: str = "NONE"
+    assessments: Sequence[Assessment] = ()
+    promised_at: datetime | None = None
     cancelled_at: datetime | None = None
     closed_at: datetime | None = None
     refunds: list[Refund] = field(default_factory=list)
+    returns: list[Return] = field(default_factory=list)
     fulfillments: list[Fulfillment] = field(default_factory=list)
     marks: list[tuple[datetime, datetime]] = field(default_factory=list)
 
@@ -118,7 +187,31 @@ class Order:
 
     @property
     def total(self) -> Decimal:
-        return sum((line.total for line in self.lines), Decimal(0)) + self.tax + SHIPPING
+        goods = sum((line.total for line in self.lines), Decimal(0))
+        return goods + self.tax + self.shipping + self.tip + self.duties + self.fees
+
+    @property
+    def shipping(self) -> Decimal:
+        return SHIPPING if self.ships else Decimal(0)
+
+    @property
+    def paid(self) -> Sequence[tuple[str, Decimal]]:
+        """By which gateways how much was received."""
+        if self.financial in ("PENDING", "AUTHORIZED", "EXPIRED", "VOIDED"):
+            return ()
+        return self.payments or (("shopify_payments", self.total),)
+
+    @property
+    def gateways(self) -> Sequence[str]:
+        """The ways of paying that were used, or chosen."""
+        return [gateway for gateway, _ in self.payments] or ["shopify_payments"]
+
+    @property
+    def return_status(self) -> str:
+        if not self.returns:
+            return "NO_RETURN"
+        statuses = {each.status for each in self.returns}
+        return "RETURN_REQUESTED" if "REQUESTED" in statuses else "IN_PROGRESS" if "OPEN" in statuses else "RETURNED"
 
     @property
     def refunded(self) -> Decimal:

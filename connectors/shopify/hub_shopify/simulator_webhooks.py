@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from hub_shopify.simulator_model import SHIPPING, Fulfillment, Line, Order, Refund, Variant, gid, iso, plain
+from hub_shopify.simulator_model import Fulfillment, Line, Order, Refund, Return, Variant, gid, iso, plain
 
 ADDRESS = {
     "first_name": "Ada",
@@ -31,7 +31,12 @@ def _money(amount: Decimal, currency: str) -> dict[str, Any]:
 
 def order_body(order: Order, currency: str) -> dict[str, Any]:
     fulfillment = {"UNFULFILLED": None, "PARTIALLY_FULFILLED": "partial", "FULFILLED": "fulfilled"}
-    subtotal = order.total - order.tax - SHIPPING
+    subtotal = sum((line.total for line in order.lines), Decimal(0))
+    total = _money(order.total, currency)
+    if order.presentment:
+        theirs, rate = order.presentment
+        total["presentment_money"] = {"amount": plain(order.total * rate), "currency_code": theirs}
+    reason = {"type": "discount_code", "code": order.code} if order.code else {"type": "automatic", "title": "Sale"}
     return {
         "id": order.id,
         "admin_graphql_api_id": gid("Order", order.id),
@@ -45,27 +50,41 @@ def order_body(order: Order, currency: str) -> dict[str, Any]:
         "confirmed": True,
         "test": order.test,
         "currency": currency,
-        "presentment_currency": currency,
+        "presentment_currency": order.presentment[0] if order.presentment else currency,
         "taxes_included": False,
         "financial_status": order.financial.lower(),
         "fulfillment_status": fulfillment[order.fulfillment],
         "email": "ada@example.com",
         "note": order.note or None,
+        "note_attributes": [{"name": name, "value": value} for name, value in order.attributes.items()],
+        "tags": ", ".join(order.tags),
+        "source_name": order.source,
+        "payment_gateway_names": list(order.gateways),
+        "discount_applications": [reason] if order.discount else [],
         "subtotal_price": plain(subtotal),
         "subtotal_price_set": _money(subtotal, currency),
         "total_discounts": plain(order.discount),
         "total_discounts_set": _money(order.discount, currency),
-        "total_shipping_price_set": _money(SHIPPING, currency),
+        "total_shipping_price_set": _money(order.shipping, currency),
         "total_tax": plain(order.tax),
         "total_tax_set": _money(order.tax, currency),
-        "total_tip_received": "0.00",
+        "total_tip_received": plain(order.tip),
         "total_price": plain(order.total),
-        "total_price_set": _money(order.total, currency),
-        "original_total_duties_set": None,
-        "original_total_additional_fees_set": None,
-        "shipping_address": ADDRESS,
-        "billing_address": ADDRESS,
-        "shipping_lines": [{"title": "Standard", "price": plain(SHIPPING), "price_set": _money(SHIPPING, currency)}],
+        "total_price_set": total,
+        "original_total_duties_set": _money(order.duties, currency) if order.duties else None,
+        "original_total_additional_fees_set": _money(order.fees, currency) if order.fees else None,
+        "shipping_address": ADDRESS if order.ships else None,
+        "billing_address": ADDRESS if order.ships else None,
+        "shipping_lines": [
+            {
+                "title": order.shipping_method,
+                "price": plain(order.shipping),
+                "price_set": _money(order.shipping, currency),
+                "discount_allocations": [],
+            }
+        ]
+        if order.ships
+        else [],
         "line_items": [line_body(line, currency) for line in order.lines],
         "fulfillments": [fulfillment_body(order, each, currency) for each in order.fulfillments],
         "refunds": [refund_body(order, each, currency) for each in order.refunds],
@@ -74,7 +93,15 @@ def order_body(order: Order, currency: str) -> dict[str, Any]:
 
 def line_body(line: Line, currency: str) -> dict[str, Any]:
     discounts = (
-        [{"amount": plain(line.discount), "amount_set": _money(line.discount, currency)}] if line.discount else []
+        [
+            {
+                "amount": plain(line.discount),
+                "amount_set": _money(line.discount, currency),
+                "discount_application_index": 0,
+            }
+        ]
+        if line.discount
+        else []
     )
     return {
         "id": line.id,
@@ -88,7 +115,10 @@ def line_body(line: Line, currency: str) -> dict[str, Any]:
         "current_quantity": line.current,
         "fulfillable_quantity": line.open,
         "fulfillment_status": "fulfilled" if line.fulfilled and not line.open else None,
-        "requires_shipping": True,
+        "requires_shipping": not line.gift_card,
+        "gift_card": line.gift_card,
+        "vendor": line.vendor or None,
+        "properties": [{"name": name, "value": value} for name, value in line.attributes.items()],
         "price": plain(line.price),
         "price_set": _money(line.price, currency),
         "total_discount": "0.00",
@@ -105,6 +135,10 @@ def fulfillment_body(order: Order, fulfillment: Fulfillment, currency: str) -> d
         "order_id": order.id,
         "status": "cancelled" if fulfillment.cancelled else "success",
         "created_at": iso(fulfillment.at),
+        "location_id": fulfillment.location,
+        "tracking_company": next((each.company for each in fulfillment.tracking), None),
+        "tracking_numbers": [each.number for each in fulfillment.tracking if each.number],
+        "tracking_urls": [each.url for each in fulfillment.tracking if each.url],
         "line_items": [{**line_body(line, currency), "quantity": quantity} for line, quantity in fulfillment.items],
     }
 
@@ -128,6 +162,25 @@ def refund_body(order: Order, refund: Refund, currency: str) -> dict[str, Any]:
         ],
         "transactions": [transaction] if refund.amount else [],
     }
+
+
+def return_body(order: Order, coming: Return) -> dict[str, Any]:
+    return {
+        "id": coming.id,
+        "admin_graphql_api_id": gid("Return", coming.id),
+        "status": coming.status.lower(),
+        "order": {"id": order.id, "admin_graphql_api_id": gid("Order", order.id)},
+        "total_return_line_items": len(coming.items),
+    }
+
+
+def risk_body(order: Order, level: str) -> dict[str, Any]:
+    return {"admin_graphql_api_order_id": gid("Order", order.id), "risk_level": level.lower(), "provider_id": None}
+
+
+def work_body(id: int, status: str) -> dict[str, Any]:
+    """What is said of a fulfillment order that has changed: nothing of the order it belongs to."""
+    return {"fulfillment_order": {"id": gid("FulfillmentOrder", id), "status": status.lower()}}
 
 
 def product_body(variant: Variant) -> dict[str, Any]:

@@ -28,7 +28,7 @@ FORM = {"shop": "my-shop.myshopify.com", "client_id": "abc123", "client_secret":
 def test_finds_the_shop_in_what_people_paste(pasted: str) -> None:
     settings = ShopifySettings().load({**FORM, "shop": pasted})
     assert settings["shop"] == "my-shop.myshopify.com"
-    assert ShopifyConnector.hosts(settings) == ("https://my-shop.myshopify.com",)
+    assert ShopifyConnector.hosts(settings)[0] == "https://my-shop.myshopify.com"
 
 
 @pytest.mark.parametrize(
@@ -90,5 +90,5 @@ def test_an_old_access_token_does_instead_of_a_client_id() -> None:
 def test_secrets_are_marked_and_every_field_is_explained() -> None:
     schema = ShopifySettings()
     secret = {name for name, field in schema.fields.items() if field.metadata.get("secret")}
-    assert secret == {"client_secret", "access_token"}
+    assert secret == {"client_secret", "access_token", "authorization_code"}
     assert all(field.metadata["label"] and field.metadata["hint"] for field in schema.fields.values())

@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 import pytest
 
 from hub.testing.simulator import Fault, SimRequest, SimResponse, Simulator
-from hub_shopify.simulator import TOKEN_SECONDS, ShopifySimulator
+from hub_shopify.simulator import ShopifySimulator
+from hub_shopify.simulator_apps import CREDENTIAL_SECONDS
 
 SET = """
 mutation ($input: InventorySetQuantitiesInput!, $key: String!) {
@@ -91,10 +92,10 @@ def code(answer: dict[str, Any]) -> str:
 
 def test_tokens_are_given_for_the_right_keys_and_expire(shop: ShopifySimulator, clock: Clock) -> None:
     given = grant(shop).json()
-    assert given["expires_in"] == TOKEN_SECONDS
+    assert given["expires_in"] == CREDENTIAL_SECONDS
     assert given["scope"].split(",") == list(shop.scopes)
     assert ask(shop, "{ shop { name } }", given["access_token"])["data"] == {"shop": {"name": "Demo shop"}}
-    clock.pass_by(seconds=TOKEN_SECONDS)
+    clock.pass_by(seconds=CREDENTIAL_SECONDS)
     request = SimRequest(
         "POST", "/admin/api/2026-10/graphql.json", headers={"x-shopify-access-token": given["access_token"]}
     )

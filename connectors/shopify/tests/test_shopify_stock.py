@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from hub.connector import PushOutcome, PushState, StockPush, StockRef
+from hub.connector import PushOutcome, PushState, Settlement, StockPush, StockRef
 from hub.core.model import Listing, Money
-from hub.errors import NotFound, RateLimited, Unavailable
+from hub.core.shipping import StockListing
+from hub.errors import NotFound, RateLimited, Rejected, Unavailable
 from hub.testing.context import connector_for
 from hub.testing.simulator import Fault, SimRequest, SimResponse
 from hub_shopify import documents
 from hub_shopify.connector import ShopifyConnector
 from hub_shopify.simulator import ShopifySimulator
+from hub_shopify.translation import FETCHED_VARIANT
 
 GRAPHQL = "/admin/api"
 
@@ -89,6 +93,50 @@ def test_a_variant_is_a_listing_with_its_stock_per_location(
         (7, False),
         (2, True),
     ]
+
+
+def test_a_listing_brings_its_picture_its_weight_and_what_customs_ask_for(
+    shop: ShopifySimulator, connector: ShopifyConnector
+) -> None:
+    variant = shop.variants[int(shop.add_product("MUG", "Mug", 7, "8.50"))]
+    variant.barcode, variant.picture = "4006381333931", "https://cdn.shopify.com/s/files/mug.jpg"
+    variant.weight_grams, variant.origin_country, variant.hs_code = 350, "DE", "691200"
+    shop.add_product("BARE", "Bare", 1, "1.00")
+
+    found = listings(connector)
+
+    mug, bare = found["MUG"], found["BARE"]
+    assert (mug.barcode, mug.image_url) == ("4006381333931", "https://cdn.shopify.com/s/files/mug.jpg")
+    assert (mug.variant, mug.weight_grams, mug.origin_country, mug.hs_code) == ("", 350, "DE", "691200")
+    assert (bare.image_url, bare.weight_grams, bare.origin_country, bare.hs_code) == ("", None, "", "")
+
+
+def test_a_variant_says_what_tells_it_from_the_others_of_its_product() -> None:
+    node = {
+        "legacyResourceId": "1",
+        "title": "Red / M",
+        "price": "9.00",
+        "currencyCode": "EUR",
+        "media": {"nodes": [{"preview": {"image": {"url": "https://cdn.shopify.com/red.jpg"}}}]},
+        "product": {
+            "legacyResourceId": "2",
+            "title": "Shirt",
+            "status": "ACTIVE",
+            "featuredMedia": {"preview": {"image": {"url": "https://cdn.shopify.com/all.jpg"}}},
+        },
+        "inventoryItem": {
+            "legacyResourceId": "3",
+            "tracked": True,
+            "measurement": {"weight": {"value": 0.5, "unit": "POUNDS"}},
+            "inventoryLevels": {"nodes": []},
+        },
+    }
+
+    listing = FETCHED_VARIANT.read(json.dumps(node).encode())
+
+    assert (listing.title, listing.variant) == ("Shirt - Red / M", "Red / M")
+    assert listing.image_url == "https://cdn.shopify.com/red.jpg"
+    assert listing.weight_grams == 227
 
 
 def test_what_is_not_tracked_or_not_on_sale_is_said(shop: ShopifySimulator, connector: ShopifyConnector) -> None:
@@ -297,6 +345,158 @@ def test_more_than_shopify_takes_goes_into_several_calls(shop: ShopifySimulator,
 def test_nothing_to_push_is_no_call(shop: ShopifySimulator, connector: ShopifyConnector) -> None:
     assert connector.push_stock([]) == []
     assert writes(shop) == []
+
+
+def test_stock_goes_to_several_locations_in_one_call_and_comes_back_from_each(
+    shop: ShopifySimulator, connector: ShopifyConnector
+) -> None:
+    town = shop.add_location("Store in town")
+    first, second = stocked(shop, connector, 2)
+    shop.stock_at(town, "SKU0", 1)
+    in_town = StockRef(first.listing_external_id, town, first.handles)
+    outcomes = connector.push_stock([push(first, 9), push(in_town, 4, expected=1), push(second, 6)])
+    assert outcomes == [PushOutcome(PushState.WRITTEN, quantity) for quantity in (9, 4, 6)]
+    assert len(writes(shop)) == 1
+    assert connector.read_stock([in_town, second, first]) == [4, 6, 9]
+
+
+# --- locations where stock is not kept
+
+
+def listing_at(target: StockRef, location: str) -> StockListing:
+    return StockListing(
+        listing_external_id=target.listing_external_id, location_external_id=location, handles=target.handles
+    )
+
+
+def activations(shop: ShopifySimulator) -> list[str]:
+    """The key of every attempt to keep stock somewhere."""
+    found = [request.json() for request in shop.requests if b"mutation ActivateStock(" in request.body]
+    return [request["variables"]["key"] for request in found]
+
+
+def test_stock_written_where_nobody_can_buy_it_is_not_taken_for_stock(
+    shop: ShopifySimulator, connector: ShopifyConnector
+) -> None:
+    town = shop.add_location("Store in town")
+    (target,) = stocked(shop, connector, 1)
+    in_town = StockRef(target.listing_external_id, town, target.handles)
+    # Since 2026-10 Shopify takes a figure for any location.
+    assert states(connector.push_stock([push(in_town, 4, expected=None)])) == ["written"]
+    assert connector.read_stock([in_town, target]) == [None, 5]
+    assert [level.location_external_id for level in listings(connector)["SKU0"].levels] != [town]
+    assert shop.stock() == {"SKU0": 5}
+    assert shop.stock_writes == []
+
+
+def test_stock_begins_to_be_kept_at_zero_and_is_written_from_then_on(
+    shop: ShopifySimulator, connector: ShopifyConnector
+) -> None:
+    town = shop.add_location("Store in town")
+    (target,) = stocked(shop, connector, 1)
+    in_town = StockRef(target.listing_external_id, town, target.handles)
+    result = connector.stock_listing(listing_at(target, town), "key")
+    assert result.details == {"activated": True}
+    assert connector.read_stock([in_town, target]) == [0, 5]
+    assert states(connector.push_stock([push(in_town, 4, expected=0)])) == ["written"]
+    assert connector.stock_listing(listing_at(target, town), "key").details == {"activated": False}
+    assert connector.read_stock([in_town, target]) == [4, 5]
+    assert len(activations(shop)) == 1
+
+
+def test_what_was_there_before_the_location_was_unticked_does_not_come_back(
+    shop: ShopifySimulator, connector: ShopifyConnector
+) -> None:
+    town = shop.add_location("Store in town")
+    (target,) = stocked(shop, connector, 1)
+    shop.stock_at(town, "SKU0", 7)
+    shop.stop_stocking(town, "SKU0")
+    in_town = StockRef(target.listing_external_id, town, target.handles)
+    assert connector.read_stock([in_town]) == [None]
+    connector.stock_listing(listing_at(target, town), "key")
+    assert connector.read_stock([in_town]) == [0]
+
+
+@pytest.mark.parametrize("fault", [Fault.reset(after_effect=False), Fault.reset(), Fault.truncated()])
+def test_whatever_answer_is_lost_the_same_key_begins_it_once(
+    shop: ShopifySimulator, connector: ShopifyConnector, fault: Fault
+) -> None:
+    town = shop.add_location("Store in town")
+    (target,) = stocked(shop, connector, 1)
+    assert connector.effects["stock_listing"] is Settlement.NATIVE_KEY
+    shop.fail_next(GRAPHQL, fault, after=1)
+    with pytest.raises(Unavailable):
+        connector.stock_listing(listing_at(target, town), "key")
+    shop.set_stock("SKU0", 3)
+    connector.stock_listing(listing_at(target, town), "key")
+    assert connector.read_stock([StockRef(target.listing_external_id, town, target.handles), target]) == [0, 3]
+    assert len(set(activations(shop))) == 1
+
+
+def test_two_who_begin_at_once_do_no_harm(shop: ShopifySimulator, connector: ShopifyConnector) -> None:
+    town = shop.add_location("Store in town")
+    (target,) = stocked(shop, connector, 1)
+    # Between the look and the call a colleague ticks the location, and counts six.
+    shop.fail_next(GRAPHQL, Fault(after_effect=True, meanwhile=lambda: shop.stock_at(town, "SKU0", 6)))
+    assert connector.stock_listing(listing_at(target, town), "key").details == {"activated": False}
+    assert connector.read_stock([StockRef(target.listing_external_id, town, target.handles)]) == [6]
+
+
+def test_a_key_in_use_waits_and_a_used_up_one_is_replaced(shop: ShopifySimulator, connector: ShopifyConnector) -> None:
+    town = shop.add_location("Store in town")
+    (target,) = stocked(shop, connector, 1)
+    shop.refuse_next_write("IDEMPOTENCY_CONCURRENT_REQUEST")
+    with pytest.raises(Unavailable):
+        connector.stock_listing(listing_at(target, town), "key")
+    shop.refuse_next_write("IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED")
+    assert connector.stock_listing(listing_at(target, town), "key").details == {"activated": True}
+    first, second, third = activations(shop)
+    assert first == second != third
+    for _ in range(3):
+        shop.refuse_next_write("IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED")
+    with pytest.raises(Unavailable):
+        connector.stock_listing(listing_at(target, shop.add_location("Elsewhere")), "key")
+
+
+@pytest.mark.parametrize(
+    ("code", "done"),
+    [
+        ("IDEMPOTENCY_CONCURRENT_REQUEST", False),
+        ("IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED", True),
+        ("IDEMPOTENCY_KEY_PARAMETER_MISMATCH", True),
+    ],
+)
+def test_what_is_said_of_a_key_counts_wherever_it_stands_in_the_answer(
+    shop: ShopifySimulator, connector: ShopifyConnector, code: str, done: bool
+) -> None:
+    town = shop.add_location("Store in town")
+    (target,) = stocked(shop, connector, 1)
+    error = {"message": "Something about the key.", "extensions": {"code": code}}
+    shop.fail_next(GRAPHQL, Fault(response=SimResponse.of_json({"errors": [error]})), after=1)
+    with nullcontext() if done else pytest.raises(Unavailable):
+        connector.stock_listing(listing_at(target, town), "key")
+    assert len(set(activations(shop))) == (2 if done else 1)
+    assert connector.read_stock([StockRef(target.listing_external_id, town, target.handles)]) == [0 if done else None]
+
+
+def test_where_stock_cannot_be_kept_it_says_why(shop: ShopifySimulator, connector: ShopifyConnector) -> None:
+    town = shop.add_location("Store in town")
+    deleted, untracked, fine = stocked(shop, connector, 3)
+
+    def says(listing: StockListing) -> str:
+        with pytest.raises(Rejected) as refusal:
+            connector.stock_listing(listing, "key")
+        return str(refusal.value)
+
+    shop.delete_product(deleted.listing_external_id)
+    shop.variants[int(untracked.listing_external_id)].tracked = False
+    assert says(listing_at(deleted, town)) == "Shopify does not have this variant any more."
+    assert "Turn on “Track quantity”" in says(listing_at(untracked, town))
+    assert "Tick the location on the variant's page" in says(listing_at(fine, "999"))
+    assert "Import the listings again" in says(StockListing(listing_external_id="1", location_external_id=town))
+    assert activations(shop) == [activations(shop)[0]]
+    connector.stock_listing(listing_at(fine, town), "key")
+    assert connector.read_stock([StockRef(fine.listing_external_id, town, fine.handles)]) == [0]
 
 
 # --- keys

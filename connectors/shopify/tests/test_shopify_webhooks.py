@@ -10,6 +10,7 @@ import json
 import os
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -17,14 +18,16 @@ from typing import Any
 
 import pytest
 
-from hub.connector import Fact, ListingRemoved, OrderRemoved, RawRecord, Refetch, StockSeen, Webhook
+from hub.connector import Fact, ListingRemoved, OrderRemoved, RawRecord, Refetch, StockSeen, Subscriptions, Webhook
 from hub.core.model import Listing, Money, Order, OrderStatus
-from hub.errors import Rejected, Unreadable, Unverified
+from hub.errors import NotFound, Rejected, Unreadable, Unverified
 from hub.http import RefusingClient
 from hub.testing.context import MemoryTokenVault, connector_for, context_for
-from hub.testing.simulator import DeliveryFault, SimRequest, SimResponse, Simulator
-from hub_shopify.connector import TOPICS, ShopifyConnector
+from hub.testing.simulator import DeliveryFault, Fault, SimRequest, SimResponse, Simulator
+from hub_shopify.connector import ShopifyConnector
 from hub_shopify.simulator import ShopifySimulator
+from hub_shopify.simulator_model import Assessment, Subscription
+from hub_shopify.webhooks import READERS, TOPICS
 
 REPOSITORY = Path(__file__).parents[3]
 FIXTURES = Path(os.environ.get("TALLYHUB_FIXTURES") or REPOSITORY.parent / "shared" / "fixtures") / "shopify"
@@ -193,7 +196,6 @@ def test_a_body_with_money_sets_reads_right_to_the_cent(connector: ShopifyConnec
     assert (order.total, order.tax, order.discount) == (usd("598.94"), usd("11.94"), usd("10.00"))
     assert (order.shipping, order.rounding) == (usd("0.00"), usd("0.00"))
     assert order.channel_status == "partially_refunded, unfulfilled"
-    assert order.whole
 
 
 def test_an_order_body_without_lines_is_fetched_instead(connector: ShopifyConnector) -> None:
@@ -262,25 +264,93 @@ def facts(connector: ShopifyConnector, webhooks: list[Webhook]) -> Mapping[str, 
     return said
 
 
-def test_the_connector_subscribes_to_what_is_missing_and_to_nothing_twice(
-    shop: ShopifySimulator, hub: Receiver
+ADDRESS = "https://hub.example/webhooks/m1/c1"
+
+
+def subscriptions(shop: ShopifySimulator) -> set[tuple[str, str]]:
+    return {(each.topic, each.uri) for each in shop.subscriptions.values()}
+
+
+def test_the_connector_subscribes_to_what_is_missing_and_to_nothing_twice(shop: ShopifySimulator) -> None:
+    connector = connector_for(ShopifyConnector, shop)
+    result = connector.perform("subscribe_webhooks", {"address": ADDRESS}, "key")
+    assert result.details == {"address": ADDRESS, "created": list(TOPICS), "deleted": 0}
+    assert subscriptions(shop) == {(topic.replace("/", "_").upper(), ADDRESS) for topic in TOPICS}
+    again = connector.perform("subscribe_webhooks", {"address": ADDRESS}, "key")
+    assert again.details == {"address": ADDRESS, "created": [], "deleted": 0}
+
+
+def test_a_subscription_that_shopify_deleted_is_missed_and_made_again(shop: ShopifySimulator, hub: Receiver) -> None:
+    connector = connector_for(ShopifyConnector, shop)
+    address = f"{hub.serve()}/hook"
+    assert connector.read_subscriptions(address) == Subscriptions((), TOPICS)
+    connector.subscribe_webhooks({"address": address}, "key")
+    assert connector.read_subscriptions(address) == Subscriptions(TOPICS)
+    hub.status = 500
+    shop.add_product("MUG", "Mug", 10, "8.00")
+    assert shop.wait_for_deliveries()
+    assert len(shop.attempts) == 9
+    found = connector.read_subscriptions(address)
+    assert found.missing == ("products/create",)
+    assert set(found.active) == set(TOPICS) - {"products/create"}
+    assert connector.subscribe_webhooks({"address": address}, "key").details["created"] == ["products/create"]
+    assert connector.read_subscriptions(address) == Subscriptions(TOPICS)
+
+
+def test_reading_subscriptions_changes_nothing(shop: ShopifySimulator) -> None:
+    connector = connector_for(ShopifyConnector, shop)
+    connector.subscribe_webhooks({"address": ADDRESS}, "key")
+    before = dict(shop.subscriptions)
+    connector.read_subscriptions(ADDRESS)
+    connector.read_subscriptions("https://moved.example/webhooks/m1/c1")
+    assert shop.subscriptions == before
+
+
+def test_what_was_left_at_an_older_address_of_this_connection_is_deleted_and_nothing_else(
+    shop: ShopifySimulator,
 ) -> None:
     connector = connector_for(ShopifyConnector, shop)
-    address = {"address": f"{hub.serve()}/hook"}
-    result = connector.perform("subscribe_webhooks", address, "key")
-    assert list(result.details["created"]) == list(TOPICS)
-    assert connector.perform("subscribe_webhooks", address, "key").details["created"] == []
-    assert sorted(each.topic for each in shop.subscriptions.values()) == sorted(TOPICS)
-    lost = next(id for id, each in shop.subscriptions.items() if each.topic == "ORDERS_CREATE")
-    del shop.subscriptions[lost]
-    assert connector.perform("subscribe_webhooks", address, "key").details["created"] == ["ORDERS_CREATE"]
-    elsewhere = connector.perform("subscribe_webhooks", {"address": "https://hub.example/hook"}, "key")
-    assert len(elsewhere.details["created"]) == len(TOPICS)
+    other = "https://hub.example/webhooks/m1/c2"  # another connection with the same app
+    connector.subscribe_webhooks({"address": ADDRESS}, "key")
+    connector.subscribe_webhooks({"address": other}, "key")
+    moved = "https://moved.example/webhooks/m1/c1"
+    result = connector.subscribe_webhooks({"address": moved}, "key")
+    assert result.details == {"address": moved, "created": list(TOPICS), "deleted": len(TOPICS)}
+    assert {uri for _, uri in subscriptions(shop)} == {moved, other}
+    assert connector.read_subscriptions(ADDRESS).active == ()
+    assert connector.read_subscriptions(other).missing == ()
+
+
+def test_two_workers_that_subscribe_at_once_leave_one_subscription_each(shop: ShopifySimulator) -> None:
+    connector = connector_for(ShopifyConnector, shop)
+    connector.check()
+
+    def another_is_faster() -> None:
+        shop.subscriptions[1] = Subscription(1, "ORDERS_CREATE", ADDRESS, "")
+
+    shop.fail_next("/admin/api", Fault.changing(another_is_faster))
+    result = connector.subscribe_webhooks({"address": ADDRESS}, "key")
+    assert len(shop.subscriptions) == len(TOPICS)
+    assert result.details["created"] == list(TOPICS)
+    assert connector.read_subscriptions(ADDRESS).missing == ()
+
+
+def test_a_topic_that_shopify_refuses_is_named_and_the_others_are_subscribed_to(shop: ShopifySimulator) -> None:
+    connector = connector_for(ShopifyConnector, shop)
+    shop.scopes = tuple(scope for scope in shop.scopes if scope != "read_fulfillments")
+    with pytest.raises(Rejected) as refused:
+        connector.subscribe_webhooks({"address": ADDRESS}, "key")
+    assert str(refused.value) == (
+        "Shopify does not send this to the hub: fulfillments/create (You do not have permission to create or update "
+        "webhooks with fulfillments_create topic.), fulfillments/update (You do not have permission to create or "
+        "update webhooks with fulfillments_update topic.)"
+    )
+    assert connector.read_subscriptions(ADDRESS).missing == ("fulfillments/create", "fulfillments/update")
 
 
 def test_an_address_that_shopify_does_not_take_is_explained(shop: ShopifySimulator) -> None:
     connector = connector_for(ShopifyConnector, shop)
-    with pytest.raises(Rejected, match="does not send ORDERS_CREATE to this hub: Address is invalid"):
+    with pytest.raises(Rejected, match=r"does not send this to the hub: orders/create \(Address is invalid\)"):
         connector.subscribe_webhooks({"address": "http://hub.example/hook"}, "key")
 
 
@@ -293,10 +363,11 @@ def test_the_webhook_of_an_order_reads_like_the_order_itself(
     assert sale is not None
     fetched = subscribed.read_order(subscribed.fetch_order(sale.order_external_id))
     said = facts(subscribed, received(shop, hub))
-    assert said["orders/create"] == said["orders/updated"] == [fetched]
+    told = replace(fetched, whole=False, work=())  # who is to ship it, a body does not say: it is asked for
+    assert said["orders/create"] == said["orders/updated"] == [told]
     shop.fulfill(sale.order_external_id, units=1)
     fetched = subscribed.read_order(subscribed.fetch_order(sale.order_external_id))
-    assert facts(subscribed, received(shop, hub)) == {"orders/updated": [fetched]}
+    assert facts(subscribed, received(shop, hub))["orders/updated"] == [replace(fetched, whole=False, work=())]
     assert fetched.lines[0].fulfilled == 1
 
 
@@ -395,8 +466,108 @@ def test_an_edited_order_is_fetched(connector: ShopifyConnector) -> None:
     assert read(connector, "orders/edited", edit) == [Refetch("order", "450789469")]
 
 
+@pytest.mark.parametrize(
+    ("body", "of"),
+    [
+        ({"fulfillment_order": {"id": "gid://shopify/FulfillmentOrder/7", "status": "open"}}, "FulfillmentOrder/7"),
+        (
+            {
+                "source_location": {"id": "gid://shopify/Location/1"},
+                "original_fulfillment_order": {"id": "gid://shopify/FulfillmentOrder/7", "status": "closed"},
+                "moved_fulfillment_order": {"id": "gid://shopify/FulfillmentOrder/7"},
+            },
+            "FulfillmentOrder/7",
+        ),
+        (
+            {
+                "fulfillment_order_merges": [{"fulfillment_order": {"id": "gid://shopify/FulfillmentOrder/7"}}],
+                "fulfillment_hold": {"id": "gid://shopify/FulfillmentHold/3"},
+            },
+            "FulfillmentOrder/7",
+        ),
+    ],
+)
+def test_what_happens_to_a_fulfillment_order_has_its_order_fetched(
+    connector: ShopifyConnector, body: dict[str, Any], of: str
+) -> None:
+    topics = [topic for topic in READERS if topic.startswith(("fulfillment_orders/", "fulfillment_holds/"))]
+    assert len(topics) == 20
+    for topic in topics:
+        assert read(connector, topic, body) == [Refetch("order", of)]
+
+
+def test_what_happens_to_a_return_has_its_order_fetched(connector: ShopifyConnector) -> None:
+    gid = "gid://shopify/Return/78"
+    order = {"id": 450789469, "admin_graphql_api_id": "gid://shopify/Order/450789469"}
+    topics = [topic for topic in READERS if topic.startswith("returns/")]
+    assert len(topics) == 7
+    for topic in topics:
+        assert read(connector, topic, {"id": 78, "order": order}) == [Refetch("order", "450789469")]
+        assert read(connector, topic, {"id": 78, "order_id": 450789469}) == [Refetch("order", "450789469")]
+        assert read(connector, topic, {"id": 78, "admin_graphql_api_id": gid}) == [Refetch("order", "Return/78")]
+        with pytest.raises(Unreadable, match="does not say which order"):
+            read(connector, topic, {"id": 78, "admin_graphql_api_id": "gid://shopify/Return/../Order/1"})
+
+
+def test_an_order_is_fetched_by_what_names_only_a_part_of_it(shop: ShopifySimulator) -> None:
+    shop.add_product("MUG", "Mug", 10, "8.00")
+    sales = [shop.buy([("MUG", 1)]) for _ in range(2)]
+    connector = connector_for(ShopifyConnector, shop)
+    for sale in sales:
+        assert sale is not None
+        (work,) = shop.fulfillment_orders.open(sale.order_external_id)
+        coming = shop.send_back(sale.order_external_id, "MUG", 1)
+        for part in (f"FulfillmentOrder/{work.id}", f"Return/{coming.id}"):
+            assert connector.fetch_order(part).external_id == sale.order_external_id
+    for unknown in ("FulfillmentOrder/1", "Return/1", "Return/", "Return/x"):
+        with pytest.raises(NotFound):
+            connector.fetch_order(unknown)
+
+
+def test_holds_requests_returns_and_risk_have_the_order_fetched(
+    shop: ShopifySimulator, hub: Receiver, subscribed: ShopifyConnector
+) -> None:
+    shop.add_product("MUG", "Mug", 10, "8.00")
+    sale = shop.buy([("MUG", 1)])
+    assert sale is not None
+    (work,) = shop.fulfillment_orders.open(sale.order_external_id)
+    received(shop, hub)
+    shop.fulfillment_orders.ask(work)
+    shop.fulfillment_orders.ask(work, "CANCELLATION_REQUESTED")
+    shop.fulfillment_orders.report_progress(work)
+    shop.fulfillment_orders.hold_by_hand(work, "OTHER")
+    shop.send_back(sale.order_external_id, "MUG", 1, status="REQUESTED")
+    shop.assess(sale.order_external_id, "CANCEL", Assessment("HIGH"))
+    said = facts(subscribed, received(shop, hub))
+    part, whole = Refetch("order", f"FulfillmentOrder/{work.id}"), Refetch("order", sale.order_external_id)
+    assert {topic: found for topic, found in said.items() if topic != "orders/updated"} == {
+        "fulfillment_orders/fulfillment_request_submitted": [part],
+        "fulfillment_orders/cancellation_request_submitted": [part],
+        "fulfillment_orders/progress_reported": [part],
+        "fulfillment_holds/added": [part],
+        "returns/request": [whole],
+        "orders/risk_assessment_changed": [whole],
+    }
+
+
+def test_a_new_look_at_the_risk_has_the_order_fetched_where_it_is_named(connector: ShopifyConnector) -> None:
+    looked = {"risk_level": "high", "provider_id": None, "order_id": "1"}
+    named = {**looked, "admin_graphql_api_order_id": "gid://shopify/Order/450789469"}
+    assert read(connector, "orders/risk_assessment_changed", named) == [Refetch("order", "450789469")]
+    unnamed = {**looked, "admin_graphql_api_order_id": None}
+    assert read(connector, "orders/risk_assessment_changed", unnamed) == []
+
+
+def test_stock_that_is_no_longer_kept_somewhere_is_told(connector: ShopifyConnector) -> None:
+    place = {"inventory_item_id": 808950810, "location_id": 905684977}
+    gone = StockSeen("808950810", "905684977", None, handle="inventory_item_id")
+    assert read(connector, "inventory_levels/disconnect", place) == [gone]
+    begun = StockSeen("808950810", "905684977", 0, handle="inventory_item_id")
+    assert read(connector, "inventory_levels/connect", {**place, "available": 0}) == [begun]
+
+
 def test_topics_that_do_not_matter_say_nothing(connector: ShopifyConnector) -> None:
-    for topic in ("app/uninstalled", "inventory_items/update", "customers/redact", "shop/update"):
+    for topic in ("inventory_items/update", "shop/update", "locations/update"):
         assert read(connector, topic, {"id": 1}) == []
 
 
@@ -432,7 +603,7 @@ ORDER: dict[str, Any] = {
 def test_the_least_that_an_order_must_say(connector: ShopifyConnector) -> None:
     (order,) = read(connector, "orders/create", ORDER)
     assert isinstance(order, Order)
-    assert (order.total, order.rounding, order.whole) == (usd("10.00"), usd("0.00"), True)
+    assert (order.total, order.rounding, order.whole) == (usd("10.00"), usd("0.00"), False)
     nothing = dict.fromkeys(
         ("refunds", "fulfillments", "shipping_lines", "total_tax", "test", "taxes_included", "note")
     )
@@ -457,7 +628,11 @@ def test_every_topic_about_orders_tells_the_order(connector: ShopifyConnector, a
     assert (order.external_id, order.number) == ("450789469", "#1001")
 
 
-@pytest.mark.parametrize("topic", [topic.lower().replace("_", "/", 1) for topic in TOPICS if "INVENTORY" not in topic])
+# One topic for each way of reading, but for the one whose body may leave everything out.
+READ = sorted({read: topic for topic, read in READERS.items() if "risk" not in topic}.values())
+
+
+@pytest.mark.parametrize("topic", READ)
 @pytest.mark.parametrize(
     "body",
     [b"", b" ", b"{", b"null", b"[]", b"17", b'"text"', b"[" * 100_000, b"\xff", b'{"id":1,"id":2}', b'{"id":NaN}',
@@ -475,11 +650,17 @@ def test_no_odd_value_anywhere_does_worse_than_unreadable(connector: ShopifyConn
     full = {
         **ORDER,
         "line_items": [{**ORDER["line_items"][0], "current_quantity": 1, "tax_lines": [{"price": "0.10"}],
-                        "discount_allocations": [{"amount": "1.00"}]}],
-        "fulfillments": [{"status": "success", "line_items": [{"id": 7, "quantity": 1}]}],
+                        "discount_allocations": [{"amount": "1.00", "discount_application_index": 0}],
+                        "properties": [{"name": "Engraving", "value": "Ann"}], "gift_card": False, "vendor": "V"}],
+        "fulfillments": [{"id": 8, "status": "success", "line_items": [{"id": 7, "quantity": 1}], "location_id": 3,
+                          "tracking_company": "UPS", "tracking_numbers": ["1Z"], "tracking_urls": ["https://u.example"]}],
+        "discount_applications": [{"type": "discount_code", "code": "TENOFF"}], "tags": "a, b", "source_name": "web",
+        "note_attributes": [{"name": "Gift", "value": "yes"}], "payment_gateway_names": ["cash"],
+        "shipping_lines": [{"title": "Standard", "price": "0.00", "discount_allocations": []}],
         "refunds": [{"id": 9, "refund_line_items": [{"line_item_id": 7, "quantity": 1, "restock_type": "cancel"}],
                      "transactions": [{"kind": "refund", "status": "success", "amount": "1.00", "currency": "USD"}]}],
-        "total_price_set": {"shop_money": {"amount": "10.00", "currency_code": "USD"}},
+        "total_price_set": {"shop_money": {"amount": "10.00", "currency_code": "USD"},
+                            "presentment_money": {"amount": "9.00", "currency_code": "EUR"}},
         "shipping_address": {"name": "Ada", "zip": "40202"},
     }  # fmt: skip
     assert read(connector, "orders/updated", full)

@@ -71,8 +71,8 @@ def _key(prefix: str, name: str) -> Any:
     )
 
 
-class WooCommerceSettings(marshmallow.Schema):
-    """What the connect form asks for."""
+class SiteSettings(marshmallow.Schema):
+    """What is asked of those who connect with one click: the shop itself hands out the key."""
 
     site = ShopAddress(
         required=True,
@@ -81,6 +81,11 @@ class WooCommerceSettings(marshmallow.Schema):
             "hint": "The address of its front page, such as https://shop.example.",
         },
     )
+
+
+class WooCommerceSettings(SiteSettings):
+    """What the connect form asks for."""
+
     consumer_key = fields.String(
         required=True,
         validate=_key("ck", "consumer key"),

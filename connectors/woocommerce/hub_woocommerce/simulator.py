@@ -11,47 +11,41 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 from urllib.parse import quote, urlencode, urlsplit
 from zoneinfo import ZoneInfo
 
 from hub.errors import Unreadable
 from hub.testing.simulator import Attempt, Sale, ShopSimulator, SimRequest, SimResponse
-from hub_woocommerce.simulator_shop import CUSTOMER, VERSION, Line, Order, Product, Refund, Shop, Webhook
+from hub_woocommerce import simulator_authorization as authorization
+from hub_woocommerce import simulator_itself as itself
+from hub_woocommerce import simulator_shipments as shipments
+from hub_woocommerce.simulator_answers import (
+    Answer,
+    Refusal,
+    choice,
+    gone,
+    invalid,
+    listed,
+    number,
+    stranger,
+    unauthenticated,
+)
+from hub_woocommerce.simulator_shop import CUSTOMER, STATUSES, VERSION, Line, Order, Product, Refund, Shop
 
 TIMESTAMP_WINDOW = 15 * 60
 MOST_PER_PAGE = 100
 MOST_PER_BATCH = 100
 MOST_FAILURES = 5
 
-STATUSES = (
-    "auto-draft",
-    "pending",
-    "processing",
-    "on-hold",
-    "completed",
-    "cancelled",
-    "refunded",
-    "failed",
-    "checkout-draft",
-)
+# Asked by anybody, with or without a key.
+PUBLIC = (r"wc/v3/orders/statuses", r"wc-shipment-tracking/v3/shipment-trackings/providers")
+
 PRODUCT_STATUSES = ("any", "future", "trash", "draft", "pending", "private", "publish")
-WEBHOOK_STATUSES = ("all", "active", "paused", "disabled")
 ORDERBY = ("date", "id", "include", "title", "slug", "modified")
 # An order's goods leave the stock when it reaches one of the first statuses, and return when it reaches the second.
 TAKES_STOCK = ("processing", "on-hold", "completed")
 GIVES_BACK = ("cancelled", "pending")
-
-Answer: TypeAlias = tuple[int, Any, Mapping[str, str]]
-
-
-class Refusal(Exception):
-    """What WooCommerce answers instead of doing it."""
-
-    def __init__(self, status: int, code: str, message: str, **more: Any) -> None:
-        super().__init__(message)
-        self.status = status
-        self.error = {"code": code, "message": message, "data": {"status": status, **more}}
 
 
 class WooCommerceSimulator(ShopSimulator):
@@ -59,7 +53,9 @@ class WooCommerceSimulator(ShopSimulator):
 
     ``site`` is the address it knows itself by; its scheme decides how keys are checked, as in the real thing.
     ``timezone`` is the one it reads times in that name none. ``permission`` is that of its key: read, write or
-    read_write. ``hpos`` is False for a shop that keeps its orders as WordPress posts.
+    read_write. ``hpos`` is False for a shop that keeps its orders as WordPress posts. It has the feature
+    ``fulfillments`` and the plugin that ``tracks_parcels`` or not, ``statuses`` that plugins added (slug: name), and
+    weighs in ``weight_unit``. ``permalinks`` is False where they are plain.
     """
 
     consumer_key = "ck_1f0c6a4b2d"
@@ -75,6 +71,12 @@ class WooCommerceSimulator(ShopSimulator):
         timezone: str = "UTC",
         permission: str = "read_write",
         hpos: bool = True,
+        fulfillments: bool = True,
+        tracks_parcels: bool = False,
+        statuses: Mapping[str, str] | None = None,
+        weight_unit: str = "kg",
+        version: str = VERSION,
+        permalinks: bool = True,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -82,18 +84,29 @@ class WooCommerceSimulator(ShopSimulator):
         self.origin = f"{parts.scheme}://{parts.netloc}"
         self.permission = permission
         self.hpos = hpos
-        self._root = f"{parts.path.rstrip('/')}/wp-json/"
+        self.fulfillments = fulfillments
+        self.tracks_parcels = tracks_parcels
+        self.statuses = dict(statuses or {})
+        self.weight_unit = weight_unit
+        self.version = version
+        self.permalinks = permalinks
+        self.handed_out: dict[str, tuple[str, str]] = {}  # keys made with one click: secret and permission
+        self._folder = f"{parts.path.rstrip('/')}/"
         self._secure = parts.scheme == "https"
         self.shop = Shop(site.rstrip("/"), title, currency, _zone(timezone), self._random)
         self._nonces: set[tuple[str, str]] = set()
-        self._last_id = {"post": 9, "item": 0, "webhook": 0}
+        self._last_id = {"post": 9}
 
-    def _next_id(self, kind: str = "post") -> int:
+    def next_id(self, kind: str = "post") -> int:
         """Orders, products and refunds are all posts to WordPress, and share one numbering."""
-        self._last_id[kind] += 1
+        self._last_id[kind] = self._last_id.get(kind, 0) + 1
         return self._last_id[kind]
 
-    def _second(self) -> datetime:
+    def token(self) -> str:
+        """Forty characters that nobody can guess, and that are the same for the same seed."""
+        return f"{self._random.getrandbits(160):040x}"
+
+    def second(self) -> datetime:
         """Now: WooCommerce keeps no more than the second."""
         return self.now().astimezone(UTC).replace(microsecond=0)
 
@@ -119,8 +132,8 @@ class WooCommerceSimulator(ShopSimulator):
             return str(parent.id)
 
     def _add(self, name: str, sku: str, price: str, stock: int | None, **more: Any) -> Product:
-        now = self._second()
-        product = Product(self._next_id(), name, sku, price, now, now, quantity=stock, **more)
+        now = self.second()
+        product = Product(self.next_id(), name, sku, price, now, now, quantity=stock, **more)
         self.shop.products[product.id] = product
         self._send("product.created", self.shop.product_json(product))
         return product
@@ -137,8 +150,15 @@ class WooCommerceSimulator(ShopSimulator):
         """Somebody moves a product to the bin."""
         with self.lock:
             product = self.shop.products[int(external_id)]
-            product.status, product.modified = "trash", self._second()
+            product.status, product.modified = "trash", self.second()
             self._send("product.deleted", {"id": product.id})
+
+    def restore_product(self, external_id: str) -> None:
+        """Somebody takes a product out of the bin."""
+        with self.lock:
+            product = self.shop.products[int(external_id)]
+            product.status, product.modified = "publish", self.second()
+            self._send("product.restored", self.shop.product_json(product))
 
     def stock(self) -> dict[str, int]:
         with self.lock:
@@ -185,7 +205,7 @@ class WooCommerceSimulator(ShopSimulator):
     def touch(self, order: str) -> None:
         """Something about an order changes that nobody needs to know, such as a note."""
         with self.lock:
-            self._order_changed(self.shop.orders[int(order)])
+            self.order_changed(self.shop.orders[int(order)])
 
     def refund(self, order: str, units: Sequence[tuple[str, int]], *, restock: bool = True) -> str:
         """Somebody refunds units (SKU, quantity) of an order; returns the refund's id."""
@@ -200,7 +220,7 @@ class WooCommerceSimulator(ShopSimulator):
         """Somebody moves an order to the bin: it vanishes from the lists, and its goods stay taken."""
         with self.lock:
             found = self.shop.orders[int(order)]
-            found.status_before_trash, found.status, found.modified = found.status, "trash", self._second()
+            found.status_before_trash, found.status, found.modified = found.status, "trash", self.second()
             self._send("order.deleted", {"id": found.id})
             if not self.hpos:
                 self._send("product.deleted", {"id": found.id})
@@ -209,8 +229,17 @@ class WooCommerceSimulator(ShopSimulator):
         """Somebody takes an order out of the bin."""
         with self.lock:
             found = self.shop.orders[int(order)]
-            found.status, found.modified = found.status_before_trash, self._second()
+            found.status, found.modified = found.status_before_trash, self.second()
             self._send("order.restored", self.shop.order_json(found))
+
+    def approve(self, address: str) -> str:
+        """The merchant follows an address that asks for a key, and approves; returns where the browser goes then."""
+        with self.lock:
+            return authorization.approve(self, address)
+
+    def deny(self, address: str) -> str:
+        """The merchant says no; returns where the browser goes then."""
+        return authorization.deny(address)
 
     def delete(self, order: str) -> None:
         """Somebody deletes an order for good, of which a shop with its own order tables tells nobody."""
@@ -228,20 +257,20 @@ class WooCommerceSimulator(ShopSimulator):
         billing: Mapping[str, str] = CUSTOMER,
         meta: Iterable[Mapping[str, Any]] = (),
     ) -> Order:
-        now = self._second()
+        now = self.second()
         order = Order(
-            id=self._next_id(),
+            id=self.next_id(),
             status=status,
             created=now,
             modified=now,
             lines=[
-                Line(self._next_id("item"), product, quantity, Decimal(product.price) * quantity)
+                Line(self.next_id("item"), product, quantity, Decimal(product.price) * quantity)
                 for product, quantity in items
             ],
             shipping=shipping,
-            shipping_line=self._next_id("item") if shipping else 0,
+            shipping_line=self.next_id("item") if shipping else 0,
             address=billing,
-            meta=[{"id": self._next_id("item"), "key": entry["key"], "value": entry["value"]} for entry in meta],
+            meta=[{"id": self.next_id("item"), "key": entry["key"], "value": entry["value"]} for entry in meta],
             paid=now if status in TAKES_STOCK else None,
         )
         self.shop.orders[order.id] = order
@@ -255,11 +284,11 @@ class WooCommerceSimulator(ShopSimulator):
     def _move(self, order: Order, status: str) -> None:
         order.status = status
         if status == "completed":
-            order.completed = self._second()
+            order.completed = self.second()
         if status in TAKES_STOCK:
-            order.paid = order.paid or self._second()
+            order.paid = order.paid or self.second()
         changed = self._move_stock(order)
-        self._order_changed(order)
+        self.order_changed(order)
         self._products_changed(changed)
 
     def _move_stock(self, order: Order) -> list[Product]:
@@ -280,10 +309,10 @@ class WooCommerceSimulator(ShopSimulator):
         return changed
 
     def _refund(self, order: Order, units: Sequence[tuple[Line, int]], restock: bool) -> Refund:
-        refund = Refund(self._next_id(), self._second(), reason="")
+        refund = Refund(self.next_id(), self.second(), reason="")
         for line, quantity in units:
             money = line.total / line.quantity * quantity
-            refund.lines.append((self._next_id("item"), line, quantity, money))
+            refund.lines.append((self.next_id("item"), line, quantity, money))
             if restock and line.reduced is not None:
                 line.reduced -= quantity
                 line.restocked += quantity
@@ -291,11 +320,12 @@ class WooCommerceSimulator(ShopSimulator):
         order.refunds.append(refund)
         if sum(each.amount for each in order.refunds) == order.total:
             order.status = "refunded"
-        self._order_changed(order)
+        self.order_changed(order)
         return refund
 
-    def _order_changed(self, order: Order) -> None:
-        order.modified = self._second()
+    def order_changed(self, order: Order) -> None:
+        """Note that an order is another now, and tell whoever listens."""
+        order.modified = self.second()
         self._send("order.updated", self.shop.order_json(order))
 
     def _products_changed(self, products: Iterable[Product]) -> None:
@@ -303,7 +333,7 @@ class WooCommerceSimulator(ShopSimulator):
             self._product_changed(product)
 
     def _product_changed(self, product: Product) -> None:
-        product.modified = self._second()
+        product.modified = self.second()
         self._send("product.updated", self.shop.product_json(product))
 
     def _set_quantity(self, product: Product, quantity: int) -> None:
@@ -338,6 +368,9 @@ class WooCommerceSimulator(ShopSimulator):
     def delivered(self, attempt: Attempt, *, final: bool) -> None:
         webhook = self.shop.webhooks.get(int(attempt.headers.get("X-WC-Webhook-ID", 0)))
         if webhook is None:
+            if attempt.status != 200 and "charset" in attempt.headers["Content-Type"]:
+                # A key that did not arrive is deleted again.
+                self.handed_out.pop(json.loads(attempt.body)["consumer_key"], None)
             return
         # Redirects are not followed, yet pass for a success.
         if attempt.status is not None and 200 <= attempt.status < 303:
@@ -350,11 +383,11 @@ class WooCommerceSimulator(ShopSimulator):
     # ------------------------------------------------------------ requests in
 
     def answer(self, request: SimRequest) -> SimResponse:
-        if not request.path.startswith(self._root):
-            page = b"<!doctype html><html><title>Page not found</title></html>"
-            return SimResponse(404, {"Content-Type": "text/html; charset=UTF-8"}, page)
+        path = request.path.removeprefix(self._folder)
+        if path == request.path or not (self.permalinks and path.startswith("wp-json/")):
+            return self._page(request, path)
         try:
-            status, value, more = self._answer(request, request.path.removeprefix(self._root).strip("/"))
+            status, value, more = self._answer(request, path.removeprefix("wp-json/").strip("/"))
         except Refusal as refusal:
             status, value, more = refusal.status, refusal.error, {}
         except Unreadable:
@@ -369,14 +402,27 @@ class WooCommerceSimulator(ShopSimulator):
         }
         return SimResponse.of_json(value, status, headers)
 
+    def _page(self, request: SimRequest, path: str) -> SimResponse:
+        """A page for people; every page of WordPress names the address of its interface."""
+        if path.startswith(authorization.ROOT):
+            return authorization.answer(self, request, path.removeprefix(authorization.ROOT))
+        root = f"{self.shop.site}/wp-json/" if self.permalinks else f"{self.shop.site}/index.php?rest_route=/"
+        headers = {"Content-Type": "text/html; charset=UTF-8"}
+        if request.path.startswith(self._folder):
+            headers["Link"] = f'<{root}>; rel="https://api.w.org/"'
+        if not path:
+            return SimResponse(200, headers, b"<!doctype html><html><title>Shop</title></html>")
+        return SimResponse(404, headers, b"<!doctype html><html><title>Page not found</title></html>")
+
     def _answer(self, request: SimRequest, path: str) -> Answer:
         if not path:
             return 200, self._index(request), {}
-        for methods, pattern, handler in self._ROUTES:
-            found = re.fullmatch(f"wc/v3/{pattern}", path)
+        for methods, pattern, handler in (*self._ROUTES, *shipments.ROUTES, *itself.ROUTES):
+            found = re.fullmatch(pattern, path)
             if found and request.method in methods.split():
-                self._authenticate(request)
-                return handler(self, request, *map(int, found.groups()))
+                if pattern not in PUBLIC:
+                    self._authenticate(request)
+                return handler(self, request, *(int(part) if part.isdecimal() else part for part in found.groups()))
         raise Refusal(404, "rest_no_route", "No route was found matching the URL and request method.")
 
     def _index(self, request: SimRequest) -> dict[str, Any]:
@@ -395,55 +441,61 @@ class WooCommerceSimulator(ShopSimulator):
     # --- keys
 
     def _authenticate(self, request: SimRequest) -> None:
-        if self._secure:
-            self._check_basic(request)
-        else:
-            self._check_signature(request)
+        permission = self._check_basic(request) if self._secure else self._check_signature(request)
         needed = "read" if request.method in ("GET", "HEAD") else "write"
-        if needed not in self.permission:
-            raise _unauthenticated(f"The API key provided does not have {needed} permissions.")
+        if needed not in permission:
+            raise unauthenticated(f"The API key provided does not have {needed} permissions.")
 
-    def _check_basic(self, request: SimRequest) -> None:
-        pair = base64.b64encode(f"{self.consumer_key}:{self.consumer_secret}".encode()).decode()
-        if request.headers.get("authorization") != f"Basic {pair}":
-            raise _stranger(request)
+    def _keys(self) -> dict[str, tuple[str, str]]:
+        """Each key with its secret and its permission."""
+        return {self.consumer_key: (self.consumer_secret, self.permission), **self.handed_out}
 
-    def _check_signature(self, request: SimRequest) -> None:
+    def _check_basic(self, request: SimRequest) -> str:
+        for key, (secret, permission) in self._keys().items():
+            pair = base64.b64encode(f"{key}:{secret}".encode()).decode()
+            if request.headers.get("authorization") == f"Basic {pair}":
+                return permission
+        raise stranger(request)
+
+    def _check_signature(self, request: SimRequest) -> str:
         given = dict(request.query)
-        if given.get("oauth_consumer_key") != self.consumer_key:
-            raise _stranger(request)
+        secret, permission = self._keys().get(given.get("oauth_consumer_key", ""), ("", ""))
+        if not permission:
+            raise stranger(request)
         signature = given.pop("oauth_signature", "")
         method = {"HMAC-SHA1": "sha1", "HMAC-SHA256": "sha256"}.get(given.get("oauth_signature_method", ""))
         if method is None:
-            raise _unauthenticated("Invalid signature - signature method is invalid.")
+            raise unauthenticated("Invalid signature - signature method is invalid.")
         # The shop signs the address it knows itself by, whatever the request was sent to.
         pairs = sorted((_quoted(name), _quoted(value)) for name, value in given.items())
         text = "&".join(f"{name}={value}" for name, value in pairs)
         base = f"{request.method}&{_quoted(self.origin + request.path)}&{_quoted(text)}"
-        digest = hmac.digest(f"{self.consumer_secret}&".encode(), base.encode(), method)
+        digest = hmac.digest(f"{secret}&".encode(), base.encode(), method)
         if base64.b64encode(digest).decode() != signature:
-            raise _unauthenticated("Invalid signature - provided signature does not match.")
+            raise unauthenticated("Invalid signature - provided signature does not match.")
         used = (given.get("oauth_timestamp", ""), given.get("oauth_nonce", ""))
         if not used[0].isdecimal() or abs(int(used[0]) - self.now().timestamp()) > TIMESTAMP_WINDOW:
-            raise _unauthenticated("Invalid timestamp.")
+            raise unauthenticated("Invalid timestamp.")
         if used in self._nonces:
-            raise _unauthenticated("Invalid nonce - nonce has already been used.")
+            raise unauthenticated("Invalid nonce - nonce has already been used.")
         self._nonces.add(used)
+        return permission
 
     # --- lists
 
-    def _list(
+    def page_of(
         self,
         request: SimRequest,
         rows: Iterable[Any],
         shape: Callable[[Any], Mapping[str, Any]],
         orderby: Sequence[str] = ORDERBY,
     ) -> Answer:
-        per_page = _number(request, "per_page", 10, low=1, high=MOST_PER_PAGE)
-        page = _number(request, "page", 1, low=1)
-        start = _number(request, "offset", (page - 1) * per_page, low=0)
-        by = _choice(request, "orderby", "date", orderby)
-        descending = _choice(request, "order", "desc", ("asc", "desc")) == "desc"
+        """The page of a list that was asked for, with how many there are in the headers."""
+        per_page = number(request, "per_page", 10, low=1, high=MOST_PER_PAGE)
+        page = number(request, "page", 1, low=1)
+        start = number(request, "offset", (page - 1) * per_page, low=0)
+        by = choice(request, "orderby", "date", orderby)
+        descending = choice(request, "order", "desc", ("asc", "desc")) == "desc"
         included = [int(id) for id in request.parameter("include").split(",") if id.isdecimal()]
         found = [row for row in rows if not included or row.id in included]
         # In what order rows come that are equal in what they are sorted by, the database does not say.
@@ -474,7 +526,7 @@ class WooCommerceSimulator(ShopSimulator):
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:
-            raise _invalid(name, "rest_invalid_date", f"{name} is not a valid date.") from None
+            raise invalid(name, "rest_invalid_date", f"{name} is not a valid date.") from None
         if moment.tzinfo is None:
             gmt = request.parameter("dates_are_gmt") in ("true", "1")
             moment = moment.replace(tzinfo=UTC if gmt else self.shop.zone)
@@ -485,22 +537,22 @@ class WooCommerceSimulator(ShopSimulator):
     def _get_orders(self, request: SimRequest) -> Answer:
         asked = request.parameter("status", "any").split(",")
         for status in asked:
-            if status not in ("any", "trash", *STATUSES):
-                message = f"status[0] is not one of any, trash, {_listed(STATUSES)}."
-                raise _invalid("status[0]", "rest_not_in_enum", message)
+            if status not in ("any", "trash", *STATUSES, *self.statuses):
+                message = f"status[0] is not one of any, trash, {listed(STATUSES)}."
+                raise invalid("status[0]", "rest_not_in_enum", message)
         rows = [
             order
             for order in self.shop.orders.values()
             if order.status in asked or ("any" in asked and order.status not in ("trash", "auto-draft"))
         ]
-        return self._list(request, self._changed_within(request, rows), self.shop.order_json)
+        return self.page_of(request, self._changed_within(request, rows), self.shop.order_json)
 
     def _get_order(self, request: SimRequest, id: int) -> Answer:
         return 200, self.shop.order_json(self._order(id)), {}
 
     def _order(self, id: int) -> Order:
         if id not in self.shop.orders:
-            raise _gone("shop_order")
+            raise gone("shop_order")
         return self.shop.orders[id]
 
     def _post_order(self, request: SimRequest) -> Answer:
@@ -522,22 +574,44 @@ class WooCommerceSimulator(ShopSimulator):
     def _put_order(self, request: SimRequest, id: int) -> Answer:
         order, asked = self._order(id), request.json()
         status = asked.get("status", order.status)
-        if status not in (*STATUSES, order.status):
-            raise _invalid("status", "rest_not_in_enum", f"status is not one of {_listed(STATUSES)}.")
+        if status not in (*STATUSES, *self.statuses, order.status):
+            raise invalid("status", "rest_not_in_enum", f"status is not one of {listed(STATUSES)}.")
+        for entry in asked.get("meta_data", ()):
+            self._keep_meta(order, entry)
         if status == order.status:
-            self._order_changed(order)
+            self.order_changed(order)
         else:
             self._move(order, status)
         return 200, self.shop.order_json(order), {}
 
+    def _keep_meta(self, order: Order, entry: Mapping[str, Any]) -> None:
+        """Write one entry of an order's meta data: by its id, else by its key; null deletes one that is named by id."""
+        same = "id" if entry.get("id") else "key"
+        found = next((each for each in order.meta if each[same] == entry[same]), None)
+        if found is None:
+            order.meta.append({"id": self.next_id("item"), "key": entry["key"], "value": entry["value"]})
+        elif entry["value"] is None and same == "id":
+            order.meta.remove(found)
+        else:
+            found["value"] = entry["value"]
+
+    def _delete_order(self, request: SimRequest, id: int) -> Answer:
+        order = self._order(id)
+        said = self.shop.order_json(order)  # even then with the status it had
+        if request.parameter("force") in ("true", "1"):
+            self.delete(str(id))
+        else:
+            self.trash(str(id))
+        return 200, said, {}
+
     def _get_refunds(self, request: SimRequest, id: int) -> Answer:
         order = self._order(id)
-        return self._list(request, order.refunds, lambda refund: self.shop.refund_json(order, refund))
+        return self.page_of(request, order.refunds, lambda refund: self.shop.refund_json(order, refund))
 
     # --- products
 
     def _get_products(self, request: SimRequest) -> Answer:
-        status = _choice(request, "status", "any", PRODUCT_STATUSES)
+        status = choice(request, "status", "any", PRODUCT_STATUSES)
         skus = [sku for sku in request.parameter("sku").split(",") if sku]
         rows = [
             product
@@ -546,14 +620,14 @@ class WooCommerceSimulator(ShopSimulator):
             if (product.sku in skus if skus else product.type != "variation")
             and (product.status == status or (status == "any" and product.status != "trash"))
         ]
-        return self._list(request, self._changed_within(request, rows), self.shop.product_json)
+        return self.page_of(request, self._changed_within(request, rows), self.shop.product_json)
 
     def _get_product(self, request: SimRequest, id: int) -> Answer:
         return 200, self.shop.product_json(self._product(id)), {}
 
     def _product(self, id: Any) -> Product:
         if id not in self.shop.products:
-            raise _gone("product")
+            raise gone("product")
         return self.shop.products[id]
 
     def _put_product(self, request: SimRequest, id: int) -> Answer:
@@ -567,7 +641,7 @@ class WooCommerceSimulator(ShopSimulator):
     def _own_product(self, id: Any) -> Product:
         product = self.shop.products.get(id)
         if product is None:
-            raise _gone("product", status=400)
+            raise gone("product", status=400)
         if product.type == "variation":
             raise Refusal(
                 404,
@@ -579,13 +653,13 @@ class WooCommerceSimulator(ShopSimulator):
 
     def _get_variations(self, request: SimRequest, parent: int) -> Answer:
         rows = [product for product in self.shop.products.values() if product.parent == parent]
-        return self._list(request, self._changed_within(request, rows), self.shop.variation_json)
+        return self.page_of(request, self._changed_within(request, rows), self.shop.variation_json)
 
     def _batch_variations(self, request: SimRequest, parent: int) -> Answer:
         def variation(id: Any) -> Product:
             product = self.shop.products.get(id)
             if product is None or product.parent != parent:
-                raise _gone("product_variation")
+                raise gone("product_variation")
             return product
 
         return self._batch(request, variation, self.shop.variation_json)
@@ -616,131 +690,25 @@ class WooCommerceSimulator(ShopSimulator):
             return
         if not re.fullmatch(r"-?[0-9]+", str(asked["stock_quantity"])):
             message = "stock_quantity is not of type integer."
-            raise _invalid("stock_quantity", "rest_invalid_type", message, {"param": "stock_quantity"})
+            raise invalid("stock_quantity", "rest_invalid_type", message, {"param": "stock_quantity"})
         if product.manage_stock is True:
             self._set_quantity(product, int(asked["stock_quantity"]))
             self.wrote_stock(product.sku, int(asked["stock_quantity"]))
 
-    # --- the shop itself
-
-    def _get_status(self, request: SimRequest) -> Answer:
-        site = self.shop.site
-        environment = {"home_url": site, "site_url": site, "version": VERSION, "wp_version": "7.0.4"}
-        settings = {"currency": self.shop.currency, "number_of_decimals": 2, "HPOS_enabled": self.hpos}
-        return 200, {"environment": environment, "settings": settings}, {}
-
-    def _get_currency(self, request: SimRequest) -> Answer:
-        code = self.shop.currency
-        return 200, {"code": code, "name": code, "symbol": code, "_links": {}}, {}
-
-    def _get_webhooks(self, request: SimRequest) -> Answer:
-        status = _choice(request, "status", "all", WEBHOOK_STATUSES)
-        rows = [webhook for webhook in self.shop.webhooks.values() if status in ("all", webhook.status)]
-        return self._list(request, rows, self.shop.webhook_json, ("date", "id", "title"))
-
-    def _post_webhook(self, request: SimRequest) -> Answer:
-        asked = request.json()
-        for name in ("topic", "delivery_url"):
-            if not asked.get(name):
-                raise Refusal(400, "rest_missing_callback_param", f"Missing parameter(s): {name}", params=[name])
-        webhook = Webhook(
-            self._next_id("webhook"),
-            asked["topic"],
-            asked["delivery_url"],
-            asked.get("secret", ""),
-            asked.get("name", ""),
-            asked.get("status", "active"),
-            self._second(),
-        )
-        self.shop.webhooks[webhook.id] = webhook
-        ping = {"Content-Type": "application/x-www-form-urlencoded"}
-        self.deliver(webhook.delivery_url, ping, f"webhook_id={webhook.id}".encode())
-        return 201, self.shop.webhook_json(webhook), {}
-
-    def _put_webhook(self, request: SimRequest, id: int) -> Answer:
-        webhook, asked = self.shop.webhooks.get(id), request.json()
-        if webhook is None:
-            raise _gone("shop_webhook")
-        if asked.get("status", webhook.status) != webhook.status:
-            webhook.status, webhook.failures = asked["status"], 0
-        webhook.secret = asked.get("secret", webhook.secret)
-        webhook.modified = self._second()
-        return 200, self.shop.webhook_json(webhook), {}
-
     _ROUTES: ClassVar[Sequence[tuple[str, str, Callable[..., Answer]]]] = (
-        ("GET", r"orders", _get_orders),
-        ("POST", r"orders", _post_order),
-        ("GET", r"orders/(\d+)", _get_order),
-        ("PUT POST PATCH", r"orders/(\d+)", _put_order),
-        ("GET", r"orders/(\d+)/refunds", _get_refunds),
-        ("GET", r"products", _get_products),
-        ("POST PUT PATCH", r"products/batch", _batch_products),
-        ("GET", r"products/(\d+)", _get_product),
-        ("PUT POST PATCH", r"products/(\d+)", _put_product),
-        ("GET", r"products/(\d+)/variations", _get_variations),
-        ("POST PUT PATCH", r"products/(\d+)/variations/batch", _batch_variations),
-        ("GET", r"system_status", _get_status),
-        ("GET", r"data/currencies/current", _get_currency),
-        ("GET", r"webhooks", _get_webhooks),
-        ("POST", r"webhooks", _post_webhook),
-        ("PUT POST PATCH", r"webhooks/(\d+)", _put_webhook),
+        ("GET", r"wc/v3/orders", _get_orders),
+        ("POST", r"wc/v3/orders", _post_order),
+        ("GET", r"wc/v3/orders/(\d+)", _get_order),
+        ("PUT POST PATCH", r"wc/v3/orders/(\d+)", _put_order),
+        ("GET", r"wc/v3/orders/(\d+)/refunds", _get_refunds),
+        ("GET", r"wc/v3/products", _get_products),
+        ("POST PUT PATCH", r"wc/v3/products/batch", _batch_products),
+        ("GET", r"wc/v3/products/(\d+)", _get_product),
+        ("PUT POST PATCH", r"wc/v3/products/(\d+)", _put_product),
+        ("GET", r"wc/v3/products/(\d+)/variations", _get_variations),
+        ("POST PUT PATCH", r"wc/v3/products/(\d+)/variations/batch", _batch_variations),
+        ("DELETE", r"wc/v3/orders/(\d+)", _delete_order),
     )
-
-
-# ---------------------------------------------------------------- refusals
-
-
-def _invalid(name: str, code: str, message: str, details: Any = None) -> Refusal:
-    return Refusal(
-        400,
-        "rest_invalid_param",
-        f"Invalid parameter(s): {name}",
-        params={name: message},
-        details={name: {"code": code, "message": message, "data": details}},
-    )
-
-
-def _gone(kind: str, status: int = 404) -> Refusal:
-    return Refusal(status, f"woocommerce_rest_{kind}_invalid_id", "Invalid ID.")
-
-
-def _stranger(request: SimRequest) -> Refusal:
-    """A wrong key, a missing one, and one whose user may not: all get the same answer."""
-    if request.method == "GET":
-        return Refusal(401, "woocommerce_rest_cannot_view", "Sorry, you cannot list resources.")
-    return Refusal(401, "woocommerce_rest_cannot_edit", "Sorry, you are not allowed to edit this resource.")
-
-
-def _unauthenticated(message: str) -> Refusal:
-    return Refusal(401, "woocommerce_rest_authentication_error", message)
-
-
-# ---------------------------------------------------------------- parameters and answers
-
-
-def _number(request: SimRequest, name: str, default: int, *, low: int, high: int | None = None) -> int:
-    text = request.parameter(name)
-    if not text:
-        return default
-    if not re.fullmatch(r"-?[0-9]+", text):
-        raise _invalid(name, "rest_invalid_type", f"{name} is not of type integer.", {"param": name})
-    if high is not None and not low <= int(text) <= high:
-        message = f"{name} must be between {low} (inclusive) and {high} (inclusive)"
-        raise _invalid(name, "rest_out_of_bounds", message)
-    if int(text) < low:
-        raise _invalid(name, "rest_out_of_bounds", f"{name} must be greater than or equal to {low}")
-    return int(text)
-
-
-def _choice(request: SimRequest, name: str, default: str, choices: Sequence[str]) -> str:
-    text = request.parameter(name, default)
-    if text not in choices:
-        raise _invalid(name, "rest_not_in_enum", f"{name} is not one of {_listed(choices)}.")
-    return text
-
-
-def _listed(choices: Sequence[str]) -> str:
-    return f"{', '.join(choices[:-1])}, and {choices[-1]}"
 
 
 def _only(value: Any, names: Sequence[str]) -> Any:

@@ -13,6 +13,19 @@ from typing import Any
 
 VERSION = "11.0.1"
 
+# WooCommerce's own statuses of orders; plugins add to them.
+STATUSES = (
+    "auto-draft",
+    "pending",
+    "processing",
+    "on-hold",
+    "completed",
+    "cancelled",
+    "refunded",
+    "failed",
+    "checkout-draft",
+)
+
 # Who buys, unless somebody else is named; and all that an address holds.
 CUSTOMER: Mapping[str, str] = {
     "first_name": "Ada",
@@ -126,6 +139,7 @@ class Product:
     manage_stock: bool | str = True
     quantity: int | None = 0
     status: str = "publish"
+    weight: str = ""
 
     @property
     def slug(self) -> str:
@@ -179,6 +193,25 @@ class Order:
     completed: datetime | None = None
     refunds: list[Refund] = field(default_factory=list)
     status_before_trash: str = ""
+    fulfillments: list[dict[str, Any]] = field(default_factory=list)
+    trackings: list[dict[str, str]] = field(default_factory=list)  # of the plugin, as it keeps them
+    notes: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def shown_meta(self) -> list[dict[str, Any]]:
+        """Its meta data with what WooCommerce and the plugin note there themselves."""
+        noted: dict[str, Any] = {}
+        if self.fulfillments:
+            units: dict[int, int] = {}
+            for fulfillment in self.fulfillments:
+                items = next(entry["value"] for entry in fulfillment["meta_data"] if entry["key"] == "_items")
+                for item in items:
+                    units[item["item_id"]] = units.get(item["item_id"], 0) + item["qty"]
+            done = all(units.get(line.id, 0) >= line.quantity for line in self.lines)
+            noted["_fulfillment_status"] = "fulfilled" if done else "partially_fulfilled"
+        if self.trackings:
+            noted["_wc_shipment_tracking_items"] = self.trackings
+        return [*self.meta, *({"id": 0, "key": key, "value": value} for key, value in noted.items())]
 
     @property
     def total(self) -> Decimal:
@@ -239,7 +272,7 @@ class Shop:
             "order_key": key,
             "billing": {name: order.address.get(name, "") for name in CUSTOMER},
             "shipping": {name: order.address.get(name, "") for name in CUSTOMER if name != "email"},
-            "meta_data": order.meta,
+            "meta_data": order.shown_meta,
             "line_items": [self._line_json(line) for line in order.lines],
             "shipping_lines": [shipping] if order.shipping_line else [],
             "refunds": [
@@ -314,7 +347,7 @@ class Shop:
             "name": self._full_name(product),
             "slug": product.slug,
             "total_sales": 0,
-            "attributes": [],
+            "attributes": self._options_json(product),
             "variations": variations,
             # Picked anew for every answer.
             "related_ids": self.random.sample(others, min(4, len(others))),
@@ -329,11 +362,15 @@ class Shop:
             "name": product.name,
             "image": None,
             "gallery_image_ids": [],
-            "attributes": [{"id": 0, "name": "Option", "slug": "option", "option": product.name}],
+            "attributes": self._options_json(product),
             "_links": self._links(
                 f"products/{product.parent}/variations/{product.id}", f"products/{product.parent}/variations"
             ),
         }
+
+    def _options_json(self, product: Product) -> list[dict[str, Any]]:
+        """What makes a variation differ from the others."""
+        return [{"id": 0, "name": "Option", "slug": "option", "option": product.name}] if product.parent else []
 
     def _sellable_json(self, product: Product) -> dict[str, Any]:
         return {
@@ -349,6 +386,7 @@ class Shop:
             "stock_quantity": product.quantity,
             "stock_status": "instock" if product.quantity != 0 else "outofstock",
             "parent_id": product.parent,
+            "weight": product.weight,
         }
 
     def _full_name(self, product: Product) -> str:

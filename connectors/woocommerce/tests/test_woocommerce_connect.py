@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from hub.connector import RawRecord, Settlement, Webhook
+from hub.connector import RawRecord, Settlement, Subscriptions, Webhook
 from hub.core.model import Account, ChannelLocation
 from hub.errors import AuthError, ConnectorError, Rejected, Unavailable
 from hub.http import Exchange
-from hub.testing.context import WEBHOOK_SECRET, connector_for
+from hub.testing.context import WEBHOOK_SECRET, connector_for, context_for
 from hub.testing.simulator import Fault, SimRequest, SimResponse
-from hub_woocommerce.connector import TOPICS, WooCommerceConnector
+from hub_woocommerce.connector import WooCommerceConnector
 from hub_woocommerce.simulator import WooCommerceSimulator
+from hub_woocommerce.webhooks import TOPICS
 
 NEW_KEY = (
     "In WooCommerce, under Settings > Advanced > REST API, add a key with the permission Read/Write for an "
@@ -61,7 +62,43 @@ def test_the_account_is_the_site_as_the_shop_states_it(shop: WooCommerceSimulato
         name="Bob's Mugs",
         currency="EUR",
         locations=(ChannelLocation(external_id="", name="WooCommerce"),),
+        words={"order_status": {}},
+        features={
+            "woocommerce": "11.0.1",
+            "wordpress": "7.0.4",
+            "orders": "own tables",
+            "shipments": "fulfillments",
+            "weight_unit": "kg",
+            "currency": "EUR",
+        },
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"hpos": False}, {"orders": "posts"}),
+        ({"fulfillments": True, "tracks_parcels": True}, {"shipments": "fulfillments"}),
+        ({"fulfillments": False, "tracks_parcels": True}, {"shipments": "trackings"}),
+        ({"fulfillments": False}, {"shipments": "notes"}),
+        ({"version": "8.2.0-beta.1", "weight_unit": "lbs"}, {"woocommerce": "8.2.0-beta.1", "weight_unit": "lbs"}),
+    ],
+)
+def test_finds_out_what_the_shop_can_do(options: dict[str, Any], found: dict[str, str]) -> None:
+    with WooCommerceSimulator(**options) as shop:
+        features = connector_for(WooCommerceConnector, shop).check().features
+    assert {name: features[name] for name in found} == found
+
+
+@pytest.mark.parametrize("version", ["11.0.1", "6.4.0"])
+def test_tells_the_statuses_that_plugins_added_and_not_those_of_every_shop(version: str) -> None:
+    statuses = {"packing": "Being packed", "picked-up": "Collected &amp; gone"}
+    with WooCommerceSimulator(statuses=statuses, version=version) as shop:
+        words = connector_for(WooCommerceConnector, shop).check().words
+        asked = [request.path.rpartition("/wc/v3/")[2] for request in shop.requests]
+    assert words == {"order_status": {"packing": "Being packed", "picked-up": "Collected & gone"}}
+    # Only an old WooCommerce is asked in a way for which it has to count its orders.
+    assert ("reports/orders/totals" in asked) is (version == "6.4.0")
 
 
 def test_a_shop_that_moves_to_https_is_the_same_account() -> None:
@@ -88,6 +125,8 @@ def test_the_key_is_not_shown_to_wordpress_where_it_would_take_it_for_a_users(sh
         "/wp-json/wc/v3/system_status": True,
         "/wp-json/wc/v3/products/batch": True,
         "/wp-json/": False,
+        "/wp-json/wc/v3/orders/statuses": True,
+        "/wp-json/wc/v3/settings/products/woocommerce_weight_unit": True,
     }
 
 
@@ -102,7 +141,7 @@ def test_a_site_that_hides_its_name_from_strangers_is_called_by_its_address(shop
 
 def test_warns_when_the_shop_knows_itself_by_another_address(shop: WooCommerceSimulator) -> None:
     connector = connector_for(WooCommerceConnector, shop)
-    stated = {"environment": {"home_url": "https://old.example/"}, "settings": {"currency": "GBP"}}
+    stated = {"environment": {"home_url": "https://old.example/", "version": "9.0"}, "settings": {"currency": "GBP"}}
     shop.fail_next("/", Fault(response=SimResponse.of_json(stated)))
     account = connector.check()
     assert (account.external_id, account.currency) == ("old.example", "GBP")
@@ -123,9 +162,45 @@ def test_warns_of_a_shop_without_https() -> None:
 
 
 @pytest.mark.parametrize("fault", [page(404), page(200), answer(404, "rest_no_route")])
-def test_plain_permalinks_a_wrong_address_or_no_woocommerce(shop: WooCommerceSimulator, fault: Fault) -> None:
+def test_a_wordpress_without_woocommerce(shop: WooCommerceSimulator, fault: Fault) -> None:
     error = refused(shop, fault)
+    assert (type(error), str(error)) == (
+        Rejected,
+        "WordPress answers at https://woo.example, but no WooCommerce does. See that the WooCommerce plugin is active, "
+        "and that no plugin switches off its REST API.",
+    )
+
+
+def test_a_site_that_is_no_wordpress(shop: WooCommerceSimulator) -> None:
+    error = refused(shop, page(404), times=2)
     assert (type(error), str(error)) == (Rejected, NO_API)
+
+
+def test_plain_permalinks() -> None:
+    with WooCommerceSimulator(permalinks=False) as shop:
+        connector = connector_for(WooCommerceConnector, shop)
+        with pytest.raises(Rejected) as error:
+            connector.check()
+        assert str(error.value) == (
+            "The shop's permalinks are “Plain”, so it has no address to be asked at. In WordPress, under Settings > "
+            "Permalinks, choose any other structure, and save."
+        )
+        shop.permalinks = True
+        assert connector.check().external_id == "woo.example"
+
+
+def test_a_shop_in_a_folder_that_was_left_out_of_the_address() -> None:
+    with WooCommerceSimulator(site="https://woo.example/shop") as shop:
+        right = shop.settings()
+        connector = WooCommerceConnector(context_for({**right, "site": "https://woo.example"}, shop))
+        root = SimResponse(200, {"Link": '<https://woo.example/shop/wp-json/>; rel="https://api.w.org/"'})
+        shop.fail_next("/", Fault(response=root), after=1)
+        with pytest.raises(Rejected) as error:
+            connector.check()
+        assert str(error.value) == (
+            "The shop is not at https://woo.example, but at https://woo.example/shop. Enter that address."
+        )
+        assert WooCommerceConnector(context_for(right, shop)).check().external_id == "woo.example/shop"
 
 
 @pytest.mark.parametrize("fault", [page(403), page(401), answer(403, "rest_forbidden"), answer(401, "itsec_blocked")])
@@ -169,12 +244,107 @@ def test_a_key_that_may_only_read_or_only_write(permission: str, site: str) -> N
         assert connector.check().external_id == "w.example"
 
 
-def test_a_shop_that_has_moved(shop: WooCommerceSimulator) -> None:
-    error = refused(shop, Fault(response=SimResponse(301, {"Location": "https://new.example/wp-json/"})))
+def test_a_password_of_the_web_server_in_the_way(shop: WooCommerceSimulator) -> None:
+    asks = SimResponse(401, {"WWW-Authenticate": 'Basic realm="Staging"'}, b"<h1>401</h1>")
+    error = refused(shop, Fault(response=asks))
     assert (type(error), str(error)) == (
-        Rejected,
-        "woo.example has moved to https://new.example/wp-json/. Connect the new address.",
+        Unavailable,
+        "The web server asks for a password of its own before WordPress sees the request (401). Let the hub reach "
+        "/wp-json/ without it.",
     )
+
+
+@pytest.mark.parametrize(
+    ("site", "location", "sentence"),
+    [
+        (
+            "https://woo.example",
+            "https://new.example/wp-json/wc/v3/system_status?_fields=x",
+            "https://woo.example has moved to https://new.example. Connect the new address.",
+        ),
+        (
+            "https://woo.example",
+            "https://www.woo.example/wp-json/wc/v3/system_status",
+            "https://woo.example has moved to https://www.woo.example. Connect the new address.",
+        ),
+        (
+            "http://woo.example",
+            "https://woo.example/wp-json/wc/v3/system_status",
+            "The shop is at https://woo.example: enter its address with https://.",
+        ),
+        (
+            "https://woo.example",
+            "https://woo.example/wp-login.php?redirect_to=x",
+            "https://woo.example sends every visitor elsewhere (https://woo.example/wp-login.php): a login, a page of "
+            "its host, or a “coming soon”. Let the hub reach /wp-json/ there.",
+        ),
+        (
+            "https://woo.example",
+            "https://www.woo.example/my-account/",
+            "https://woo.example sends every visitor elsewhere (https://www.woo.example/my-account/): a login, a page "
+            "of its host, or a “coming soon”. Let the hub reach /wp-json/ there.",
+        ),
+        (
+            "https://woo.example",
+            "https://parked.example/for-sale?domain=woo.example",
+            "https://woo.example has moved to https://parked.example. Connect the new address.",
+        ),
+        (
+            "https://woo.example",
+            "https://woo.example/shop/wp-json/wc/v3/system_status",
+            "https://woo.example has moved to https://woo.example/shop. Connect the new address.",
+        ),
+        (
+            "http://woo.example",
+            "https://www.woo.example/wp-json/wc/v3/system_status?oauth_signature=s1gned",
+            "http://woo.example has moved to https://www.woo.example. Connect the new address.",
+        ),
+        (
+            "http://woo.example",
+            "http://woo.example/login?to=system_status&oauth_signature=s1gned",
+            "http://woo.example sends every visitor elsewhere (http://woo.example/login): a login, a page of its host, "
+            "or a “coming soon”. Let the hub reach /wp-json/ there.",
+        ),
+        (
+            "https://woo.example",
+            "/coming-soon/",
+            "https://woo.example sends every visitor elsewhere (/coming-soon/): a login, a page of its host, or a "
+            "“coming soon”. Let the hub reach /wp-json/ there.",
+        ),
+    ],
+)
+def test_a_shop_that_sends_its_visitors_elsewhere(site: str, location: str, sentence: str) -> None:
+    with WooCommerceSimulator(site=site) as shop:
+        error = refused(shop, Fault(response=SimResponse(301, {"Location": location})))
+    assert (type(error), str(error)) == (Rejected, sentence)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "600"}])
+def test_a_shop_in_maintenance_mode(shop: WooCommerceSimulator, headers: dict[str, str]) -> None:
+    briefly = b"<h1>Briefly unavailable for scheduled maintenance. Check back in a minute.</h1>"
+    error = refused(shop, Fault(response=SimResponse(503, headers, briefly)))
+    assert (type(error), str(error)) == (
+        Unavailable,
+        "The shop is in maintenance mode (503). Switch it off, or wait until its update is through, then connect "
+        "again.",
+    )
+
+
+@pytest.mark.parametrize(("version", "works"), [("5.7.2", False), ("3.5", False), ("5.8.0", True), ("10.1", True)])
+def test_a_woocommerce_that_is_too_old(version: str, works: bool) -> None:
+    with WooCommerceSimulator(version=version) as shop:
+        connector = connector_for(WooCommerceConnector, shop)
+        if works:
+            assert connector.check().features["woocommerce"] == version
+            return
+        with pytest.raises(Rejected) as error:
+            connector.check()
+        assert str(error.value) == (
+            f"WooCommerce {version} is too old to be asked for what has changed: it has to be 5.8 or later. Update "
+            "WooCommerce, then connect again."
+        )
+        shop.version = "11.0.1"
+        assert connector.check().features["woocommerce"] == "11.0.1"
 
 
 def test_a_shop_that_does_not_say_who_it_is(shop: WooCommerceSimulator) -> None:
@@ -225,7 +395,7 @@ def test_over_plain_http_every_request_is_signed_and_the_secret_never_sent() -> 
 def test_basic_credentials_are_shown_to_nobody(shop: WooCommerceSimulator) -> None:
     exchanges: list[Exchange] = []
     connector_for(WooCommerceConnector, shop, on_exchange=exchanges.append).check()
-    assert len(exchanges) == 3
+    assert len(exchanges) == 5
     assert shop.consumer_key not in repr(exchanges)
     assert shop.consumer_secret not in repr(exchanges)
 
@@ -243,6 +413,19 @@ def test_clocks_that_differ_too_much_are_named_as_the_cause(minutes: int) -> Non
         assert connector.check().external_id == "woo.example"
 
 
+def test_a_shop_that_signs_with_another_scheme_than_it_is_called_by() -> None:
+    with WooCommerceSimulator(site="http://woo.example") as shop:
+        connector = connector_for(WooCommerceConnector, shop)
+        # Behind a proxy that ends TLS it takes itself for the other one.
+        shop.origin = "https://woo.example"
+        with pytest.raises(AuthError) as error:
+            connector.check()
+        reason = "Invalid signature - provided signature does not match."
+        assert str(error.value) == f"WooCommerce refused the key. {reason} {NEW_KEY} {SIGNED}"
+        shop.origin = "http://woo.example"
+        assert connector.check().external_id == "woo.example"
+
+
 # ---------------------------------------------------------------- webhooks
 
 
@@ -255,13 +438,13 @@ ADDRESS = "http://127.0.0.1:9/webhooks/merchant/connection"
 
 def test_subscribes_to_every_topic_once(shop: WooCommerceSimulator) -> None:
     connector = connector_for(WooCommerceConnector, shop)
-    assert WooCommerceConnector.effects == {"subscribe_webhooks": Settlement.NATURAL_KEY}
+    assert WooCommerceConnector.effects["subscribe_webhooks"] is Settlement.NATURAL_KEY
     first = connector.perform("subscribe_webhooks", {"address": ADDRESS}, "key")
-    assert (first.reference, first.details) == (ADDRESS, {"created": list(TOPICS), "activated": []})
+    assert (first.reference, first.details) == (ADDRESS, {"created": list(TOPICS), "activated": [], "deleted": []})
     assert subscriptions(shop) == dict.fromkeys(TOPICS, (ADDRESS, WEBHOOK_SECRET, "active"))
     again = connector.perform("subscribe_webhooks", {"address": ADDRESS}, "key")
-    assert again.details == {"created": [], "activated": []}
-    assert len(shop.shop.webhooks) == 7
+    assert again.details == {"created": [], "activated": [], "deleted": []}
+    assert len(shop.shop.webhooks) == 8
 
 
 def test_adds_only_what_is_missing_and_wakes_only_what_sleeps(shop: WooCommerceSimulator) -> None:
@@ -272,9 +455,13 @@ def test_adds_only_what_is_missing_and_wakes_only_what_sleeps(shop: WooCommerceS
     webhooks["order.updated"].status, webhooks["order.updated"].secret = "disabled", "forgotten"
     webhooks["product.updated"].delivery_url = "http://127.0.0.1:9/somebody/else"
     result = connector.subscribe_webhooks({"address": ADDRESS}, "key")
-    assert result.details == {"created": ["order.deleted", "product.updated"], "activated": ["order.updated"]}
+    assert result.details == {
+        "created": ["order.deleted", "product.updated"],
+        "activated": ["order.updated"],
+        "deleted": [],
+    }
     assert subscriptions(shop) == dict.fromkeys(TOPICS, (ADDRESS, WEBHOOK_SECRET, "active"))
-    assert len(shop.shop.webhooks) == 8
+    assert len(shop.shop.webhooks) == 9
 
 
 def test_a_working_webhook_counts_however_many_disabled_ones_lie_beside_it(shop: WooCommerceSimulator) -> None:
@@ -283,7 +470,11 @@ def test_a_working_webhook_counts_however_many_disabled_ones_lie_beside_it(shop:
     for webhook in list(shop.shop.webhooks.values()):
         shop.shop.webhooks[webhook.id + 100] = replace(webhook, id=webhook.id + 100, status="disabled")
         shop.shop.webhooks[webhook.id + 200] = replace(webhook, id=webhook.id + 200, status="disabled")
-    assert connector.subscribe_webhooks({"address": ADDRESS}, "key").details == {"created": [], "activated": []}
+    assert connector.subscribe_webhooks({"address": ADDRESS}, "key").details == {
+        "created": [],
+        "activated": [],
+        "deleted": [],
+    }
 
 
 def test_a_subscription_cut_off_half_way_is_finished_by_doing_it_again(shop: WooCommerceSimulator) -> None:
@@ -293,8 +484,8 @@ def test_a_subscription_cut_off_half_way_is_finished_by_doing_it_again(shop: Woo
     with pytest.raises(Unavailable):
         connector.subscribe_webhooks({"address": ADDRESS}, "key")
     result = connector.subscribe_webhooks({"address": ADDRESS}, "key")
-    assert result.details == {"created": list(TOPICS[3:]), "activated": []}
-    assert len(shop.shop.webhooks) == 7
+    assert result.details == {"created": list(TOPICS[3:]), "activated": [], "deleted": []}
+    assert len(shop.shop.webhooks) == 8
 
 
 def test_the_shop_disables_what_fails_and_the_hub_wakes_it(shop: WooCommerceSimulator) -> None:
@@ -306,9 +497,41 @@ def test_the_shop_disables_what_fails_and_the_hub_wakes_it(shop: WooCommerceSimu
         assert shop.wait_for_deliveries()
     assert subscriptions(shop)["product.updated"] == (ADDRESS, WEBHOOK_SECRET, "disabled")
     assert subscriptions(shop)["order.updated"] == (ADDRESS, WEBHOOK_SECRET, "active")
+    assert connector.read_subscriptions(ADDRESS).missing == ("product.updated",)
     result = connector.subscribe_webhooks({"address": ADDRESS}, "key")
-    assert result.details == {"created": [], "activated": ["product.updated"]}
+    assert result.details == {"created": [], "activated": ["product.updated"], "deleted": []}
     assert subscriptions(shop)["product.updated"] == (ADDRESS, WEBHOOK_SECRET, "active")
+
+
+def test_tells_which_topics_reach_the_hub_without_changing_anything(shop: WooCommerceSimulator) -> None:
+    connector = connector_for(WooCommerceConnector, shop)
+    assert connector.read_subscriptions(ADDRESS) == Subscriptions(active=(), missing=TOPICS)
+    connector.subscribe_webhooks({"address": ADDRESS}, "key")
+    webhooks = {each.topic: each for each in shop.shop.webhooks.values()}
+    webhooks["order.updated"].status = "disabled"
+    webhooks["product.created"].status = "paused"
+    del shop.shop.webhooks[webhooks["order.deleted"].id]
+    broken = ("order.updated", "order.deleted", "product.created")
+    shop.requests.clear()
+    assert connector.read_subscriptions(ADDRESS) == Subscriptions(
+        active=tuple(topic for topic in TOPICS if topic not in broken), missing=broken
+    )
+    assert {request.method for request in shop.requests} == {"GET"}
+    connector.subscribe_webhooks({"address": ADDRESS}, "key")
+    assert connector.read_subscriptions(ADDRESS) == Subscriptions(active=TOPICS)
+
+
+def test_when_the_hub_moves_those_at_its_old_address_are_deleted(shop: WooCommerceSimulator) -> None:
+    connector = connector_for(WooCommerceConnector, shop)
+    connector.subscribe_webhooks({"address": ADDRESS}, "key")
+    others = "http://127.0.0.1:9/webhooks/merchant/another"
+    connector.subscribe_webhooks({"address": others}, "key")
+    moved = "https://hub.example/webhooks/merchant/connection"
+    result = connector.subscribe_webhooks({"address": moved}, "key")
+    assert result.details == {"created": list(TOPICS), "activated": [], "deleted": list(TOPICS)}
+    assert sorted(each.delivery_url for each in shop.shop.webhooks.values()) == [others] * 8 + [moved] * 8
+    again = connector.subscribe_webhooks({"address": moved}, "key")
+    assert again.details == {"created": [], "activated": [], "deleted": []}
 
 
 def test_webhooks_of_the_simulated_shop_are_verified_and_read_like_real_ones() -> None:

@@ -1,6 +1,7 @@
 """Recorded products and variations read as listings, and what product webhooks say."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hub.connector import Fact, ListingRemoved, RawRecord, Refetch, StockSeen
 from hub.core.model import Listing, ListingLevel, Money
 from hub.errors import NotFound, Unreadable
 from hub.testing.context import connector_for
+from hub.testing.simulator import SimRequest, SimResponse
 from hub_woocommerce.connector import WooCommerceConnector
 from hub_woocommerce.simulator import WooCommerceSimulator
 
@@ -33,6 +35,7 @@ TEE_S = Listing(
     price=Money(Decimal("20"), "USD"),
     handles={"parent": "11"},
     levels=(ListingLevel(location_external_id="", available=5),),
+    variant="S",
 )
 TEE_M = Listing(
     external_id="13",
@@ -41,6 +44,7 @@ TEE_M = Listing(
     price=Money(Decimal("21"), "USD"),
     handles={"parent": "11"},
     levels=(ListingLevel(location_external_id="", available=0),),
+    variant="M",
 )
 
 
@@ -129,7 +133,161 @@ def test_a_products_barcode_is_its_gtin(reader: WooCommerceConnector) -> None:
     assert listing.barcode == "4006381333931"
 
 
+# ---------------------------------------------------------------- what it looks like and weighs
+
+
+def weighed(reader: WooCommerceConnector, weight: Any, unit: str, **changed: Any) -> int | None:
+    product = {**recorded("product_after_orders"), "weight": weight, **changed}
+    body = json.dumps({"product": product, "currency": "USD", "weight_unit": unit}).encode()
+    (listing,) = reader.read_listing(RawRecord("listing", "10", body))
+    return listing.weight_grams
+
+
+@pytest.mark.parametrize(
+    ("weight", "unit", "grams"),
+    [
+        ("1.5", "kg", 1500),
+        ("1,5", "kg", 1500),
+        ("250", "g", 250),
+        ("0.5", "g", 1),
+        ("2", "lbs", 907),
+        ("16", "oz", 454),
+        (" 3 ", "kg", 3000),
+        ("", "kg", None),
+        ("0", "kg", None),
+        ("-1", "kg", None),
+        ("about 2", "kg", None),
+        ("1e9", "kg", None),
+        ("999999999", "kg", 2**31 - 1),
+        ("2", "stone", None),
+        ("2", "", None),
+    ],
+)
+def test_weighs_in_grams_whatever_the_shop_weighs_in(
+    reader: WooCommerceConnector, weight: str, unit: str, grams: int | None
+) -> None:
+    assert weighed(reader, weight, unit) == grams
+
+
+def test_a_variation_has_of_its_parent_what_it_has_not_of_its_own(reader: WooCommerceConnector) -> None:
+    parent = {
+        **recorded("product_variable_create"),
+        "weight": "200",
+        "images": [{"id": 5, "src": "https://woo.example/tee.jpg"}, {"id": 6, "src": "https://woo.example/back.jpg"}],
+        "meta_data": [{"id": 1, "key": "hs_code", "value": "6109.10"}, {"id": 2, "key": "_hs_code", "value": "9999"}],
+    }
+    medium, small = recorded("variations_list")
+    small |= {
+        "weight": "180",
+        "image": {"id": 9, "src": "https://woo.example/s.jpg"},
+        "attributes": [
+            {"name": "Size", "option": "S"},
+            {"name": "Color", "option": "Red"},
+            {"name": "X", "option": ""},
+        ],
+        "meta_data": [
+            {"id": 3, "key": "_hs_code", "value": "610910"},
+            {"id": 4, "key": "_origin_country", "value": "pt"},
+        ],
+    }
+    body = {"product": parent, "variations": [medium, small], "currency": "USD", "weight_unit": "g"}
+    first, second = reader.read_listing(RawRecord("listing", "11", json.dumps(body).encode()))
+    assert (first.variant, first.weight_grams, first.image_url, first.hs_code, first.origin_country) == (
+        "M",
+        200,
+        "https://woo.example/tee.jpg",
+        "6109.10",
+        "",
+    )
+    assert (second.variant, second.weight_grams, second.image_url, second.hs_code, second.origin_country) == (
+        "S / Red",
+        180,
+        "https://woo.example/s.jpg",
+        "610910",
+        "PT",
+    )
+
+
+@pytest.mark.parametrize("written", ["none", "12", "", None, ["6109"], "61091000000000000"])
+def test_what_is_no_code_of_customs_is_left_out(reader: WooCommerceConnector, written: Any) -> None:
+    meta = [{"id": 1, "key": "_hs_code", "value": written}, {"id": 2, "key": "_country_of_origin", "value": "Portugal"}]
+    (listing,) = fetched(reader, {**recorded("product_after_orders"), "meta_data": meta})
+    assert (listing.hs_code, listing.origin_country) == ("", "")
+
+
+def test_of_all_that_plugins_keep_on_a_product_only_what_customs_ask_for_is_stored() -> None:
+    class Builder(WooCommerceSimulator):
+        """A shop whose products are pages of a page builder."""
+
+        def answer(self, request: SimRequest) -> SimResponse:
+            response = super().answer(request)
+            if "/products" not in request.path:
+                return response
+            said = response.json()
+            for row in said if isinstance(said, list) else [said]:
+                row["meta_data"] = [
+                    {"id": 1, "key": "_elementor_data", "value": "x" * 500_000},
+                    {"id": 2, "key": "_hs_code", "value": "6912.00"},
+                ]
+            return SimResponse.of_json(said, response.status, response.headers)
+
+    with Builder() as shop:
+        mug = shop.add_product("MUG", "Mug", 1, "1")
+        shop.add_variable_product("Tee", [("S", "TEE-S", 5, "20")])
+        connector = connector_for(WooCommerceConnector, shop)
+        records = [record for page in connector.fetch_listings(None) for record in page.records]
+        assert connector.fetch_listing(mug).body == records[0].body
+    assert [len(record.body) < 2000 for record in records] == [True, True]
+    assert [listing.hs_code for record in records for listing in connector.read_listing(record)] == ["6912.00"] * 2
+
+
+def test_a_stock_of_halves_is_told_in_whole_units(reader: WooCommerceConnector) -> None:
+    (listing,) = fetched(reader, {**recorded("product_after_orders"), "stock_quantity": 4.5})
+    assert listing.levels == (ListingLevel(location_external_id="", available=4),)
+
+
+def test_the_shop_is_asked_what_it_weighs_in_unless_the_last_check_found_out() -> None:
+    with WooCommerceSimulator(weight_unit="lbs") as shop:
+        mug = shop.add_product("MUG", "Mug", 1, "1")
+        shop.shop.products[int(mug)].weight = "2"
+        connector = connector_for(WooCommerceConnector, shop)
+        (listing,) = connector.read_listing(connector.fetch_listing(mug))
+        assert listing.weight_grams == 907
+        shop.requests.clear()
+        known = WooCommerceConnector(replace(connector.context, features={"weight_unit": "lbs"}))
+        assert known.fetch_listing(mug) == connector.fetch_listing(mug)
+        asked = [request.path.rpartition("/")[2] for request in shop.requests]
+    assert asked.count("woocommerce_weight_unit") == 1
+
+
 # ---------------------------------------------------------------- webhooks
+
+
+def test_a_product_webhook_knows_the_price_once_the_currency_of_the_shop_is_known(
+    reader: WooCommerceConnector,
+) -> None:
+    features = {"currency": "USD", "weight_unit": "kg"}
+    known = WooCommerceConnector(replace(reader.context, features=features))
+    listing, _ = facts(known, 12, weight="0.3")
+    assert isinstance(listing, Listing)
+    assert (listing.price, listing.weight_grams) == (Money(Decimal("12.50"), "USD"), 300)
+
+
+def test_a_product_taken_out_of_the_bin_is_a_listing_again() -> None:
+    with WooCommerceSimulator() as shop:
+        connector = connector_for(WooCommerceConnector, shop)
+        mug = shop.add_product("MUG", "Mug", 3, "1")
+        connector.subscribe_webhooks({"address": "http://127.0.0.1:9/hook"}, "key")
+        shop.hold_webhooks()
+        shop.trash_product(mug)
+        shop.restore_product(mug)
+        said = {each.headers["X-WC-Webhook-Topic"]: each.body for each in shop.take_webhooks()}
+    assert list(connector.read_webhook(RawRecord("product.deleted", "", said["product.deleted"]))) == [
+        ListingRemoved(mug)
+    ]
+    listing, seen = connector.read_webhook(RawRecord("product.restored", "", said["product.restored"]))
+    assert isinstance(listing, Listing)
+    assert (listing.external_id, listing.active, seen) == (mug, True, StockSeen(mug, "", 3))
 
 
 def test_a_product_webhook_tells_the_listing_and_its_stock(reader: WooCommerceConnector) -> None:
@@ -152,6 +310,7 @@ def test_a_variations_webhook_comes_as_a_product_with_a_parent(reader: WooCommer
             title="Tee - S",
             handles={"parent": "11"},
             levels=(ListingLevel(location_external_id="", available=4),),
+            variant="S",
         ),
         StockSeen("12", "", 4),
     ]

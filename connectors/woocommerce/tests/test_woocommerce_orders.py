@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hub.connector import OrderRemoved, RawRecord
-from hub.core.model import Address, Money, Order, OrderLine, OrderStatus, Refund
+from hub.core.model import Address, LineQuantity, Money, Order, OrderLine, OrderStatus, Payment, Refund
 from hub.errors import Unreadable
 from hub.testing.context import connector_for
 from hub_woocommerce.connector import WooCommerceConnector
@@ -91,6 +91,7 @@ def test_reads_an_order_to_the_cent(reader: WooCommerceConnector) -> None:
                 unit_price=usd("20"),
                 total=usd("20.00"),
                 tax=usd("0.00"),
+                attributes={"Size": "S"},
             ),
         ),
         total=usd("37.49"),
@@ -102,6 +103,10 @@ def test_reads_an_order_to_the_cent(reader: WooCommerceConnector) -> None:
         email="zoe@example.test",
         shipping_address=zoe,
         billing_address=zoe,
+        payments=(Payment(method="Bank", amount=usd("37.49")),),
+        source="rest-api",
+        shipping_method="Flat Rate",
+        attributes={"hub_ref": "r0"},
     )
 
 
@@ -227,6 +232,7 @@ def test_a_refund_before_shipping_takes_its_units_off_the_line(reader: WooCommer
             external_id="18",
             amount=usd("12.50"),
             refunded_at=datetime(2026, 11, 21, 22, 34, 33, tzinfo=UTC),
+            lines=(LineQuantity(line_external_id="1", quantity=1),),
         ),
     )
     assert (read.holds_stock, read.whole) == (True, True)

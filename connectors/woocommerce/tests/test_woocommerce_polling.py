@@ -305,8 +305,9 @@ def test_a_trashed_order_is_found_in_the_bin(shop: WooCommerceSimulator, clock: 
     cursor = last_cursor(connector)
     clock.tick(3600)
     shop.trash(order)
-    (page,) = connector.fetch_orders(cursor)
+    page, *others = connector.fetch_orders(cursor)
     (record,) = page.records
+    assert [each.records for each in others] == [()]
     read = connector.read_order(record)
     assert (read.external_id, read.status, read.holds_stock) == (order, OrderStatus.REMOVED, False)
     assert connector.read_order(connector.fetch_order(order)) == read

@@ -225,6 +225,161 @@ def test_a_body_that_is_no_json_is_refused(shop: WooCommerceSimulator) -> None:
     assert (shop.handle(request).status, shop.handle(request).json()["code"]) == (400, "rest_invalid_json")
 
 
+# ---------------------------------------------------------------- shipments
+
+
+@pytest.fixture
+def order(shop: WooCommerceSimulator) -> str:
+    """The order of the recorded fulfillments: two mugs."""
+    sale = shop.buy([("MUG-1", 2)])
+    assert sale is not None
+    return sale.order_external_id
+
+
+def test_fulfillments_have_the_recorded_shape_and_their_quantities_are_not_looked_at(
+    shop: WooCommerceSimulator, order: str
+) -> None:
+    for name in ("fulfillment_create", "fulfillment_create_too_many"):
+        recorded = recording(name)
+        asked = json.loads(json.dumps(recorded["request"]["body"]).replace('"item_id": 11', '"item_id": 1'))
+        answered = ask(shop, "POST", f"orders/{order}/fulfillments", asked, notify_customer="false")
+        assert (answered.status, unlike(recorded["response"]["json"], answered.json())) == (201, [])
+    listed = ask(shop, "GET", f"orders/{order}/fulfillments").json()
+    recorded_list = recording("fulfillments_list")["response"]["json"]
+    assert unlike(recorded_list, listed) == []
+    assert [each["is_fulfilled"] for each in listed] == [each["is_fulfilled"] for each in recorded_list] == ["1", "1"]
+    shown = ask(shop, "GET", f"orders/{order}").json()
+    assert (shown["status"], shown["meta_data"][-1]["key"], shown["meta_data"][-1]["value"]) == (
+        "processing",
+        "_fulfillment_status",
+        "fulfilled",
+    )
+
+
+def test_looking_a_number_up_tells_whose_it_may_be_and_nothing_of_the_order(
+    shop: WooCommerceSimulator, order: str
+) -> None:
+    answered = ask(shop, "GET", f"orders/{order}/fulfillments/lookup", tracking_number="1Z999AA10123456784").json()
+    recorded = recording("fulfillments_lookup")["response"]["json"]
+    assert (answered["shipping_provider"], answered["tracking_url"]) == ("ups", recorded["tracking_url"])
+
+
+def test_a_fulfillment_without_items_is_refused_as_recorded(shop: WooCommerceSimulator, order: str) -> None:
+    recorded = recording("fulfillment_create_no_items_error")
+    answered = ask(shop, "POST", f"orders/{order}/fulfillments", recorded["request"]["body"])
+    assert (answered.status, answered.json()) == (400, recorded["response"]["json"])
+    assert ask(shop, "POST", f"orders/{order}/fulfillments", {}).json()["code"] == "rest_missing_callback_param"
+    for item in ({"item_id": "1", "qty": 1}, {"item_id": 1, "qty": 0}):
+        body = {"meta_data": [{"key": "_items", "value": [item]}]}
+        assert ask(shop, "POST", f"orders/{order}/fulfillments", body).json()["message"] == "Invalid item."
+        assert ask(shop, "PUT", f"orders/{order}/fulfillments/1", body).json()["code"] == 0
+    assert ask(shop, "GET", f"orders/{order}/fulfillments").json() == []
+
+
+def test_an_order_that_is_none_has_no_fulfillments(shop: WooCommerceSimulator) -> None:
+    answered = ask(shop, "GET", "orders/999/fulfillments")
+    assert (answered.status, answered.json()["code"]) == (404, "woocommerce_rest_order_invalid_id")
+
+
+def test_a_fulfillment_written_anew_loses_what_is_not_sent_again(shop: WooCommerceSimulator, order: str) -> None:
+    items = {"key": "_items", "value": [{"item_id": 1, "qty": 1}]}
+    number = {"key": "_tracking_number", "value": "N1"}
+    ask(shop, "POST", f"orders/{order}/fulfillments", {"is_fulfilled": True, "meta_data": [items, number]})
+    written = ask(shop, "PUT", f"orders/{order}/fulfillments/1", {"meta_data": [items]}).json()
+    assert [entry["key"] for entry in written["meta_data"]] == ["_items"]
+    missing = ask(shop, "PUT", f"orders/{order}/fulfillments/2", {"meta_data": [items]})
+    assert (missing.status, missing.json()["message"]) == (400, "Fulfillment not found.")
+
+
+def test_a_shop_without_the_feature_or_the_plugin_has_no_such_route() -> None:
+    with WooCommerceSimulator(fulfillments=False) as shop:
+        shop.add_product("MUG-1", "Mug", 10, "1")
+        sale = shop.buy([("MUG-1", 1)])
+        assert sale is not None
+        assert ask(shop, "GET", f"orders/{sale.order_external_id}/fulfillments").json()["code"] == "rest_no_route"
+        path = "/wp-json/wc-shipment-tracking/v3/shipment-trackings/providers"
+        assert shop.handle(SimRequest("GET", path)).json()["code"] == "rest_no_route"
+        shop.fulfillments, shop.tracks_parcels = True, True
+        assert ask(shop, "GET", f"orders/{sale.order_external_id}/fulfillments").json() == []
+        assert "Royal Mail" in shop.handle(SimRequest("GET", path)).json()["United Kingdom"]
+
+
+def test_the_plugin_takes_a_parcel_twice_and_none_without_a_number(shop: WooCommerceSimulator, order: str) -> None:
+    shop.tracks_parcels = True
+    path = f"../../wc-shipment-tracking/v3/orders/{order}/shipment-trackings"
+
+    def track(method: str, more: str = "", body: Any = None) -> SimResponse:
+        pair = base64.b64encode(f"{shop.consumer_key}:{shop.consumer_secret}".encode()).decode()
+        sent = b"" if body is None else json.dumps(body).encode()
+        url = path.replace("../../", "/wp-json/") + more
+        return shop.handle(SimRequest(method, url, (), {"authorization": f"Basic {pair}"}, sent))
+
+    assert track("POST", body={"date_shipped": "2026-11-21"}).status == 400
+    made = [track("POST", body={"tracking_number": "N1", "custom_tracking_provider": "Van"}).json() for _ in range(2)]
+    assert [(each["tracking_number"], each["tracking_provider"], each["date_shipped"]) for each in made] == [
+        ("N1", "Van", "2026-11-21")
+    ] * 2
+    assert track("DELETE", f"/{made[0]['tracking_id']}").status == 200
+    assert track("DELETE", f"/{made[0]['tracking_id']}").status == 404
+    assert [each["tracking_id"] for each in track("GET").json()] == [made[1]["tracking_id"]]
+
+
+def test_a_note_has_the_recorded_shape(shop: WooCommerceSimulator, order: str) -> None:
+    recorded = recording("order_note_create")
+    answered = ask(shop, "POST", f"orders/{order}/notes", recorded["request"]["body"])
+    shape = {name: value for name, value in recorded["response"]["json"].items() if name != "_links"}
+    assert (answered.status, unlike(shape, answered.json())) == (201, [])
+    assert ask(shop, "POST", f"orders/{order}/notes", {}).status == 400
+    assert [note["note"] for note in ask(shop, "GET", f"orders/{order}/notes").json()] == [shape["note"]]
+
+
+# ---------------------------------------------------------------- changing and deleting
+
+
+def test_meta_data_is_written_by_key_and_deleted_by_id(shop: WooCommerceSimulator, order: str) -> None:
+    def write(*entries: Mapping[str, Any]) -> list[tuple[str, Any]]:
+        shown = ask(shop, "PUT", f"orders/{order}", {"meta_data": entries}).json()["meta_data"]
+        kept.update({entry["key"]: entry["id"] for entry in shown})
+        return [(entry["key"], entry["value"]) for entry in shown]
+
+    kept: dict[str, int] = {}
+    assert write({"key": "a", "value": "1"}, {"key": "b", "value": "2"}) == [("a", "1"), ("b", "2")]
+    assert write({"key": "a", "value": "3"}) == [("a", "3"), ("b", "2")]
+    assert write({"key": "a", "value": None}) == [("a", None), ("b", "2")]
+    assert write({"id": kept["a"], "key": "a", "value": None}) == [("b", "2")]
+
+
+def test_an_order_is_trashed_first_and_deleted_only_by_force(shop: WooCommerceSimulator, order: str) -> None:
+    recorded = recording("order_delete_force")["response"]["json"]
+    assert ask(shop, "DELETE", f"orders/{order}").json()["status"] == "processing"
+    assert ask(shop, "GET", "orders").json() == []
+    assert [row["id"] for row in ask(shop, "GET", "orders", status="trash").json()] == [int(order)]
+    deleted = ask(shop, "DELETE", f"orders/{order}", force="true")
+    assert (deleted.status, deleted.json()["id"], type(recorded["id"])) == (200, int(order), int)
+    assert ask(shop, "GET", f"orders/{order}").status == 404
+
+
+def test_webhooks_are_deleted_only_by_force(shop: WooCommerceSimulator) -> None:
+    place(shop, "webhook_create_order_created")
+    assert ask(shop, "DELETE", "webhooks/1").status == 501
+    assert ask(shop, "DELETE", "webhooks/1", force="true").status == 200
+    assert ask(shop, "DELETE", "webhooks/1", force="true").status == 404
+
+
+@pytest.mark.parametrize(("version", "status"), [("11.0.1", 200), ("8.9.3", 404)])
+def test_an_older_woocommerce_names_its_statuses_only_with_their_totals(
+    clock: Clock, version: str, status: int
+) -> None:
+    with WooCommerceSimulator(version=version, statuses={"packing": "Being packed"}, now=clock) as shop:
+        shop.add_product("MUG-1", "Mug", 10, "1")
+        assert shop.buy([("MUG-1", 1)]) is not None
+        assert ask(shop, "GET", "orders/statuses").status == status
+        totals = {row["slug"]: (row["name"], row["total"]) for row in ask(shop, "GET", "reports/orders/totals").json()}
+        assert (totals["packing"], totals["processing"]) == (("Being packed", 0), ("Processing", 1))
+        assert ask(shop, "GET", "orders", status="packing").json() == []
+        assert ask(shop, "GET", "orders", status="parking").status == 400
+
+
 # ---------------------------------------------------------------- signatures
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hub.connector import PushOutcome, PushState, StockPush, StockRef
+from hub.connector import UNREAD, PushOutcome, PushState, StockPush, StockRef
 from hub.errors import AuthError, RateLimited, Unavailable
 from hub.testing.context import connector_for
 from hub.testing.simulator import Fault, SimRequest, SimResponse
@@ -81,6 +81,57 @@ def test_reads_nothing_where_the_shop_keeps_no_stock(
     shop.manage_stock("10", False)
     shop.manage_stock("13", "parent")
     assert connector.read_stock([ref("10"), ref("13", "12"), ref("11")]) == [None, None, 3]
+
+
+def test_a_family_that_cannot_be_read_now_does_not_hold_back_the_others(
+    connector: WooCommerceConnector, shop: WooCommerceSimulator
+) -> None:
+    refs = [ref("13", "12"), ref("10"), ref("14", "12"), ref("16", "15"), ref("999999")]
+    shop.fail_next("/wp-json/wc/v3/products/12/", Fault.status(500))
+    assert connector.read_stock(refs) == [UNREAD, 10, UNREAD, 7, None]
+    shop.fail_next("/wp-json/wc/v3/products/15/", Fault.truncated())
+    assert connector.read_stock(refs) == [5, 10, 0, UNREAD, None]
+    shop.fail_next("/wp-json/wc/v3/products", Fault.status(500), times=3)
+    with pytest.raises(Unavailable):
+        connector.read_stock(refs)
+    assert connector.read_stock(refs) == [5, 10, 0, 7, None]
+
+
+@pytest.mark.parametrize(
+    ("told", "units"),
+    [
+        (7, 7),
+        ("7", 7),
+        ("7.000", 7),
+        (7.0, 7),
+        (7.9, 7),  # sold by halves: a whole one more there is not
+        ("-2.5", -3),
+        (-3, -3),  # sold on back-order
+        (None, None),
+        ("", None),
+        ("many", None),
+        (True, None),
+        ([7], None),
+        ("NaN", None),
+        (10**15, None),
+    ],
+)
+def test_understands_a_quantity_however_it_is_written(
+    connector: WooCommerceConnector, shop: WooCommerceSimulator, told: Any, units: int | None
+) -> None:
+    row = [{"id": 10, "manage_stock": True, "stock_quantity": told}]
+    shop.fail_next("/", Fault(response=SimResponse.of_json(row)))
+    assert connector.read_stock([ref("10")]) == [units]
+    shop.fail_next("/", Fault(response=SimResponse.of_json({"update": row})))
+    assert connector.push_stock([push(7, "10")]) == [PushOutcome(PushState.WRITTEN, units)]
+    assert connector.read_stock([ref("10")]) == [10]
+
+
+def test_writes_whole_numbers_and_never_texts_or_fractions(
+    connector: WooCommerceConnector, shop: WooCommerceSimulator
+) -> None:
+    connector.push_stock([push(7, "10"), push(8, "13", "12")])
+    assert [type(item["stock_quantity"]) for _, body in writes(shop) for item in body["update"]] == [int, int]
 
 
 def test_never_writes_less_than_nothing(connector: WooCommerceConnector, shop: WooCommerceSimulator) -> None:

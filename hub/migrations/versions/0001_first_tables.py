@@ -47,6 +47,24 @@ def upgrade() -> None:
         sa.UniqueConstraint("email", name=op.f("uq_user_account_email")),
     )
     op.create_table(
+        "box",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.String(length=60), server_default=sa.text("''"), nullable=False),
+        sa.Column("length_mm", sa.Integer(), nullable=False),
+        sa.Column("width_mm", sa.Integer(), nullable=False),
+        sa.Column("height_mm", sa.Integer(), nullable=False),
+        sa.Column("empty_grams", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("most_grams", sa.Integer(), nullable=False),
+        sa.CheckConstraint(
+            "length_mm > 0 and width_mm > 0 and height_mm > 0 and empty_grams >= 0", name=op.f("ck_box_size")
+        ),
+        sa.CheckConstraint("most_grams > empty_grams", name=op.f("ck_box_weight")),
+        sa.ForeignKeyConstraint(["merchant_id"], ["merchant.id"], name=op.f("fk_box_merchant_id"), ondelete="RESTRICT"),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_box")),
+        sa.UniqueConstraint("merchant_id", "name", name=op.f("uq_box_merchant_id_name")),
+    )
+    op.create_table(
         "connection",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -65,6 +83,10 @@ def upgrade() -> None:
         sa.Column("not_before", sa.DateTime(timezone=True), nullable=True),
         sa.Column("failures", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("last_event_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("removed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("features", sa.JSON(), nullable=True),
+        sa.Column("words", sa.JSON(), nullable=True),
+        sa.Column("subscriptions", sa.JSON(), nullable=True),
         sa.CheckConstraint("state in ('new', 'connected', 'paused', 'removed')", name=op.f("ck_connection_state")),
         sa.ForeignKeyConstraint(
             ["merchant_id"], ["merchant.id"], name=op.f("fk_connection_merchant_id"), ondelete="RESTRICT"
@@ -80,17 +102,65 @@ def upgrade() -> None:
         postgresql_where=sa.text("account_external_id <> '' and state <> 'removed'"),
     )
     op.create_table(
+        "handling_policy",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("priorities", sa.JSON(), nullable=False),
+        sa.Column("confirms_digital", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("paper", sa.String(length=4), server_default=sa.text("''"), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("changed_by", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_handling_policy_merchant_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", name=op.f("pk_handling_policy")),
+    )
+    op.create_table(
         "location",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("name", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("kind", sa.String(length=12), server_default=sa.text("'warehouse'"), nullable=False),
+        sa.Column("address", sa.JSON(), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("latitude", sa.Float(), nullable=True),
+        sa.Column("longitude", sa.Float(), nullable=True),
+        sa.Column("placed_by", sa.String(length=10), server_default=sa.text("''"), nullable=False),
+        sa.Column("time_zone", sa.String(length=60), server_default=sa.text("''"), nullable=False),
+        sa.Column("cut_off", sa.String(length=5), server_default=sa.text("''"), nullable=False),
+        sa.Column("capacity", sa.Integer(), nullable=True),
+        sa.Column("services", sa.JSON(), server_default=sa.text("'[]'"), nullable=False),
+        sa.Column("priority", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("ships", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("collects", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("kind in ('warehouse', 'shop', '3pl')", name=op.f("ck_location_kind")),
+        sa.CheckConstraint("placed_by in ('', 'typed', 'postcode', 'country')", name=op.f("ck_location_placed_by")),
+        sa.CheckConstraint("capacity >= 0", name=op.f("ck_location_capacity")),
+        sa.CheckConstraint(
+            "latitude between -90 and 90 and longitude between -180 and 180", name=op.f("ck_location_on_earth")
+        ),
         sa.ForeignKeyConstraint(
             ["merchant_id"], ["merchant.id"], name=op.f("fk_location_merchant_id"), ondelete="RESTRICT"
         ),
         sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_location")),
         sa.UniqueConstraint("merchant_id", "name", name=op.f("uq_location_merchant_id_name")),
     )
+    op.create_table(
+        "match_act",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("listings", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("summary", sa.String(length=500), server_default=sa.text("''"), nullable=False),
+        sa.Column("actor", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("undone_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("undone_by", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.Column("undone", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_match_act_merchant_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_match_act")),
+    )
+    op.create_index("ix_match_act_at", "match_act", ["merchant_id", "at", "id"])
     op.create_table(
         "membership",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
@@ -104,6 +174,30 @@ def upgrade() -> None:
             ["user_id"], ["user_account.id"], name=op.f("fk_membership_user_id"), ondelete="RESTRICT"
         ),
         sa.PrimaryKeyConstraint("merchant_id", "user_id", name=op.f("pk_membership")),
+    )
+    op.create_table(
+        "routing_policy",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("rules", sa.JSON(), nullable=False),
+        sa.Column("note", sa.String(length=500), server_default=sa.text("''"), nullable=False),
+        sa.Column("created_by", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_routing_policy_merchant_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "number", name=op.f("pk_routing_policy")),
+    )
+    op.create_table(
+        "shipping_policy",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("rules", sa.JSON(), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("changed_by", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_shipping_policy_merchant_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", name=op.f("pk_shipping_policy")),
     )
     op.create_table(
         "sku",
@@ -162,6 +256,8 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=60), nullable=False),
         sa.Column("value", sa.LargeBinary(), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("refresh", sa.LargeBinary(), nullable=True),
+        sa.Column("refresh_expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["merchant_id", "connection_id"],
             ["connection.merchant_id", "connection.id"],
@@ -188,6 +284,20 @@ def upgrade() -> None:
             ondelete="RESTRICT",
         ),
         sa.PrimaryKeyConstraint("merchant_id", "connection_id", "stream", name=op.f("pk_cursor")),
+    )
+    op.create_table(
+        "erased_order",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("external_id", sa.String(length=200), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_erased_order_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "connection_id", "external_id", name=op.f("pk_erased_order")),
     )
     op.create_table(
         "fetch_request",
@@ -314,10 +424,23 @@ def upgrade() -> None:
         sa.Column("imported_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("bound_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("bound_by", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.Column("match_act_id", sa.Uuid(), nullable=True),
+        sa.Column("ignored_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("variant", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("image_url", sa.String(length=1000), server_default=sa.text("''"), nullable=False),
+        sa.Column("weight_grams", sa.Integer(), nullable=True),
+        sa.Column("origin_country", sa.String(length=2), server_default=sa.text("''"), nullable=False),
+        sa.Column("hs_code", sa.String(length=20), server_default=sa.text("''"), nullable=False),
         sa.ForeignKeyConstraint(
             ["merchant_id", "connection_id"],
             ["connection.merchant_id", "connection.id"],
             name=op.f("fk_listing_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "match_act_id"],
+            ["match_act.merchant_id", "match_act.id"],
+            name=op.f("fk_listing_merchant_id_match_act_id"),
             ondelete="RESTRICT",
         ),
         sa.ForeignKeyConstraint(
@@ -331,7 +454,60 @@ def upgrade() -> None:
             "merchant_id", "connection_id", "external_id", name=op.f("uq_listing_merchant_id_connection_id_external_id")
         ),
     )
+    op.create_index(
+        "ix_listing_barcode",
+        "listing",
+        ["merchant_id", "barcode"],
+        sqlite_where=sa.text("barcode <> ''"),
+        postgresql_where=sa.text("barcode <> ''"),
+    )
+    op.create_index(
+        "ix_listing_match_act",
+        "listing",
+        ["merchant_id", "match_act_id"],
+        sqlite_where=sa.text("match_act_id is not null"),
+        postgresql_where=sa.text("match_act_id is not null"),
+    )
     op.create_index("ix_listing_sku", "listing", ["merchant_id", "sku_id"])
+    op.create_index("ix_listing_sku_text", "listing", ["merchant_id", "connection_id", "sku_text"])
+    op.create_index(
+        "ix_listing_unmatched",
+        "listing",
+        ["merchant_id", "title", "id"],
+        sqlite_where=sa.text("sku_id is null"),
+        postgresql_where=sa.text("sku_id is null"),
+    )
+    op.create_table(
+        "privacy_request",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("reference", sa.String(length=200), nullable=False),
+        sa.Column("subject", sa.LargeBinary(), nullable=True),
+        sa.Column("everything", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("orders", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("looked_to", sa.Uuid(), nullable=True),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("done_by", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.CheckConstraint("kind in ('wanted', 'erased')", name=op.f("ck_privacy_request_kind")),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_privacy_request_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_privacy_request")),
+        sa.UniqueConstraint(
+            "merchant_id",
+            "connection_id",
+            "kind",
+            "reference",
+            name=op.f("uq_privacy_request_merchant_id_connection_id_kind_reference"),
+        ),
+    )
     op.create_table(
         "sales_order",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
@@ -353,6 +529,10 @@ def upgrade() -> None:
         sa.Column("placed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("promised_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("hold_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("route_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("priority", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("own_priority", sa.Integer(), nullable=True),
+        sa.Column("collect_at", sa.Uuid(), nullable=True),
         sa.Column("currency", sa.String(length=3), server_default=sa.text("''"), nullable=False),
         sa.Column("total_minor", sa.BigInteger(), nullable=False),
         sa.Column("lines_minor", sa.BigInteger(), nullable=False),
@@ -367,11 +547,30 @@ def upgrade() -> None:
         sa.Column("note", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("shipping_address", sa.JSON(), nullable=False),
         sa.Column("billing_address", sa.JSON(), nullable=False),
+        sa.Column("own_address", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("own_address_for", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("source", sa.String(length=100), server_default=sa.text("''"), nullable=False),
+        sa.Column("shipping_method", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("risk_level", sa.String(length=10), server_default=sa.text("''"), nullable=False),
+        sa.Column("on_hold", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("returns_open", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("presentment_currency", sa.String(length=3), server_default=sa.text("''"), nullable=False),
+        sa.Column("presentment_minor", sa.BigInteger(), nullable=True),
+        sa.Column("tags", sa.JSON(), server_default=sa.text("'[]'"), nullable=False),
+        sa.Column("own_tags", sa.JSON(), server_default=sa.text("'[]'"), nullable=False),
+        sa.Column("details", sa.JSON(), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("imported_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
             "status in ('pending', 'open', 'fulfilled', 'cancelled', 'refunded', 'removed')",
             name=op.f("ck_sales_order_status"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "collect_at"],
+            ["location.merchant_id", "location.id"],
+            name=op.f("fk_sales_order_merchant_id_collect_at"),
+            ondelete="RESTRICT",
         ),
         sa.ForeignKeyConstraint(
             ["merchant_id", "connection_id"],
@@ -401,7 +600,35 @@ def upgrade() -> None:
         sqlite_where=sa.text("holds_stock = 1"),
         postgresql_where=sa.text("holds_stock"),
     )
+    op.create_index(
+        "ix_sales_order_on_hold",
+        "sales_order",
+        ["merchant_id", "placed_at"],
+        sqlite_where=sa.text("on_hold = 1"),
+        postgresql_where=sa.text("on_hold"),
+    )
     op.create_index("ix_sales_order_placed", "sales_order", ["merchant_id", "placed_at"])
+    op.create_index(
+        "ix_sales_order_returns_open",
+        "sales_order",
+        ["merchant_id", "placed_at"],
+        sqlite_where=sa.text("returns_open = 1"),
+        postgresql_where=sa.text("returns_open"),
+    )
+    op.create_index(
+        "ix_sales_order_risky",
+        "sales_order",
+        ["merchant_id", "placed_at"],
+        sqlite_where=sa.text("risk_level in ('medium', 'high')"),
+        postgresql_where=sa.text("risk_level in ('medium', 'high')"),
+    )
+    op.create_index(
+        "ix_sales_order_test",
+        "sales_order",
+        ["merchant_id", "placed_at"],
+        sqlite_where=sa.text("test = 1"),
+        postgresql_where=sa.text("test"),
+    )
     op.create_table(
         "session",
         sa.Column("token_sha256", sa.String(length=64), nullable=False),
@@ -420,6 +647,27 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("token_sha256", name=op.f("pk_session")),
     )
     op.create_index("ix_session_user_id", "session", ["user_id"])
+    op.create_table(
+        "shelf",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("sku_id", sa.Uuid(), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("zone", sa.String(length=40), server_default=sa.text("''"), nullable=False),
+        sa.Column("name", sa.String(length=60), server_default=sa.text("''"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "location_id"],
+            ["location.merchant_id", "location.id"],
+            name=op.f("fk_shelf_merchant_id_location_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "sku_id"],
+            ["sku.merchant_id", "sku.id"],
+            name=op.f("fk_shelf_merchant_id_sku_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "sku_id", "location_id", name=op.f("pk_shelf")),
+    )
     op.create_table(
         "stock_document",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
@@ -503,6 +751,8 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=20), nullable=False),
         sa.Column("state", sa.String(length=10), server_default=sa.text("''"), nullable=False),
         sa.Column("request", sa.LargeBinary(), nullable=True),
+        sa.Column("arguments", sa.JSON(), nullable=True),
+        sa.Column("result", sa.LargeBinary(), nullable=True),
         sa.Column("actor", sa.String(length=320), server_default=sa.text("''"), nullable=False),
         sa.Column("message", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("done", sa.Integer(), server_default=sa.text("0"), nullable=False),
@@ -526,6 +776,23 @@ def upgrade() -> None:
         ["merchant_id", "connection_id"],
         sqlite_where=sa.text("state in ('waiting', 'running')"),
         postgresql_where=sa.text("state in ('waiting', 'running')"),
+    )
+    op.create_table(
+        "word_mapping",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("word", sa.String(length=200), nullable=False),
+        sa.Column("meaning", sa.String(length=100), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("changed_by", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_word_mapping_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "connection_id", "kind", "word", name=op.f("pk_word_mapping")),
     )
     op.create_table(
         "activity",
@@ -557,6 +824,41 @@ def upgrade() -> None:
     )
     op.create_index("ix_activity_at", "activity", ["merchant_id", "at"])
     op.create_index("ix_activity_order", "activity", ["merchant_id", "order_id", "at"])
+    op.create_table(
+        "authorization",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("state_sha256", sa.String(length=64), nullable=False),
+        sa.Column("connector", sa.String(length=40), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=True),
+        sa.Column("label", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("settings", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("task_id", sa.Uuid(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_authorization_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "task_id"],
+            ["task.merchant_id", "task.id"],
+            name=op.f("fk_authorization_merchant_id_task_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "user_id"],
+            ["membership.merchant_id", "membership.user_id"],
+            name=op.f("fk_authorization_merchant_id_user_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_authorization")),
+        sa.UniqueConstraint("merchant_id", "state_sha256", name=op.f("uq_authorization_merchant_id_state_sha256")),
+    )
     op.create_table(
         "channel_location_source",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
@@ -630,6 +932,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("state in ('planned', 'in_flight')"),
         postgresql_where=sa.text("state in ('planned', 'in_flight')"),
     )
+    op.create_index("ix_effect_order", "effect", ["merchant_id", "order_id"])
     op.create_index(
         "uq_effect_one_in_flight",
         "effect",
@@ -638,6 +941,49 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'in_flight'"),
         postgresql_where=sa.text("state = 'in_flight'"),
     )
+    op.create_table(
+        "email",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("occasion", sa.String(length=200), nullable=False),
+        sa.Column("recipient", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.Column("subject", sa.String(length=300), server_default=sa.text("''"), nullable=False),
+        sa.Column("body", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("html", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("state", sa.String(length=10), server_default=sa.text("''"), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("error", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state in ('waiting', 'sending', 'sent', 'failed', 'unclear', 'erased')", name=op.f("ck_email_state")
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_email_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_id"],
+            ["sales_order.merchant_id", "sales_order.id"],
+            name=op.f("fk_email_merchant_id_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_email")),
+        sa.UniqueConstraint("merchant_id", "occasion", name=op.f("uq_email_merchant_id_occasion")),
+    )
+    op.create_index(
+        "ix_email_due",
+        "email",
+        ["merchant_id", "connection_id", "due_at"],
+        sqlite_where=sa.text("state in ('waiting', 'sending')"),
+        postgresql_where=sa.text("state in ('waiting', 'sending')"),
+    )
+    op.create_index("ix_email_order", "email", ["merchant_id", "order_id"])
     op.create_table(
         "inbox_body",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
@@ -695,6 +1041,37 @@ def upgrade() -> None:
         postgresql_where=sa.text("resolved_at is null"),
     )
     op.create_table(
+        "order_hold",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("reason", sa.String(length=12), nullable=False),
+        sa.Column("note", sa.String(length=500), server_default=sa.text("''"), nullable=False),
+        sa.Column("external_id", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("placed_by", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.Column("placed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("released_by", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.Column("released_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "reason in ('payment', 'fraud', 'address', 'backorder', 'manual')", name=op.f("ck_order_hold_reason")
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_id"],
+            ["sales_order.merchant_id", "sales_order.id"],
+            name=op.f("fk_order_hold_merchant_id_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_order_hold")),
+    )
+    op.create_index(
+        "uq_order_hold_open",
+        "order_hold",
+        ["merchant_id", "order_id", "reason", "external_id"],
+        unique=True,
+        sqlite_where=sa.text("released_at is null"),
+        postgresql_where=sa.text("released_at is null"),
+    )
+    op.create_table(
         "order_line",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -710,10 +1087,13 @@ def upgrade() -> None:
         sa.Column("removed", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("fulfilled_before", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("shipped", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("sent", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("unit_price", sa.String(length=40), nullable=False),
         sa.Column("total_minor", sa.BigInteger(), nullable=False),
         sa.Column("tax_minor", sa.BigInteger(), nullable=False),
         sa.Column("requires_shipping", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("kind", sa.String(length=12), server_default=sa.text("'product'"), nullable=False),
+        sa.Column("attributes", sa.JSON(), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("present", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.CheckConstraint(
             "quantity >= 0 and fulfilled >= 0 and removed >= 0 and shipped >= 0 and fulfilled_before >= 0",
@@ -737,6 +1117,50 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_order_line_listing", "order_line", ["merchant_id", "listing_external_id"])
+    op.create_table(
+        "order_version",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("version", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("changes", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_id"],
+            ["sales_order.merchant_id", "sales_order.id"],
+            name=op.f("fk_order_version_merchant_id_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "order_id", "revision", name=op.f("pk_order_version")),
+    )
+    op.create_table(
+        "preview_figure",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("listing_id", sa.Uuid(), nullable=False),
+        sa.Column("location_external_id", sa.String(length=200), nullable=False),
+        sa.Column("says", sa.Integer(), nullable=True),
+        sa.Column("writes", sa.Integer(), nullable=False),
+        sa.Column("drop", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("rise", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("steps", sa.JSON(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_preview_figure_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "listing_id"],
+            ["listing.merchant_id", "listing.id"],
+            name=op.f("fk_preview_figure_merchant_id_listing_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "listing_id", "location_external_id", name=op.f("pk_preview_figure")),
+    )
+    op.create_index("ix_preview_figure_drop", "preview_figure", ["merchant_id", "connection_id", "drop", "listing_id"])
     op.create_table(
         "publication",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
@@ -815,6 +1239,7 @@ def upgrade() -> None:
         sa.Column("amount_minor", sa.BigInteger(), nullable=False),
         sa.Column("reason", sa.String(length=500), server_default=sa.text("''"), nullable=False),
         sa.Column("refunded_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("lines", sa.JSON(), server_default=sa.text("'[]'"), nullable=False),
         sa.ForeignKeyConstraint(
             ["merchant_id", "order_id"],
             ["sales_order.merchant_id", "sales_order.id"],
@@ -823,6 +1248,27 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("merchant_id", "order_id", "external_id", name=op.f("pk_refund")),
     )
+    op.create_table(
+        "routing_decision",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("policy_number", sa.Integer(), nullable=False),
+        sa.Column("cause", sa.String(length=20), nullable=False),
+        sa.Column("inputs", sa.JSON(), nullable=False),
+        sa.Column("outcome", sa.JSON(), nullable=False),
+        sa.Column("summary", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_id"],
+            ["sales_order.merchant_id", "sales_order.id"],
+            name=op.f("fk_routing_decision_merchant_id_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_routing_decision")),
+    )
+    op.create_index("ix_routing_decision_at", "routing_decision", ["merchant_id", "at"])
+    op.create_index("ix_routing_decision_order", "routing_decision", ["merchant_id", "order_id", "at"])
     op.create_table(
         "selling_rule",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
@@ -1010,6 +1456,100 @@ def upgrade() -> None:
         postgresql_where=sa.text("woken"),
     )
     op.create_table(
+        "document",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("effect_id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=True),
+        sa.Column("kind", sa.String(length=12), nullable=False),
+        sa.Column("format", sa.String(length=4), nullable=False),
+        sa.Column("tracking_number", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "effect_id"],
+            ["effect.merchant_id", "effect.id"],
+            name=op.f("fk_document_merchant_id_effect_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_id"],
+            ["sales_order.merchant_id", "sales_order.id"],
+            name=op.f("fk_document_merchant_id_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_document")),
+    )
+    op.create_index("ix_document_effect", "document", ["merchant_id", "effect_id"])
+    op.create_index("ix_document_order", "document", ["merchant_id", "order_id"])
+    op.create_table(
+        "fulfillment_order",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("reference", sa.String(length=35), nullable=False),
+        sa.Column("state", sa.String(length=12), server_default=sa.text("''"), nullable=False),
+        sa.Column("decision_id", sa.Uuid(), nullable=True),
+        sa.Column("connection_id", sa.Uuid(), nullable=True),
+        sa.Column("external_id", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("handles", sa.JSON(), server_default=sa.text("'{}'"), nullable=False),
+        sa.Column("message", sa.String(length=500), server_default=sa.text("''"), nullable=False),
+        sa.Column("told_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("collect", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("collection_code", sa.String(length=12), server_default=sa.text("''"), nullable=False),
+        sa.Column("priority", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("service", sa.String(length=60), server_default=sa.text("''"), nullable=False),
+        sa.Column("ship_by", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("packed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("shipped_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("delivered_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state in ('open', 'packed', 'ready', 'requested', 'accepted', 'in_progress', 'shipped', 'collected', 'rejected', 'cancelling', 'cancelled', 'delivered')",
+            name=op.f("ck_fulfillment_order_state"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_fulfillment_order_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "decision_id"],
+            ["routing_decision.merchant_id", "routing_decision.id"],
+            name=op.f("fk_fulfillment_order_merchant_id_decision_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "location_id"],
+            ["location.merchant_id", "location.id"],
+            name=op.f("fk_fulfillment_order_merchant_id_location_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_id"],
+            ["sales_order.merchant_id", "sales_order.id"],
+            name=op.f("fk_fulfillment_order_merchant_id_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_fulfillment_order")),
+        sa.UniqueConstraint(
+            "merchant_id", "order_id", "number", name=op.f("uq_fulfillment_order_merchant_id_order_id_number")
+        ),
+        sa.UniqueConstraint("merchant_id", "reference", name=op.f("uq_fulfillment_order_merchant_id_reference")),
+    )
+    op.create_index(
+        "ix_fulfillment_order_to_do",
+        "fulfillment_order",
+        ["merchant_id", "location_id", "priority", "created_at"],
+        sqlite_where=sa.text("closed_at is null"),
+        postgresql_where=sa.text("closed_at is null"),
+    )
+    op.create_table(
         "order_line_part",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
         sa.Column("order_line_id", sa.Uuid(), nullable=False),
@@ -1057,6 +1597,300 @@ def upgrade() -> None:
     )
     op.create_index("ix_shortage_order", "shortage", ["merchant_id", "order_id"])
     op.create_index("ix_shortage_sku", "shortage", ["merchant_id", "sku_id", "at"])
+    op.create_table(
+        "fulfillment_line",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("fulfillment_order_id", sa.Uuid(), nullable=False),
+        sa.Column("order_line_id", sa.Uuid(), nullable=False),
+        sa.Column("quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("packed", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("shipped", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.CheckConstraint(
+            "packed <= quantity and shipped <= quantity", name=op.f("ck_fulfillment_line_no_more_than_asked")
+        ),
+        sa.CheckConstraint(
+            "quantity > 0 and packed >= 0 and shipped >= 0", name=op.f("ck_fulfillment_line_quantities")
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "fulfillment_order_id"],
+            ["fulfillment_order.merchant_id", "fulfillment_order.id"],
+            name=op.f("fk_fulfillment_line_merchant_id_fulfillment_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_line_id"],
+            ["order_line.merchant_id", "order_line.id"],
+            name=op.f("fk_fulfillment_line_merchant_id_order_line_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint(
+            "merchant_id", "fulfillment_order_id", "order_line_id", name=op.f("pk_fulfillment_line")
+        ),
+    )
+    op.create_index("ix_fulfillment_line_order_line", "fulfillment_line", ["merchant_id", "order_line_id"])
+    op.create_table(
+        "packing",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("fulfillment_order_id", sa.Uuid(), nullable=False),
+        sa.Column("packer", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.Column("parcel", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("began_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "fulfillment_order_id"],
+            ["fulfillment_order.merchant_id", "fulfillment_order.id"],
+            name=op.f("fk_packing_merchant_id_fulfillment_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "fulfillment_order_id", name=op.f("pk_packing")),
+    )
+    op.create_table(
+        "packing_parcel",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("fulfillment_order_id", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("box_id", sa.Uuid(), nullable=True),
+        sa.Column("weight_grams", sa.Integer(), nullable=True),
+        sa.CheckConstraint("number > 0 and weight_grams > 0", name=op.f("ck_packing_parcel_positive")),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "box_id"],
+            ["box.merchant_id", "box.id"],
+            name=op.f("fk_packing_parcel_merchant_id_box_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "fulfillment_order_id"],
+            ["fulfillment_order.merchant_id", "fulfillment_order.id"],
+            name=op.f("fk_packing_parcel_merchant_id_fulfillment_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "fulfillment_order_id", "number", name=op.f("pk_packing_parcel")),
+    )
+    op.create_table(
+        "shipment",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("fulfillment_order_id", sa.Uuid(), nullable=False),
+        sa.Column("reference", sa.String(length=35), nullable=False),
+        sa.Column("state", sa.String(length=10), server_default=sa.text("''"), nullable=False),
+        sa.Column("withdrawn_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("is_return", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=True),
+        sa.Column("effect_id", sa.Uuid(), nullable=True),
+        sa.Column("external_id", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("label", sa.JSON(), nullable=True),
+        sa.Column("rates_wanted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("rates_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("rates", sa.JSON(), nullable=True),
+        sa.Column("choice", sa.JSON(), nullable=True),
+        sa.Column("carrier", sa.String(length=60), server_default=sa.text("''"), nullable=False),
+        sa.Column("service", sa.String(length=120), server_default=sa.text("''"), nullable=False),
+        sa.Column("tracking_numbers", sa.JSON(), server_default=sa.text("'[]'"), nullable=False),
+        sa.Column("tracking_url", sa.String(length=1000), server_default=sa.text("''"), nullable=False),
+        sa.Column("cost_minor", sa.BigInteger(), nullable=True),
+        sa.Column("currency", sa.String(length=3), server_default=sa.text("''"), nullable=False),
+        sa.Column("tracking_status", sa.String(length=20), server_default=sa.text("''"), nullable=False),
+        sa.Column("tracked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("track_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("documents_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("deliver_by", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("promised_by", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("supersedes_id", sa.Uuid(), nullable=True),
+        sa.Column("channel_reference", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("told_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("labelled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("shipped_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("delivered_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("voided_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("error", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.CheckConstraint(
+            "state in ('draft', 'buying', 'labelled', 'shipped', 'void', 'failed')", name=op.f("ck_shipment_state")
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_shipment_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "effect_id"],
+            ["effect.merchant_id", "effect.id"],
+            name=op.f("fk_shipment_merchant_id_effect_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "fulfillment_order_id"],
+            ["fulfillment_order.merchant_id", "fulfillment_order.id"],
+            name=op.f("fk_shipment_merchant_id_fulfillment_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_id"],
+            ["sales_order.merchant_id", "sales_order.id"],
+            name=op.f("fk_shipment_merchant_id_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "supersedes_id"],
+            ["shipment.merchant_id", "shipment.id"],
+            name=op.f("fk_shipment_merchant_id_supersedes_id"),
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_shipment")),
+        sa.UniqueConstraint("merchant_id", "reference", name=op.f("uq_shipment_merchant_id_reference")),
+    )
+    op.create_index(
+        "ix_shipment_documents_at",
+        "shipment",
+        ["merchant_id", "connection_id", "documents_at"],
+        sqlite_where=sa.text("documents_at is not null"),
+        postgresql_where=sa.text("documents_at is not null"),
+    )
+    op.create_index("ix_shipment_external_id", "shipment", ["merchant_id", "connection_id", "external_id"])
+    op.create_index("ix_shipment_fulfillment_order", "shipment", ["merchant_id", "fulfillment_order_id"])
+    op.create_index("ix_shipment_order", "shipment", ["merchant_id", "order_id"])
+    op.create_index(
+        "ix_shipment_rates_wanted",
+        "shipment",
+        ["merchant_id", "rates_wanted_at"],
+        sqlite_where=sa.text("rates_wanted_at is not null"),
+        postgresql_where=sa.text("rates_wanted_at is not null"),
+    )
+    op.create_index("ix_shipment_state", "shipment", ["merchant_id", "state", "created_at"])
+    op.create_index(
+        "ix_shipment_track_at",
+        "shipment",
+        ["merchant_id", "connection_id", "track_at"],
+        sqlite_where=sa.text("track_at is not null"),
+        postgresql_where=sa.text("track_at is not null"),
+    )
+    op.create_table(
+        "packing_scan",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("fulfillment_order_id", sa.Uuid(), nullable=False),
+        sa.Column("outcome", sa.String(length=10), nullable=False),
+        sa.Column("code", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("order_line_id", sa.Uuid(), nullable=True),
+        sa.Column("sku_id", sa.Uuid(), nullable=True),
+        sa.Column("parcel", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("units", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("said", sa.String(length=500), server_default=sa.text("''"), nullable=False),
+        sa.Column("packer", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("undone_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("shipment_id", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("units in (0, 1)", name=op.f("ck_packing_scan_units")),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "fulfillment_order_id"],
+            ["fulfillment_order.merchant_id", "fulfillment_order.id"],
+            name=op.f("fk_packing_scan_merchant_id_fulfillment_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_line_id"],
+            ["order_line.merchant_id", "order_line.id"],
+            name=op.f("fk_packing_scan_merchant_id_order_line_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "shipment_id"],
+            ["shipment.merchant_id", "shipment.id"],
+            name=op.f("fk_packing_scan_merchant_id_shipment_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "sku_id"],
+            ["sku.merchant_id", "sku.id"],
+            name=op.f("fk_packing_scan_merchant_id_sku_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_packing_scan")),
+        sa.UniqueConstraint(
+            "merchant_id",
+            "fulfillment_order_id",
+            "number",
+            name=op.f("uq_packing_scan_merchant_id_fulfillment_order_id_number"),
+        ),
+    )
+    op.create_table(
+        "parcel",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("shipment_id", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("weight_grams", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("length_mm", sa.Integer(), nullable=True),
+        sa.Column("width_mm", sa.Integer(), nullable=True),
+        sa.Column("height_mm", sa.Integer(), nullable=True),
+        sa.Column("packaging", sa.String(length=60), server_default=sa.text("''"), nullable=False),
+        sa.Column("tracking_number", sa.String(length=100), server_default=sa.text("''"), nullable=False),
+        sa.Column("tracking_status", sa.String(length=20), server_default=sa.text("''"), nullable=False),
+        sa.Column("tracked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("weight_grams > 0", name=op.f("ck_parcel_weight")),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "shipment_id"],
+            ["shipment.merchant_id", "shipment.id"],
+            name=op.f("fk_parcel_merchant_id_shipment_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_parcel")),
+        sa.UniqueConstraint(
+            "merchant_id", "shipment_id", "number", name=op.f("uq_parcel_merchant_id_shipment_id_number")
+        ),
+    )
+    op.create_index("ix_parcel_tracking_number", "parcel", ["merchant_id", "tracking_number"])
+    op.create_table(
+        "tracking_event",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("shipment_id", sa.Uuid(), nullable=False),
+        sa.Column("tracking_number", sa.String(length=100), nullable=False),
+        sa.Column("happened_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("status", sa.String(length=20), nullable=False),
+        sa.Column("carrier_status", sa.String(length=120), nullable=False),
+        sa.Column("message", sa.String(length=500), server_default=sa.text("''"), nullable=False),
+        sa.Column("place", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("heard_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "shipment_id"],
+            ["shipment.merchant_id", "shipment.id"],
+            name=op.f("fk_tracking_event_merchant_id_shipment_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint(
+            "merchant_id",
+            "shipment_id",
+            "tracking_number",
+            "happened_at",
+            "status",
+            "carrier_status",
+            name=op.f("pk_tracking_event"),
+        ),
+    )
+    op.create_table(
+        "parcel_line",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("parcel_id", sa.Uuid(), nullable=False),
+        sa.Column("order_line_id", sa.Uuid(), nullable=False),
+        sa.Column("quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("lots", sa.JSON(), nullable=True),
+        sa.CheckConstraint("quantity > 0", name=op.f("ck_parcel_line_quantity")),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_line_id"],
+            ["order_line.merchant_id", "order_line.id"],
+            name=op.f("fk_parcel_line_merchant_id_order_line_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "parcel_id"],
+            ["parcel.merchant_id", "parcel.id"],
+            name=op.f("fk_parcel_line_merchant_id_parcel_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "parcel_id", "order_line_id", name=op.f("pk_parcel_line")),
+    )
     for table in ("stock_entry", "publication_entry", "shortage"):
         _refuse_changes(table)
 

@@ -9,12 +9,24 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, false, func, literal_column, or_, select
 
-from hub.core.model import Money
+from hub.core.changes import Change
+from hub.core.details import OrderDetails
+from hub.core.model import Hold, LineQuantity, Money
+from hub.core.plain import from_plain
+from hub.store import channel_work
 from hub.store import tables as t
 from hub.store.queries import parts
 from hub.store.queries.journal import ActivityView, activity
+
+# What a list can be narrowed to beside the status; each has an index of its own.
+MARKS: Mapping[str, ColumnElement[bool]] = {
+    "on_hold": t.sales_order.c.on_hold,
+    "risky": t.sales_order.c.risk_level.in_([literal_column("'medium'"), literal_column("'high'")]),
+    "returns": t.sales_order.c.returns_open,
+    "test": t.sales_order.c.test,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +37,7 @@ class OrderFilter:
     connection_id: UUID | None = None
     text: str = ""
     waiting: bool = False  # only orders with a line on backorder
+    marked: str = ""  # only orders that are: one of MARKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +52,10 @@ class OrderSummary:
     status: str
     channel_status: str
     test: bool
+    source: str
+    on_hold: bool
+    risk_level: str
+    returns_open: bool
     placed_at: datetime
     customer_name: str
     email: str
@@ -74,6 +91,9 @@ class LineView:
     """One line of an order, with what holds stock for it."""
 
     id: UUID
+    external_id: str
+    kind: str
+    attributes: Mapping[str, str]
     sku_id: UUID | None
     sku_code: str
     sku_text: str
@@ -107,6 +127,32 @@ class RefundView:
     amount: Money | None
     reason: str
     refunded_at: datetime | None
+    lines: tuple[LineQuantity, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionView:
+    """One edit at the channel, and what it changed."""
+
+    revision: int
+    version: datetime
+    received_at: datetime
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WishView:
+    """Something a person wished of a part of the order that the channel does not show yet (store.channel_work).
+
+    ``state`` is that of its effect; "succeeded" while the order has not been fetched again since.
+    """
+
+    effect_id: UUID
+    kind: str
+    work_external_id: str
+    state: str
+    error: str
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +174,7 @@ class OrderView:
     id: UUID
     connection_id: UUID
     connection_label: str
+    connection_state: str
     connector: str
     external_id: str
     number: str
@@ -146,14 +193,36 @@ class OrderView:
     customer_name: str
     email: str
     note: str
+    paid: bool
+    promised_at: datetime | None
+    source: str
+    shipping_method: str
+    on_hold: bool
+    tags: tuple[str, ...]
+    details: OrderDetails
+    presentment_total: Money | None
     shipping_address: Mapping[str, Any]
     billing_address: Mapping[str, Any]
     total: Money | None
     parts: tuple[tuple[str, Money], ...]  # what adds up to the total, by name
     lines: tuple[LineView, ...]
     refunds: tuple[RefundView, ...]
+    versions: tuple[VersionView, ...]  # the newest first
+    wishes: tuple[WishView, ...]
+    places: Mapping[str, str]  # the channel's active locations: their names by its own ids
     timeline: tuple[ActivityView, ...]
     records: tuple[RecordView, ...]
+
+    @property
+    def titles(self) -> Mapping[str, str]:
+        """What the lines are called, by the channel's ids of them."""
+        return {line.external_id: line.title for line in self.lines}
+
+    @property
+    def holds(self) -> list[Hold]:
+        """Those of the whole order and of its parts. One hold on several parts is one."""
+        every = [*self.details.holds, *(hold for work in self.details.work for hold in work.holds)]
+        return list({each.external_id: each for each in every}.values())
 
 
 def orders(
@@ -186,6 +255,8 @@ def orders(
                 .where(t.backorder.c.merchant_id == order.merchant_id, t.order_line.c.order_id == order.id)
             )
         )
+    if wanted.marked:
+        query = query.where(MARKS[wanted.marked])
     if wanted.text:
         query = query.where(_order_matches(wanted.text))
     if before is not None:
@@ -203,6 +274,10 @@ def orders(
             status=row.status,
             channel_status=row.channel_status,
             test=row.test,
+            source=row.source,
+            on_hold=row.on_hold,
+            risk_level=row.risk_level,
+            returns_open=row.returns_open,
             placed_at=row.placed_at,
             customer_name=row.customer_name,
             email=row.email,
@@ -285,7 +360,12 @@ def _of_line(table: Any, value: Any) -> Any:
 def order(connection: Connection, merchant_id: UUID, order_id: UUID) -> OrderView | None:
     """One order with its lines, money, refunds, timeline and the records it was read from."""
     row = connection.execute(
-        select(t.sales_order, t.connection.c.label, t.connection.c.connector)
+        select(
+            t.sales_order,
+            t.connection.c.label,
+            t.connection.c.connector,
+            t.connection.c.state.label("connection_state"),
+        )
         .join(t.connection, parts.same(t.sales_order.c.connection_id, t.connection, t.sales_order))
         .where(t.sales_order.c.merchant_id == merchant_id, t.sales_order.c.id == order_id)
     ).first()
@@ -320,6 +400,7 @@ def order(connection: Connection, merchant_id: UUID, order_id: UUID) -> OrderVie
         id=row.id,
         connection_id=row.connection_id,
         connection_label=row.label,
+        connection_state=row.connection_state,
         connector=row.connector,
         external_id=row.external_id,
         number=row.number,
@@ -338,18 +419,88 @@ def order(connection: Connection, merchant_id: UUID, order_id: UUID) -> OrderVie
         customer_name=row.customer_name,
         email=row.email,
         note=row.note,
+        paid=row.paid,
+        promised_at=row.promised_at,
+        source=row.source,
+        shipping_method=row.shipping_method,
+        on_hold=row.on_hold,
+        tags=tuple(row.tags),
+        details=from_plain(OrderDetails, row.details),
+        presentment_total=parts.money(row.presentment_minor or 0, row.presentment_currency),
         shipping_address=row.shipping_address,
         billing_address=row.billing_address,
         total=parts.money(row.total_minor, row.currency),
         parts=_money_parts(row),
         lines=_order_lines(connection, merchant_id, row),
         refunds=tuple(
-            RefundView(each.external_id, parts.money(each.amount_minor, row.currency), each.reason, each.refunded_at)
+            RefundView(
+                each.external_id,
+                parts.money(each.amount_minor, row.currency),
+                each.reason,
+                each.refunded_at,
+                tuple(from_plain(LineQuantity, line) for line in each.lines),
+            )
             for each in refunds
         ),
+        versions=_versions(connection, merchant_id, order_id),
+        wishes=_wishes(connection, merchant_id, row),
+        places=_places(connection, merchant_id, row.connection_id),
         timeline=tuple(activity(connection, merchant_id, order_id=order_id, limit=200)),
         records=tuple(RecordView(*each) for each in records),
     )
+
+
+def _versions(connection: Connection, merchant_id: UUID, order_id: UUID) -> tuple[VersionView, ...]:
+    edit = t.order_version.c
+    rows = connection.execute(
+        select(t.order_version)
+        .where(edit.merchant_id == merchant_id, edit.order_id == order_id)
+        .order_by(edit.revision.desc())
+        .limit(parts.PAGE)
+    )
+    return tuple(
+        VersionView(
+            row.revision, row.version, row.received_at, tuple(Change.from_plain(change) for change in row.changes)
+        )
+        for row in rows
+    )
+
+
+def _wishes(connection: Connection, merchant_id: UUID, order: parts.AnyRow) -> tuple[WishView, ...]:
+    effect, fetch = t.effect.c, t.fetch_request.c
+    to_be_fetched = exists().where(
+        fetch.merchant_id == merchant_id,
+        fetch.connection_id == order.connection_id,
+        fetch.kind == "order",
+        fetch.external_id == order.external_id,
+    )
+    rows = connection.execute(
+        select(t.effect)
+        .where(
+            effect.merchant_id == merchant_id,
+            effect.order_id == order.id,
+            effect.kind.in_(channel_work.KINDS),
+            or_(
+                effect.state.in_(("planned", "in_flight", "failed", "unknown")),
+                and_(effect.state == "succeeded", effect.finished_at > order.received_at, to_be_fetched),
+            ),
+        )
+        .order_by(effect.created_at, effect.id)
+    )
+    return tuple(
+        WishView(row.id, row.kind, row.request.get("work_external_id", ""), row.state, row.error, row.created_at)
+        for row in rows
+    )
+
+
+def _places(connection: Connection, merchant_id: UUID, connection_id: UUID) -> dict[str, str]:
+    place = t.channel_location.c
+    rows = connection.execute(
+        select(place.external_id, place.name)
+        .where(place.merchant_id == merchant_id, place.connection_id == connection_id, place.active)
+        .order_by(place.name, place.external_id)
+    )
+    return {row.external_id: row.name for row in rows}
 
 
 def _money_parts(row: parts.AnyRow) -> tuple[tuple[str, Money], ...]:
@@ -420,6 +571,9 @@ def _order_lines(connection: Connection, merchant_id: UUID, order: parts.AnyRow)
     return tuple(
         LineView(
             id=row.id,
+            external_id=row.external_id,
+            kind=row.kind,
+            attributes=row.attributes,
             sku_id=row.sku_id,
             sku_code=row.sku_code,
             sku_text=row.sku_text,

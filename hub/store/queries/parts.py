@@ -49,9 +49,11 @@ def is_dirty() -> ColumnElement[bool]:
 
 
 def is_unmatched() -> ColumnElement[bool]:
-    """The listing has stock of its own at the channel, and the hub does not know which SKU it is."""
+    """The listing has stock of its own at the channel, and it is still to be said which SKU it is."""
     listing = t.listing.c
-    return and_(listing.sku_id.is_(None), listing.tracked.is_(True), listing.active.is_(True))
+    return and_(
+        listing.sku_id.is_(None), listing.tracked.is_(True), listing.active.is_(True), listing.ignored_at.is_(None)
+    )
 
 
 def contains(column: Any, text: str) -> ColumnElement[bool]:

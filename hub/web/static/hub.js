@@ -26,6 +26,24 @@
     }
   });
 
+  // In a queue Enter means the row it is pressed in, and the arrows lead from row to row.
+  document.addEventListener("keydown", (event) => {
+    const row = event.target.closest("[data-rows] [data-row]");
+    if (!row || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "Enter" && event.target.matches("input")) {
+      const match = row.querySelector("button[value^='match:']");
+      if (!match) return;
+      event.preventDefault();
+      match.click();
+    }
+    const step = { ArrowDown: "nextElementSibling", ArrowUp: "previousElementSibling" }[event.key];
+    const next = step && event.target.matches("input[type=checkbox]") && row[step];
+    if (next) {
+      event.preventDefault();
+      next.querySelector("input[type=checkbox]").focus();
+    }
+  });
+
   // A button pressed twice is one wish.
   document.addEventListener("submit", (event) => {
     const form = event.target;

@@ -1,0 +1,12 @@
+"""The connectors of Tallyhub to fulfillment providers: the plugin that registers them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import hub
+
+
+@hub.hookimpl
+def register_connectors(register: Callable[[type[hub.Connector]], None]) -> None:
+    """Offer the connectors to the hub."""

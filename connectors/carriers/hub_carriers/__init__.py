@@ -1,0 +1,12 @@
+"""The carrier connectors of Tallyhub: the plugin that registers them, one module each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import hub
+
+
+@hub.hookimpl
+def register_connectors(register: Callable[[type[hub.Connector]], None]) -> None:
+    """Offer the connectors to the hub."""

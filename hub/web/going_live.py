@@ -1,0 +1,102 @@
+"""Going live in steps: look at what would be written to a shop, then allow it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, flash, render_template, request, url_for
+
+from hub.errors import BadInput, Conflict
+from hub.store import connections as commands
+from hub.store import tasks
+from hub.store.queries import connections, previews
+from hub.web import lists
+from hub.web.connections import is_channel, summary, wake
+from hub.web.gate import hub, owners_only, see_other, visitor
+
+pages = Blueprint("going_live", __name__)
+
+
+@pages.get("/connections/<uuid:connection_id>/go-live")
+@owners_only
+def form(connection_id: UUID) -> str:
+    """What will be written to the shop, in plain figures, before anything is."""
+    shop = summary(connection_id)
+    merchant_id = visitor().merchant_id
+    show = lists.choice("show", previews.SHOWN, "differences")
+    with hub().database.read() as db:
+        found = previews.latest(db, merchant_id, connection_id)
+        rows = (
+            previews.differences(db, merchant_id, connection_id, show=show, after=_read_mark(), limit=lists.ONE_MORE)
+            if found
+            else []
+        )
+        plan = connections.live_plan(db, merchant_id, connection_id)
+        task = connections.latest_tasks(db, merchant_id, connection_id).get("preview")
+    return render_template(
+        "go_live.html",
+        shop=shop,
+        plan=plan,
+        most_foreseen=connections.MOST_FORESEEN,
+        preview=found,
+        page=lists.listed(rows, _mark, parameter="after"),
+        show=show,
+        task=task,
+        is_channel=is_channel(shop),
+    )
+
+
+@pages.post("/connections/<uuid:connection_id>/preview")
+def preview(connection_id: UUID) -> Any:
+    """Have a worker compare what the shop says with what the hub would write."""
+    _channel(connection_id)
+    task_id = tasks.ask(hub().database, visitor().merchant_id, connection_id, "preview", visitor().email)
+    wake([connection_id], "fetch")
+    return see_other(url_for("connections.follow", connection_id=connection_id, task_id=task_id))
+
+
+@pages.post("/connections/<uuid:connection_id>/go-live")
+@owners_only
+def go_live(connection_id: UUID) -> Any:
+    """Allowed after a look at what would be written, or when a person says to do without."""
+    shop = _channel(connection_id)
+    with hub().database.read() as db:
+        found = previews.latest(db, visitor().merchant_id, connection_id)
+    looked = found is not None and found.is_fresh(datetime.now(UTC))
+    may_begin = shop.state == "connected" and shop.live_at is None
+    if may_begin and not looked and request.form.get("unseen") != "yes":
+        raise Conflict(
+            f"Nobody has looked within the last hour at what would be written to {shop.label}. Preview it first, or "
+            "tick that it may go live without."
+        )
+    touched = commands.go_live(hub().database, visitor().merchant_id, connection_id, visitor().email)
+    wake(touched | {connection_id}, "publish")
+    flash(f"{shop.label} is live. The hub writes its stock from now on.", "success")
+    return see_other(url_for("connections.connection", connection_id=connection_id))
+
+
+def _channel(connection_id: UUID) -> connections.ConnectionSummary:
+    shop = summary(connection_id)
+    if not is_channel(shop):
+        raise BadInput(f"{shop.label} has no listings whose stock could be written.")
+    return shop
+
+
+def _mark(row: previews.Difference) -> str:
+    return f"{row.drop}~{row.listing_id}~{row.place}"
+
+
+def _read_mark() -> tuple[int, UUID, str] | None:
+    value = request.args.get("after", "")
+    if not value:
+        return None
+    drop, _, rest = value.partition("~")
+    listing_id, separator, place = rest.partition("~")
+    try:
+        if not separator or "\x00" in place or not drop.isascii() or not drop.isdigit() or len(drop) > 9:
+            raise ValueError(value)
+        return int(drop), UUID(listing_id), place
+    except ValueError:
+        raise BadInput("This page of the list cannot be found. Go back to the first page.") from None

@@ -1,0 +1,160 @@
+"""Matching: the queue of listings of all shops that no SKU is known of, what is suggested for each, and undoing."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, flash, render_template, request, url_for
+
+from hub.errors import BadInput
+from hub.store import matching, tasks
+from hub.store.queries import matching as queries
+from hub.store.queries.parts import PAGE
+from hub.web import lists
+from hub.web.gate import hub, see_other, visitor
+
+pages = Blueprint("matching", __name__)
+
+_AT_ONCE = 2_000  # listings whose suggestions a page waits for; more are left to a worker
+_OTHER = "other"  # what the choice of a SKU says when another one is typed beside it
+
+
+@pages.get("/matching")
+def index() -> str:
+    return _page()
+
+
+def _page(typed: dict[UUID, str] | None = None, wrong: str = "") -> str:
+    merchant_id = visitor().merchant_id
+    show = lists.choice("show", ("waiting", "ignored"), "waiting")
+    chosen = lists.chosen_id("connection")
+    text = lists.search_text()
+    with hub().database.read() as db:
+        rows = queries.waiting(
+            db,
+            merchant_id,
+            connection_id=chosen,
+            ignored=show == "ignored",
+            text=text,
+            after=lists.read_text_mark(),
+            limit=lists.ONE_MORE,
+        )
+        offers = matching.offers(db, merchant_id, [row.id for row in rows[:PAGE]]) if show == "waiting" else {}
+        shops = queries.queues(db, merchant_id)
+        acts = queries.acts(db, merchant_id)
+    return render_template(
+        "matching.html",
+        page=lists.listed(rows, lambda row: lists.text_mark(row.title, row.id), parameter="after"),
+        offers=offers,
+        shops=shops,
+        acts=acts,
+        show=show,
+        chosen=chosen,
+        text=text,
+        typed=typed or {},
+        wrong=wrong,
+    )
+
+
+@pages.post("/matching")
+def decide() -> Any:
+    """What a person wants done: with one listing (its id follows the word), with the chosen ones, or with all."""
+    wish, _, one = request.form.get("act", "").partition(":")
+    try:
+        marked = [UUID(text) for text in request.form.getlist("listing")]
+        listing_ids = [UUID(one)] if one else marked
+        shop = request.form.get("connection", "")
+        connection_id = UUID(shop) if shop else None
+    except ValueError:
+        raise BadInput("This form is damaged. Reload the page.") from None
+    if wish != "sure" and not listing_ids:
+        flash("Choose listings first, by the boxes before them.", "warning")
+        return see_other(_back())
+    database, merchant_id, who = hub().database, visitor().merchant_id, visitor().email
+    match wish:
+        case "sure" if many := _shops_with_many(connection_id):
+            return _have_it_done(many)
+        case "sure":
+            act = matching.accept_suggestions(database, merchant_id, connection_id, None, who)
+            _tell(act, "nothing is that sure. Choose for each listing what it is.")
+        case "match":
+            try:
+                wanted = _wanted(listing_ids)
+            except BadInput as error:
+                typed = {each: request.form.get(f"{_OTHER}:{each}", "") for each in listing_ids}
+                return _page(typed, str(error)), 422
+            _tell(matching.accept(database, merchant_id, wanted, who), "it was done meanwhile.")
+        case "ignore":
+            count = matching.ignore(database, merchant_id, listing_ids, who)
+            flash(f"{_listings(count)} taken out of the queue. You find them under Ignored.", "success")
+        case "bring-back":
+            count = matching.bring_back(database, merchant_id, listing_ids, who)
+            flash(f"{_listings(count)} back in the queue.", "success")
+        case _:
+            raise BadInput("Choose what is to be done with the listings.")
+    return see_other(_back())
+
+
+@pages.post("/matching/acts/<uuid:act_id>/undo")
+def undo(act_id: UUID) -> Any:
+    count = matching.undo(hub().database, visitor().merchant_id, act_id, visitor().email)
+    flash(f"Undone: {_listings(count)} not matched any more. What was changed since stays.", "success")
+    return see_other(url_for(".index"))
+
+
+def _shops_with_many(connection_id: UUID | None) -> list[UUID]:
+    """The shops to be matched, where they are more than a page can wait for; the longest queue first."""
+    with hub().database.read() as db:
+        shops = queries.queues(db, visitor().merchant_id)
+    waiting = [each for each in shops if each.unmatched and connection_id in (None, each.connection_id)]
+    if sum(each.unmatched for each in waiting) <= _AT_ONCE:
+        return []
+    return [each.connection_id for each in sorted(waiting, key=lambda each: -each.unmatched)]
+
+
+def _have_it_done(shops: list[UUID]) -> Any:
+    """Let workers match, and follow the longest of it."""
+    database, merchant_id, who = hub().database, visitor().merchant_id, visitor().email
+    planned = [tasks.ask(database, merchant_id, each, "match", who) for each in shops]
+    for each in shops:
+        hub().doorbell.ring(merchant_id, each, "fetch")
+    return see_other(url_for("connections.follow", connection_id=shops[0], task_id=planned[0]))
+
+
+def _wanted(listing_ids: list[UUID]) -> dict[UUID, str]:
+    """The SKU chosen or typed for each of these listings. Raises BadInput where there is none."""
+    wanted: dict[UUID, str] = {}
+    for each in listing_ids:
+        typed = request.form.get(f"{_OTHER}:{each}", "").strip()
+        code = typed or request.form.get(f"sku:{each}", "")
+        if not code and len(listing_ids) > 1:
+            raise BadInput("For some of the chosen listings no SKU is named. Name one, or leave them out.")
+        wanted[each] = matching.checked_code(code)
+    return wanted
+
+
+def _tell(act: matching.Act, why_nothing: str) -> None:
+    if act.id is None:
+        flash(f"Nothing was matched: {why_nothing}", "warning")
+        return
+    new = f", {act.new_skus} of them to new SKUs" if act.new_skus else ""
+    flash(f"{_listings(act.matched)} matched{new}. You can undo this below.", "success")
+    for shop in _shops():
+        hub().doorbell.ring(visitor().merchant_id, shop, "publish")
+
+
+def _shops() -> list[UUID]:
+    """Every shop may have something to publish now: a SKU of one is sold at others, too."""
+    with hub().database.read() as db:
+        return [each.connection_id for each in queries.queues(db, visitor().merchant_id)]
+
+
+def _listings(count: int) -> str:
+    return f"{count} listing{'' if count == 1 else 's'}"
+
+
+def _back() -> str:
+    """The same list again, from its beginning."""
+    kept: dict[str, Any] = {name: request.form.get(name) or None for name in ("connection", "q", "show")}
+    return url_for(".index", **kept)

@@ -1,0 +1,140 @@
+"""How well a connection keeps up, on one page; reading stored records again; one listing and where it is stocked."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import redis
+from flask import Blueprint, flash, render_template, request, url_for
+from werkzeug.exceptions import NotFound
+
+from hub.connector import Connector, RateBudget
+from hub.errors import BadInput, Conflict
+from hub.limits import Left, left, quick_client
+from hub.store import listings as commands
+from hub.store import tasks
+from hub.store.queries import connections, journal
+from hub.store.queries import sync as queries
+from hub.web.connections import is_channel, summary, wake
+from hub.web.gate import hub, see_other, visitor
+
+pages = Blueprint("sync", __name__)
+
+
+@pages.get("/connections/<uuid:connection_id>/health")
+def health(connection_id: UUID) -> str:
+    shop = summary(connection_id)
+    here = (visitor().merchant_id, connection_id)
+    connector = hub().registry.connectors.get(shop.connector)
+    budget = connector.rate_budget if connector else None
+    with hub().database.read() as db:
+        return render_template(
+            "health.html",
+            shop=shop,
+            connector=connector,
+            is_channel=is_channel(shop),
+            sends_webhooks=_sends_webhooks(connector),
+            lanes=queries.lanes(db, *here),
+            streams=connections.streams(db, *here),
+            subscriptions=queries.subscriptions(db, *here),
+            budget=budget,
+            left=_left(connection_id, budget),
+            issues=journal.issues(db, visitor().merchant_id, connection_id=connection_id),
+            set_aside=connections.set_aside(db, *here),
+            effects=queries.recent_effects(db, *here),
+            tasks=connections.latest_tasks(db, *here),
+        )
+
+
+def _sends_webhooks(connector: type[Connector] | None) -> bool:
+    return bool(getattr(getattr(connector, "capabilities", None), "webhooks", False))
+
+
+def _left(connection_id: UUID, budget: RateBudget | None) -> Left | None:
+    """What is left of the rate budget; None where it is not shared, or Redis is away."""
+    address = hub().settings.redis_url
+    if budget is None or address is None:
+        return None
+    client = quick_client(address)
+    try:
+        return left(client, str(connection_id), budget)
+    except redis.RedisError:
+        return None
+    finally:
+        client.close()
+
+
+@pages.post("/connections/<uuid:connection_id>/replay")
+def replay(connection_id: UUID) -> Any:
+    """Find out what reading stored records again would change; nothing is changed before a person has seen it."""
+    shop = summary(connection_id)
+    if not is_channel(shop):
+        raise BadInput(f"{shop.label} has no orders to read again.")
+    if request.form.get("which") == "quarantined":
+        about = "quarantined"
+    else:
+        text = request.form.get("order", "")[:200]
+        with hub().database.read() as db:
+            found = queries.order_called(db, visitor().merchant_id, connection_id, text)
+        if found is None:
+            raise BadInput(f"{shop.label} has no order “{text}”. Use its number, or its id at the shop.")
+        about = str(found)
+    return _follow(connection_id, "replay", about)
+
+
+@pages.post("/connections/<uuid:connection_id>/tasks/<uuid:task_id>/apply")
+def apply(connection_id: UUID, task_id: UUID) -> Any:
+    """Read again for good what a person has seen the changes of."""
+    summary(connection_id)
+    with hub().database.read() as db:
+        seen = tasks.about(db, visitor().merchant_id, connection_id, task_id, "replay")
+    if seen is None:
+        raise Conflict("Look first at what would change.")
+    return _follow(connection_id, "apply_replay", seen)
+
+
+def _follow(connection_id: UUID, kind: str, about: str) -> Any:
+    task_id = tasks.ask(hub().database, visitor().merchant_id, connection_id, kind, visitor().email, {"about": about})
+    wake([connection_id], "fetch")
+    return see_other(url_for("connections.follow", connection_id=connection_id, task_id=task_id))
+
+
+# ---------------------------------------------------------------- one listing
+
+
+@pages.get("/connections/<uuid:connection_id>/listings/<uuid:listing_id>")
+def listing(connection_id: UUID, listing_id: UUID) -> str:
+    """All that the shop tells of a listing, and what it says at each of the shop's places."""
+    shop = summary(connection_id)
+    with hub().database.read() as db:
+        found = queries.listing(db, visitor().merchant_id, connection_id, listing_id)
+        if found is None:
+            raise NotFound("This listing does not exist here.")
+        figures = queries.figures(db, visitor().merchant_id, listing_id)
+    connector = hub().registry.connectors.get(shop.connector)
+    return render_template(
+        "listing.html",
+        shop=shop,
+        listing=found,
+        figures=figures,
+        can_stock=connector is not None and "stock_listing" in connector.effects,
+    )
+
+
+@pages.post("/connections/<uuid:connection_id>/listings/<uuid:listing_id>/stock-there")
+def stock_there(connection_id: UUID, listing_id: UUID) -> Any:
+    """Have the shop keep stock of the listing at a place where it refused the figure."""
+    shop = summary(connection_id)
+    connector = hub().registry.connectors.get(shop.connector)
+    with hub().database.read() as db:
+        found = queries.listing(db, visitor().merchant_id, connection_id, listing_id)
+    if found is None:
+        raise NotFound("This listing does not exist here.")
+    if connector is None or "stock_listing" not in connector.effects:
+        raise Conflict(f"{shop.label} cannot be told where to keep stock. Say it in the shop itself.")
+    place = request.form.get("place", "")[:200]
+    commands.stock_there(hub().database, visitor().merchant_id, listing_id, place, visitor().email)
+    wake([connection_id], "effects")
+    flash("The shop is told to keep stock there. The figure follows at once when it does.", "success")
+    return see_other(url_for(".listing", connection_id=connection_id, listing_id=listing_id))

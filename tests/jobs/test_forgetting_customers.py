@@ -1,0 +1,399 @@
+"""Customers who ask to be forgotten: nothing of them is left in the database, and money and goods are as before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import LargeBinary, insert, select, update
+
+from hub import jobs
+from hub.connector import Disconnected, Fact, PersonalDataErased, PersonalDataWanted, RawRecord
+from hub.core.model import Address, ChannelShipment, Hold, HoldReason, LineQuantity, Money, Order, Refund
+from hub.errors import Conflict, Unreadable
+from hub.jobs import erasing
+from hub.plugins import Registry
+from hub.store import activity, audit, connections, forgetting, privacy
+from hub.store import tables as t
+from hub.store.database import Database, new_id
+from hub.store.secrets import KeyRing
+from tests.jobs.fake_shop import FakeChannel, Shop, open_shop, send
+from tests.town import OWNER, Town, town
+
+CANARY = "Quillfeather"
+EMAIL = "zenobia@quillfeather.example"
+
+
+class PersonalChannel(FakeChannel):
+    """A channel whose orders say whose they are, wherever an order can say it."""
+
+    name = "personal"
+
+    def read_order(self, record: RawRecord) -> Order:
+        return named(super().read_order(record), self._body(record))
+
+    def read_webhook(self, record: RawRecord) -> Iterable[Fact]:
+        body = self._body(record)
+        if record.topic == "broken":
+            raise Unreadable(f"“{body['name']}” is no number.")
+        asked = {"order_external_ids": tuple(body.get("orders", ())), "email": body.get("email", "")}
+        match record.topic:
+            case "customer.wants":
+                return [PersonalDataWanted(reference=body["id"], **asked)]
+            case "customer.gone":
+                return [PersonalDataErased(reference=body["id"], **asked)]
+            case "shop.gone":
+                return [PersonalDataErased(reference=body["id"], everything=True)]
+            case "uninstalled":
+                return [Disconnected("The app was removed from the shop.")]
+            case "order":
+                return [self.read_order(record)]
+        return ()
+
+
+def named(order: Order, body: dict[str, Any]) -> Order:
+    who = body.get("name")
+    if who is None:
+        return order
+    there = Address(name=f"Ms {who}", line1=f"1 {who} Lane", city="Quill", country="GB", phone=f"+44 {who}")
+    return replace(
+        order,
+        customer_name=f"Ms {who}",
+        email=body.get("email", EMAIL),
+        note=f"Leave it with Mr {who}",
+        shipping_address=there,
+        billing_address=there,
+        tags=(f"vip {who}",),
+        attributes={"gift": f"For {who}"},
+        lines=tuple(replace(line, attributes={"engraving": who}) for line in order.lines),
+        refunds=(Refund(external_id="r1", amount=Money.of(1, "EUR"), reason=f"{who} did not like it"),),
+        holds=(Hold(external_id="h1", reason=HoldReason.MANUAL, note=f"Ask {who}"),) if body.get("held") else (),
+        shipments=(
+            (
+                ChannelShipment(
+                    external_id="s1",
+                    lines=tuple(LineQuantity(line_external_id=line.external_id, quantity=1) for line in order.lines),
+                    tracking_numbers=(f"TRACK-{who}",),
+                ),
+            )
+            if body.get("tracked")
+            else ()
+        ),
+    )
+
+
+@pytest.fixture
+def hub_town(database: Database, keyring: KeyRing, merchant: UUID, tmp_path: Path) -> Iterator[Town]:
+    with town(database, keyring, merchant, Registry({"personal": PersonalChannel}), tmp_path) as built:
+        yield built
+
+
+@pytest.fixture
+def shop(hub_town: Town) -> Shop:
+    return Shop(stock={"mug": 100})
+
+
+@pytest.fixture
+def place(hub_town: Town, shop: Shop) -> UUID:
+    return open_shop(hub_town, shop, PersonalChannel)
+
+
+# One kind of database is enough where the database is not what the test is about.
+on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
+
+def everything(town: Town) -> dict[str, str]:
+    """The whole database as text, table by table, with whatever is encrypted opened."""
+    keyring = town.hub.keyring
+    found = {}
+    for table in t.metadata.sorted_tables:
+        said = []
+        for row in town.rows(table):
+            for column in table.columns:
+                value = getattr(row, column.name)
+                if isinstance(column.type, LargeBinary) and value is not None:
+                    value = _opened(keyring, table.name, row, value)
+                said.append(value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False))
+        found[table.name] = "\n".join(said)
+    return found
+
+
+def _opened(keyring: KeyRing, table: str, row: Any, value: bytes) -> str:
+    merchant = row.merchant_id
+    places = {
+        "inbox_body": lambda: keyring.unpack(value, f"inbox_body:{merchant}:{row.inbox_id}:body"),
+        "connection": lambda: keyring.decrypt(value, f"connection:{merchant}:{row.id}:secrets"),
+        "privacy_request": lambda: keyring.decrypt(value, f"privacy_request:{merchant}:{row.id}:subject"),
+        "task": lambda: keyring.decrypt(value, f"task:{merchant}:{row.connection_id}:{privacy.TASK}"),
+    }
+    return places[table]().decode("utf-8", "replace")
+
+
+def mentions(town: Town, *texts: str) -> list[str]:
+    """The tables in which any of these is still said."""
+    low = [text.lower() for text in texts or (CANARY, "zenobia@")]
+    return sorted(name for name, said in everything(town).items() if any(text in said.lower() for text in low))
+
+
+def live_a_little(town: Town, shop: Shop, place: UUID) -> list[dict[str, Any]]:
+    """Zenobia buys twice and changes her mind; a letter about her cannot be read, another matters to nobody."""
+    first = shop.buy("mug", 2, name=CANARY, held=True, tracked=True)
+    send(town, place, "order", first)
+    town.work()
+    first = shop.change(first, name=f"{CANARY}-Jones")
+    send(town, place, "order", first)
+    second = shop.buy("mug", 1, name=CANARY)
+    town.poll(place)
+    send(town, place, "customer", {"id": "c1", "name": CANARY, "email": EMAIL})
+    send(town, place, "broken", {"id": "b1", "name": CANARY})
+    town.work()
+    order = town.row(t.sales_order, t.sales_order.c.external_id == first["id"])
+    with town.hub.database.write() as connection:
+        at = town.hub.database.now(connection)
+        said: dict[str, Any] = {"at": at, "connection_id": place}
+        activity.note(connection, town.merchant, "order_note", f"Called {CANARY}", order_id=order.id, **said)
+        activity.raise_issue(
+            connection, town.merchant, "address", "x", f"{CANARY} Lane is not known", "Ask.", order_id=order.id, **said
+        )
+        activity.raise_issue(
+            connection, town.merchant, "shortfall", "y", "Two mugs too many", "Count.", order_id=order.id, **said
+        )
+        activity.note(connection, town.merchant, "odd", f"{EMAIL} wrote", **said)
+    return [first, second]
+
+
+# ---------------------------------------------------------------- being forgotten
+
+
+def test_who_asks_to_be_forgotten_is_nowhere_in_the_database(hub_town: Town, shop: Shop, place: UUID) -> None:
+    first, second = live_a_little(hub_town, shop, place)
+    other = shop.buy("mug", 1, name="Somebody", email="somebody@else.example")
+    send(hub_town, place, "order", other)
+    hub_town.work()
+    assert {"sales_order", "order_line", "order_version", "refund", "inbox_body", "activity", "issue"} <= set(
+        mentions(hub_town)
+    )
+    stock, figures = hub_town.stock(), dict(shop.stock)
+    money = sorted((row.external_id, row.total_minor, row.status) for row in hub_town.rows(t.sales_order))
+
+    send(hub_town, place, "customer.gone", {"id": "w1", "orders": [first["id"], second["id"]], "email": EMAIL})
+    hub_town.work()
+
+    assert mentions(hub_town) == []
+    assert sorted((row.external_id, row.total_minor, row.status) for row in hub_town.rows(t.sales_order)) == money
+    assert (hub_town.stock(), shop.stock) == (stock, figures)
+    kept = hub_town.row(t.sales_order, t.sales_order.c.external_id == other["id"])
+    assert (kept.customer_name, kept.erased_at) == ("Ms Somebody", None), "nobody else is forgotten"
+    assert "Two mugs too many" in {row.title for row in hub_town.rows(t.issue)}, "what is to be done about goods stays"
+    request = hub_town.row(t.privacy_request)
+    assert (request.kind, request.reference, request.orders, request.subject) == ("erased", "w1", 2, None)
+    assert request.done_at is not None
+    assert hub_town.row(t.task, t.task.c.kind == privacy.TASK).state == "done"
+    hub_town.sound()
+
+
+@on_sqlite
+def test_they_are_gone_in_the_commit_that_hears_of_it(hub_town: Town, shop: Shop, place: UUID) -> None:
+    first, _ = live_a_little(hub_town, shop, place)
+    send(hub_town, place, "customer.gone", {"id": "w1", "orders": [first["id"]], "email": EMAIL})
+
+    jobs.drain(hub_town.hub, hub_town.merchant, place, "inbox", budget_seconds=5.0)
+
+    assert {row.customer_name for row in hub_town.rows(t.sales_order)} == {""}
+    assert not {"sales_order", "order_line", "order_version", "refund"} & set(mentions(hub_town))
+
+
+@on_sqlite
+def test_an_order_that_comes_in_again_brings_nobody_back(hub_town: Town, shop: Shop, place: UUID) -> None:
+    first, second = live_a_little(hub_town, shop, place)
+    send(hub_town, place, "customer.gone", {"id": "w1", "orders": [first["id"], second["id"]], "email": EMAIL})
+    hub_town.work()
+
+    send(hub_town, place, "order", shop.change(first, lines=[{**first["lines"][0], "quantity": 3}]))
+    shop.change(second, name=CANARY)
+    hub_town.poll(place)
+
+    assert mentions(hub_town) == []
+    line = hub_town.row(t.order_line, t.order_line.c.quantity == 3)
+    assert line.attributes == {}, "what was bought is followed, for whom is not"
+    hub_town.sound()
+
+
+@on_sqlite
+def test_an_order_that_comes_in_only_after_it_is_forgotten_as_well(hub_town: Town, shop: Shop, place: UUID) -> None:
+    order = shop.buy("mug", 1, name=CANARY)
+    send(hub_town, place, "customer.gone", {"id": "w1", "orders": [order["id"]]})
+    hub_town.work()
+
+    hub_town.poll(place)
+    hub_town.work()
+
+    assert mentions(hub_town) == []
+    assert hub_town.row(t.sales_order).erased_at is not None
+    assert hub_town.stock() == {"MUG": (100, 1)}
+
+
+@on_sqlite
+def test_heard_twice_it_is_done_once(hub_town: Town, shop: Shop, place: UUID) -> None:
+    first, _ = live_a_little(hub_town, shop, place)
+    for _ in range(2):
+        send(hub_town, place, "customer.gone", {"id": "w1", "orders": [first["id"]]})
+        hub_town.work()
+
+    assert hub_town.count(t.privacy_request) == 1
+    assert hub_town.count(t.task, t.task.c.kind == privacy.TASK) == 1
+
+
+def test_a_whole_shop_is_forgotten_bit_by_bit_and_goes_on_where_it_stopped(
+    hub_town: Town, shop: Shop, place: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forgetting, "PER_COMMIT", 2)
+    for number in range(5):
+        shop.buy("mug", 1, name=f"{CANARY} {number}")
+    hub_town.poll(place)
+    send(hub_town, place, "shop.gone", {"id": "w1"})
+    jobs.drain(hub_town.hub, hub_town.merchant, place, "inbox", budget_seconds=5.0)
+    original = privacy.go_on
+    steps: list[Any] = []
+
+    def dies_after_the_second(*arguments: Any) -> Any:
+        if len(steps) == 2:
+            steps.append(None)
+            raise RuntimeError("a bug")
+        steps.append(original(*arguments))
+        return steps[-1]
+
+    monkeypatch.setattr(privacy, "go_on", dies_after_the_second)
+    hub_town.work()
+    assert [step.done for step in steps[:2] if step] == [2, 4]
+    assert hub_town.issues() == [erasing.STUCK]
+    assert hub_town.row(t.task, t.task.c.kind == privacy.TASK).state == "waiting"
+
+    hub_town.let_pass(400)
+    hub_town.work()
+
+    assert mentions(hub_town) == []
+    assert hub_town.row(t.privacy_request).orders == 5
+    assert hub_town.issues() == []
+    hub_town.sound()
+
+
+@on_sqlite
+def test_the_audit_finds_what_came_back(hub_town: Town, shop: Shop, place: UUID) -> None:
+    first, _ = live_a_little(hub_town, shop, place)
+    send(hub_town, place, "customer.gone", {"id": "w1", "orders": [first["id"]]})
+    hub_town.work()
+    hub_town.sound()
+
+    with hub_town.hub.database.write() as connection:
+        connection.execute(
+            update(t.sales_order).where(t.sales_order.c.erased_at.is_not(None)).values(note=f"{CANARY} again")
+        )
+
+    found = audit.audit(hub_town.hub.database, hub_town.hub.keyring)
+    assert {each.title: each.count for each in found if each.count} == {"What was erased is gone": 1}
+
+
+# ---------------------------------------------------------------- after the app is gone
+
+
+@on_sqlite
+def test_a_shop_that_took_the_app_out_is_paused_and_to_be_reconnected(hub_town: Town, shop: Shop, place: UUID) -> None:
+    send(hub_town, place, "uninstalled", {"id": "u1"})
+    hub_town.work()
+
+    row = hub_town.row(t.connection)
+    assert (row.state, row.error) == ("paused", "The app was removed from the shop.")
+    assert hub_town.issues() == ["reconnect"]
+
+    again = PersonalChannel.settings_schema().load({"shop": shop.name})
+    connections.reconnect(
+        hub_town.hub.database, hub_town.hub.keyring, hub_town.merchant, place, PersonalChannel, again, OWNER
+    )
+    hub_town.work()
+    assert (hub_town.row(t.connection).state, hub_town.issues()) == ("connected", [])
+
+
+@on_sqlite
+def test_an_old_farewell_does_not_pause_a_shop_that_was_connected_since(
+    hub_town: Town, shop: Shop, place: UUID
+) -> None:
+    send(hub_town, place, "uninstalled", {"id": "u1"})
+    with hub_town.hub.database.write() as connection:
+        at = hub_town.hub.database.now(connection)
+        connection.execute(update(t.connection).values(checked_at=at))
+
+    hub_town.work()
+
+    assert hub_town.row(t.connection).state == "connected"
+
+
+@on_sqlite
+def test_another_connection_to_the_same_shop_is_forgotten_with_it(hub_town: Town, shop: Shop, place: UUID) -> None:
+    live_a_little(hub_town, shop, place)
+    hub = hub_town.hub
+    connections.remove(hub.database, hub_town.merchant, place, OWNER, keyring=hub.keyring, connector=PersonalChannel)
+    newer = open_shop(hub_town, shop, PersonalChannel, adopt=False)
+
+    send(hub_town, newer, "shop.gone", {"id": "w1"})
+    hub_town.work()
+
+    assert mentions(hub_town) == ["activity"], "but for what a person wrote about no order"
+    assert {row.connection_id for row in hub_town.rows(t.sales_order, t.sales_order.c.erased_at.is_not(None))} == {
+        place,
+        newer,
+    }
+
+
+# ---------------------------------------------------------------- being told
+
+
+@on_sqlite
+def test_who_asks_what_is_kept_is_told_all_of_it_by_the_merchant(hub_town: Town, shop: Shop, place: UUID) -> None:
+    first, second = live_a_little(hub_town, shop, place)
+    send(hub_town, place, "customer.wants", {"id": "w1", "orders": [first["id"]], "email": EMAIL.upper()})
+    hub_town.work()
+    request = hub_town.row(t.privacy_request)
+    assert (request.kind, request.orders, (request.due_at - request.received_at).days) == ("wanted", 2, 30)
+    assert privacy.WANTED in hub_town.issues()
+    assert EMAIL.encode() not in request.subject
+
+    with hub_town.hub.database.read() as connection:
+        found = privacy.gathered(connection, hub_town.hub.keyring, hub_town.merchant, request.id)
+
+    said = json.dumps(found, ensure_ascii=False)
+    assert [each["order"]["external_id"] for each in found["orders"]] == [first["id"], second["id"]]
+    for text in (f"Leave it with Mr {CANARY}", f"+44 {CANARY}", f"For {CANARY}", "did not like it", f"Called {CANARY}"):
+        assert text in said
+    assert json.loads(found["orders"][1]["received"][0]["body"])["name"] == CANARY
+
+    privacy.hand_out(hub_town.hub.database, hub_town.merchant, request.id, OWNER)
+
+    assert privacy.WANTED not in hub_town.issues()
+    done = hub_town.row(t.privacy_request)
+    assert (done.done_by, done.subject) == (OWNER, None)
+    with hub_town.hub.database.read() as connection, pytest.raises(Conflict, match="This request is done"):
+        privacy.gathered(connection, hub_town.hub.keyring, hub_town.merchant, request.id)
+
+
+@on_sqlite
+def test_another_merchant_is_told_nothing(hub_town: Town, shop: Shop, place: UUID) -> None:
+    live_a_little(hub_town, shop, place)
+    stranger = new_id()
+    with hub_town.hub.database.write() as connection:
+        now = hub_town.hub.database.now(connection)
+        connection.execute(insert(t.merchant).values(id=stranger, name="Other", created_at=now))
+    send(hub_town, place, "customer.wants", {"id": "w1", "email": EMAIL})
+    hub_town.work()
+    request = hub_town.row(t.privacy_request)
+
+    with hub_town.hub.database.read() as connection:
+        assert privacy.wishes(connection, stranger) == []
+        with pytest.raises(Exception, match="does not exist"):
+            privacy.gathered(connection, hub_town.hub.keyring, stranger, request.id)
+        assert connection.execute(select(t.privacy_request.c.done_at)).scalar_one() is None
