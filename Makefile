@@ -10,7 +10,7 @@ WORKERS ?= logical
 ASSETS := hub/web/static/vendor/manifest.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup assets demo test lint format bench chaos simulate races mutation screenshots lock clean
+.PHONY: help setup assets demo test lint format bench certify chaos simulate races mutation screenshots lock clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ format: setup ## put the code into the house style
 
 bench: setup ## measure; writes bench/results.json
 	@$(BIN)/python -m bench $(ARGS)
+
+certify: setup ## try every connector against every case of its contract; `make test` takes one case in four
+	@$(BIN)/pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal connectors/*/tests/*_certified.py docs/examples/larkmart/tests $(ARGS)
 
 chaos: setup ## the long tests that kill processes
 	@$(BIN)/pytest -n 0 -m chaos $(ARGS)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any
@@ -62,13 +63,14 @@ def woocommerce(kind: str, seconds: float, repeats: int, say: Say) -> Iterator[R
             yield Result(title, figure("hub", part), unit, "", 1.0, version)
 
 
-class _SimulatedShop:
+class SimulatedShop:
     """A simulated Shopify shop that has sold ``count`` orders, nearly all of them shipped."""
 
     connector = "shopify"
 
     def __init__(self, simulator: ShopifySimulator, count: int) -> None:
         self.count = count
+        self.orders: set[str] = set()  # by Shopify's ids
         self.settings = simulator.settings()
         self.routes = ",".join(f"{origin}={target}" for origin, target in simulator.routes().items())
         for number in range(places.GOODS):
@@ -80,18 +82,26 @@ class _SimulatedShop:
             wanted = [(f"SKU-{(number * 7 + place) % places.GOODS}", 1) for place in range(1 + number % 3)]
             sale = simulator.buy(wanted)
             assert sale is not None
+            self.orders.add(sale.order_external_id)
             if number < count * 0.95:
                 simulator.fulfill(sale.order_external_id)
+
+
+@contextmanager
+def simulated(count: int) -> Iterator[SimulatedShop]:
+    """A simulated shop whose orders are so old that nobody looks at them again as news."""
+    ago = timedelta(days=90)
+    with ShopifySimulator(seed=1, now=lambda: datetime.now(UTC) - ago) as simulator:
+        shop = SimulatedShop(simulator, count)
+        ago = timedelta(0)
+        yield shop
 
 
 def shopify(kind: str, seconds: float, repeats: int, say: Say) -> Iterator[Result]:
     """Orders imported per second from the file of a bulk operation, once it is there, and CPU per 1,000 of them."""
     count = int(200 * seconds)
     measured: list[dict[str, float]] = []
-    ago = timedelta(days=90)  # long enough that nobody looks at the orders again as news
-    with ShopifySimulator(seed=1, now=lambda: datetime.now(UTC) - ago) as simulator:
-        shop = _SimulatedShop(simulator, count)
-        ago = timedelta(0)
+    with simulated(count) as shop:
         for _ in range(repeats):
             with places.database_of(kind) as url:
                 version = places.version_of(url)
@@ -136,7 +146,7 @@ def _rival(name: str, shop: old_shop.OldShop, url: str) -> dict[str, float]:
     return took
 
 
-def _hub(shop: old_shop.OldShop | _SimulatedShop, url: str) -> dict[str, float]:
+def _hub(shop: old_shop.OldShop | SimulatedShop, url: str) -> dict[str, float]:
     """One worker with its two lanes at a time, from the moment the shop is due until everything has been read."""
     with (
         places.connected(shop, url, TALLYHUB_WORKERS="1", TALLYHUB_ROUTES=shop.routes) as place,

@@ -59,6 +59,7 @@ class OldShop:
         self.address = address
         self.settings = {"site": SITE, "consumer_key": "ck_bench", "consumer_secret": "cs_bench"}
         self.routes = f"{SITE}={address}"
+        self.orders = {str(number) for number in range(FIRST_ID, FIRST_ID + count)}
         self.listings = [
             Listing(
                 external_id=str(number),
@@ -246,6 +247,9 @@ class _Server(ThreadingHTTPServer):
                 """Say nothing."""
 
         super().__init__(("127.0.0.1", port), Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: who asked was killed on the way."""
 
 
 if __name__ == "__main__":

@@ -133,6 +133,17 @@ if TYPE_CHECKING:
     from hub.http import Exchange as Exchange
     from hub.http import Limiter as Limiter
     from hub.http import Response as Response
+    from hub.rows import Column as Column
+    from hub.rows import FileFormat as FileFormat
+    from hub.rows import FileKind as FileKind
+    from hub.rows import Row as Row
+    from hub.rows import RowReader as RowReader
+    from hub.rows import ValueKind as ValueKind
+    from hub.rows import assign_columns as assign_columns
+    from hub.rows import columns_of as columns_of
+    from hub.rows import read_values as read_values
+    from hub.sftp import FileEntry as FileEntry
+    from hub.sftp import Files as Files
     from hub.translation import DecimalNumber as DecimalNumber
     from hub.translation import Identifier as Identifier
     from hub.translation import MoneyAmount as MoneyAmount
@@ -167,6 +178,8 @@ _NAMES = {
     "hub.errors": ("AuthError ConnectorError HubError NotFound RateLimited Rejected Unavailable Unreadable Unverified"),
     "hub.hookspecs": ("hookimpl"),
     "hub.http": ("Client Exchange Limiter Response"),
+    "hub.rows": ("Column FileFormat FileKind Row RowReader ValueKind assign_columns columns_of read_values"),
+    "hub.sftp": ("FileEntry Files"),
     "hub.translation": (
         "DecimalNumber Identifier MoneyAmount MoneyObject Text Translation UtcMoment WholeNumber load_json"
     ),

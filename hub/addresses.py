@@ -189,7 +189,7 @@ def fitted(address: Address, carrier: str) -> Fitted:
     street = [spelled["line1"], spelled["line2"]]
     if any(len(line) > limits.line for line in street):
         wrapped = _wrapped(" ".join(filter(None, street)), limits.line)
-        if len(wrapped) <= limits.lines:
+        if len(wrapped) <= limits.lines and all(len(line) <= limits.line for line in wrapped):
             spelled["line1"], spelled["line2"] = [*wrapped, "", ""][:2]
             changed.append(f"The street is divided: {' / '.join(wrapped)}")
     room = {
@@ -216,7 +216,7 @@ def _wrapped(text: str, width: int) -> list[str]:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
-        if len(longer) <= width:
+        if len(longer) <= width or not lines[-1]:
             lines[-1] = longer
         else:
             lines.append(word)

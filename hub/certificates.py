@@ -14,7 +14,7 @@ from typing import Any
 __all__ = ["Certificate", "keep", "kept", "known", "shipped", "to_ship"]
 
 FOLDER = "certificates"
-SHIPPED = "certificate.json"  # in a connector's package
+SHIPPED = ("certificate_{}.json", "certificate.json")  # in a package of several connectors, and of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,29 +35,33 @@ class Certificate:
 
 def known(data_dir: Path, packages: Mapping[str, str]) -> dict[str, Certificate]:
     """The certificate of each connector: the one given here, else the one its package (by connector) brings along."""
-    brought = {name: shipped(package) for name, package in packages.items()}
+    brought = {name: shipped(package, name) for name, package in packages.items()}
     return {name: each for name, each in brought.items() if each is not None} | kept(data_dir)
 
 
 def to_ship(report: Mapping[str, Any], at: datetime) -> str:
-    """What a connector's package may bring along as certificate.json, of the report of one run."""
+    """What a connector's package may bring along as its certificate, of the report of one run."""
     said = {"connector": report["connector"], "grade": report["grade"], "at": at.astimezone(UTC).isoformat()}
     return json.dumps(said | {"versions": report["versions"]}, indent=2) + "\n"
 
 
-def shipped(package: str) -> Certificate | None:
-    """The certificate in a connector's package; None where there is none that can be read."""
-    try:
-        said = json.loads(files(package).joinpath(SHIPPED).read_text(encoding="utf-8"))
-        return Certificate(
-            said["connector"],
-            said["grade"],
-            datetime.fromisoformat(said["at"]),
-            dict(said["versions"]),
-            brought=True,
-        )
-    except (ImportError, OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+def shipped(package: str, connector: str) -> Certificate | None:
+    """The connector's certificate in its package; None where there is none of it that can be read."""
+    for name in SHIPPED:
+        try:
+            said = json.loads(files(package).joinpath(name.format(connector)).read_text(encoding="utf-8"))
+            found = Certificate(
+                said["connector"],
+                said["grade"],
+                datetime.fromisoformat(said["at"]),
+                dict(said["versions"]),
+                brought=True,
+            )
+        except (ImportError, OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if found.connector == connector:
+            return found
+    return None
 
 
 def keep(data_dir: Path, report: Mapping[str, Any], at: datetime) -> None:

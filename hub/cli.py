@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hub.store.backup import Progress
     from hub.store.database import Database
     from hub.store.queries.catalogue import Listed
+    from hub.store.replaying import Replayed
 
 FAILED, USAGE = 1, 2
 
@@ -600,6 +601,127 @@ def _tell(found: Any, told: Iterator[tuple[int, str]], as_json: bool) -> None:
 # ---------------------------------------------------------------- asking
 
 
+# ---------------------------------------------------------------- where orders are shipped from
+
+
+@main.group()
+def routing() -> None:
+    """Look at how orders are dealt out to locations."""
+
+
+@routing.command("replay")
+@click.option("--policy", help="A policy's number, or a JSON file with one [default: the one each was made by].")
+@click.option("--days", type=click.IntRange(1, 3650), help="Only decisions of so many days.")
+@click.option("--last", type=click.IntRange(1), help="Only so many of the newest.")
+@click.option("--merchant", help="The business; needed when there is more than one.")
+@as_json
+def replay_routing(policy: str | None, days: int | None, last: int | None, merchant: str | None, as_json: bool) -> None:
+    """Make past routing decisions again, as they were or under another policy, and show what differs.
+
+    Nothing is changed. Under the policies they were made by, all have to come out the same; exit code 1 when not.
+    """
+    from hub.store import replaying
+
+    with _database(load_settings(), migrated=True) as database, _progress() as progress, database.read() as connection:
+        merchant_id = _business(connection, merchant)
+        found = replaying.replay(
+            connection,
+            merchant_id,
+            _policy_of(connection, merchant_id, policy),
+            since=database.now(connection) - timedelta(days=days) if days else None,
+            newest=last,
+            progress=lambda done, total: progress("decisions", done, total),
+        )
+    if as_json:
+        click.echo(json.dumps(asdict(found), default=str, indent=2))
+    else:
+        for line in _replayed(found, compared=policy is not None):
+            click.echo(line)
+    if policy is None and found.same != found.made:
+        sys.exit(FAILED)
+
+
+def _business(connection: Any, name: str | None) -> Any:
+    from sqlalchemy import select
+
+    from hub.store import tables as t
+
+    known = connection.execute(select(t.merchant.c.id, t.merchant.c.name).order_by(t.merchant.c.name)).all()
+    chosen = [row.id for row in known if name is None or row.name == name]
+    if len(chosen) != 1:
+        names = ", ".join(f"“{row.name}”" for row in known) or "none yet"
+        raise HubError(f"Name the business with --merchant: {names}.")
+    return chosen[0]
+
+
+def _policy_of(connection: Any, merchant_id: Any, named: str | None) -> Any:
+    from hub.core.plain import from_plain
+    from hub.core.routing import RoutingPolicy
+    from hub.store import routing_rules
+
+    if named is None:
+        return None
+    if named.isascii() and named.isdigit():
+        found = routing_rules.numbered(connection, merchant_id, int(named))
+        if found is None:
+            raise HubError(f"There is no routing policy {named}. The page Routing lists them.")
+        return found
+    try:
+        return from_plain(RoutingPolicy, json.loads(Path(named).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise HubError(f"{named} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise HubError(f"{named} holds no routing policy: {error}") from error
+
+
+def _replayed(found: Replayed, *, compared: bool) -> Iterator[str]:
+    told = f"{found.made:,} decisions made again: {found.same:,} come out the same"
+    yield told + (f", {found.made - found.same:,} differ." if compared else ".")
+    if found.by_others:
+        yield f"{found.by_others:,} were made by a person or a plugin, and stand."
+    if found.forgotten:
+        yield f"{found.forgotten:,} are of customers who were forgotten."
+    if compared:
+        yield f"Split orders: {found.before.split:,} before, {found.after.split:,} after."
+        yield f"Parcels: {found.before.parcels:,} before, {found.after.parcels:,} after."
+        yield f"Nobody can ship: {found.before.nobody:,} before, {found.after.nobody:,} after."
+        if found.far:
+            yield (
+                f"Distance: {found.before.kilometers:,} km before, {found.after.kilometers:,} km after "
+                f"(known of {found.far:,})."
+            )
+        if found.paid:
+            yield f"Cost: {found.before.cost} before, {found.after.cost} after (known of {found.paid:,})."
+    for each in found.differ[:20]:
+        yield f"{each.number}: {each.before.summary} → {each.after.summary}"
+    if len(found.differ) > 20:
+        yield "Only the newest 20 are shown; --json has more."
+
+
+@main.group()
+def geo() -> None:
+    """Say where postal codes lie."""
+
+
+@geo.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--country", default="", help="Take the codes of this country alone, such as GB.")
+def import_geo(file: Path, country: str) -> None:
+    """Read FILE, a postal code file of GeoNames (GB.zip, or the text in it), for the distances that routing compares.
+
+    Codes of the United States are known without. Locations and orders that are there already keep their coordinates
+    until they are saved, or dealt out, again.
+    """
+    from hub.store import geography
+
+    with _database(load_settings(), migrated=True) as database, _progress() as progress:
+        found = geography.import_file(database, file, country, lambda text, done: progress(text, done, 0))
+    for where, codes in sorted(found.codes.items()):
+        click.echo(f"{where}: {codes:,} postal codes.")
+    if found.unreadable:
+        click.echo(f"{found.unreadable:,} lines could not be read and were left out.")
+
+
 @main.group()
 def connector() -> None:
     """Write connectors of your own."""
@@ -844,7 +966,8 @@ def _progress() -> Iterator[Progress]:
 
     def show(table: str, done: int, total: int) -> None:
         if terminal:
-            click.echo(f"\r\033[K{table}: {done:,} of {total:,}", nl=False, err=True)
+            of = f" of {total:,}" if total else ""
+            click.echo(f"\r\033[K{table}: {done:,}{of}", nl=False, err=True)
         elif total and done == total:
             click.echo(f"{table}: {total:,} rows", err=True)
 

@@ -73,7 +73,14 @@ class Settings:
     workers: int = 2
     web_threads: int = 8
     log_level: str = "info"
+    smtp_url: str | None = field(default=None, repr=False)
+    mail_from: str | None = None
     origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False, repr=False)
+
+    @property
+    def sends_mail(self) -> bool:
+        """Whether e-mail can be sent: by a server, from an address."""
+        return bool(self.smtp_url and self.mail_from)
 
     @property
     def key_file(self) -> Path:
@@ -93,6 +100,10 @@ class Settings:
             "plugins": ", ".join(self.plugins),
             "private_networks": ", ".join(self.private_networks),
             "trusted_hosts": ", ".join(self.trusted_hosts),
+            "mail_from": self.mail_from or "(none)",
+            "smtp_url": without_password(self.smtp_url)
+            if self.smtp_url
+            else "(none: people tell customers themselves)",
         }
         return [
             (name, text.get(name, str(getattr(self, name))), self.origins.get(name, "default")) for name in _SETTINGS
@@ -295,7 +306,8 @@ def _public_url(raw: Any) -> str:
 
 def _origin(text: str) -> str:
     parts = _split(text.strip().rstrip("/"))
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query or parts.username:
+    known = parts.scheme in ("http", "https", "sftp")
+    if not known or not parts.hostname or parts.path or parts.query or parts.username:
         raise ValueError(f"has {text.strip()!r}, which is not an origin such as https://shop.example.")
     return f"{parts.scheme}://{parts.netloc.lower()}"
 
@@ -378,6 +390,21 @@ def _log_level(raw: Any) -> str:
     return level
 
 
+def _smtp_url(raw: Any) -> str:
+    url = _string(raw)
+    parts = _split(url)
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ValueError("must be the address of a mail server, such as smtp://name:password@mail.example.com:587.")
+    return url
+
+
+def _mail_address(raw: Any) -> str:
+    address = _string(raw)
+    if not re.fullmatch(r"[^\s@<>,;]+@[^\s@<>,;]+", address):
+        raise ValueError("must be an e-mail address, such as shop@example.com.")
+    return address
+
+
 def _kept_keys(reader: _Reader) -> tuple[str, ...] | str:
     """The keys the hub made on its first start, () before."""
     path = reader.data_dir / KEY_FILE_NAME
@@ -417,6 +444,8 @@ _SETTINGS: dict[str, tuple[Callable[[Any], Any], Callable[[_Reader], Any]]] = {
     "workers": (_whole(1, 64), lambda _: 2),
     "web_threads": (_whole(1, 256), lambda _: 8),
     "log_level": (_log_level, lambda _: "info"),
+    "smtp_url": (_smtp_url, lambda _: None),
+    "mail_from": (_mail_address, lambda _: None),
 }
 
 

@@ -48,9 +48,11 @@ if TYPE_CHECKING:
     import marshmallow
 
     from hub.http import Client
+    from hub.rows import FileFormat, FileKind
+    from hub.sftp import Files
 
 # The version of this API: the first number grows when a connector may have to change, the second when names are added.
-API_VERSION = "1.1"
+API_VERSION = "1.2"
 
 # ---------------------------------------------------------------- what comes in
 
@@ -80,8 +82,8 @@ class RawRecord:
 
     ``topic`` is the webhook's topic, or "order", "listing", "tracking", "shipment" or "stock" for fetched records.
     ``version`` is the record's last-modified mark as text ("" if it has none); together with the external id and the
-    body's hash it tells whether a polled record is new. ``headers`` are a webhook's (lower-case), empty for a fetched
-    record.
+    body's hash it tells whether a polled record is new. ``headers`` are a webhook's (lower-case); of a fetched record
+    they are what the connector wants to remember beside the body, which makes no record new (the file it came in).
     """
 
     topic: str
@@ -155,10 +157,12 @@ class StockSeen:
 class Disconnected:
     """The merchant took the hub's permission away at the vendor (removed its app, say).
 
-    The connection is paused and the merchant asked to reconnect it. ``message`` is for them.
+    The connection is paused and the merchant asked to reconnect it. ``message`` is for them. ``at`` is when it was
+    taken away, where the vendor says that: news that comes late must not pause a shop that was reconnected meanwhile.
     """
 
     message: str
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -412,7 +416,9 @@ class Context:
 
     ``webhook_secret`` is made by the hub per connection, for vendors that let the receiver choose the signing secret.
     In the web process, where only ``verify`` runs, ``client`` refuses every request. ``mappings`` is what the merchant
-    said of the vendor's words, by kind (see ``Connector.mappings``); ``features`` what the last check found.
+    said of the vendor's words, by kind (see ``Connector.mappings``), and of the columns of its files, by
+    ``hub.columns_of``; ``features`` what the last check found. ``files`` are those at ``Connector.file_host``, None
+    where it names none, and wherever ``client`` refuses.
     """
 
     settings: Mapping[str, Any] = field(repr=False)
@@ -422,6 +428,7 @@ class Context:
     tokens: TokenVault
     mappings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     features: Mapping[str, str] = field(default_factory=dict)
+    files: Files | None = None
 
 
 class Kind(StrEnum):
@@ -448,6 +455,8 @@ class Connector(ABC):
     authorization_schema: ClassVar[type[marshmallow.Schema] | None] = None
     # kind of word -> what the merchant may map it to
     mappings: ClassVar[Mapping[str, Vocabulary]] = {}
+    # kind of file -> what its columns mean: the merchant says on a page which column is which
+    file_kinds: ClassVar[Mapping[str, FileKind]] = {}
     capabilities: ClassVar[Capabilities | CarrierCapabilities | ProviderCapabilities]
     effects: ClassVar[Mapping[str, Settlement]] = {}  # method name -> how an unclear outcome is settled
     rate_budget: ClassVar[RateBudget | None] = None
@@ -464,6 +473,20 @@ class Connector(ABC):
     @abstractmethod
     def hosts(cls, settings: Mapping[str, Any]) -> Sequence[str]:
         """Base addresses this connection may talk to, such as ("https://acme.example",): scheme, host, port."""
+
+    @classmethod
+    def file_host(cls, settings: Mapping[str, Any]) -> str:
+        """The SFTP server this connection may exchange files with, as "sftp://files.example:22"; "": none."""
+        return ""
+
+    @classmethod
+    def file_format(cls, settings: Mapping[str, Any]) -> FileFormat:
+        """How the files of ``file_kinds`` are written. Pure, called in the web process without the secrets."""
+        raise Rejected(f"{cls.label} exchanges no files.")
+
+    def sample_file(self, kind: str) -> bytes:
+        """The beginning of a file of this kind that has come, for the page of the columns. Raises NotFound."""
+        raise Rejected(f"{self.label} exchanges no files.")
 
     @abstractmethod
     def check(self) -> Account:
@@ -774,8 +797,11 @@ class FulfillmentProvider(Connector):
     # --- in: reading (pure: no clock, no network)
 
     @abstractmethod
-    def read_shipments(self, record: RawRecord) -> Iterable[Progress | ProviderShipment | Cancellation]:
-        """How far an order is and what has left, in a record of ``fetch_shipments``. Raises Unreadable."""
+    def read_shipments(self, record: RawRecord) -> Iterable[Progress | ProviderShipment | Cancellation | Tracking]:
+        """How far an order is, what has left and where that is, in a record of ``fetch_shipments``. Raises Unreadable.
+
+        A shipment comes before the tracking of its parcels.
+        """
 
     @abstractmethod
     def read_stock(self, record: RawRecord) -> Iterable[StockCount | StockAdjustment]:

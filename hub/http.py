@@ -226,7 +226,7 @@ def _is_public(address: _Address) -> bool:
     return address in _GLOBAL_V6 and not any(address in network for network in _REFUSED_V6)
 
 
-class _ForbiddenAddress(requests.RequestException):
+class ForbiddenAddress(requests.RequestException):
     """A host leads to an address that is not to be reached."""
 
 
@@ -274,10 +274,7 @@ class _CheckedAdapter(IPFilterAdapter):  # type: ignore[misc]  # the library is 
         return host_params, pool_kwargs
 
     def _address(self, host: str, port: int) -> _Address:
-        addresses = list(dict.fromkeys(_resolve(host, port)))
-        for address in addresses:
-            if not _is_public(address) and not self._allows(address):
-                raise _ForbiddenAddress(str(address))
+        addresses = addresses_of(host, port, self._allowed)
         untried = [address for address in addresses if address.version not in self._attempt.failed]
         if not untried:
             raise requests.exceptions.ConnectTimeout(f"{host} has no address.")
@@ -287,6 +284,15 @@ class _CheckedAdapter(IPFilterAdapter):  # type: ignore[misc]  # the library is 
 
     def _allows(self, address: _Address) -> bool:
         return any(address in network for network in self._allowed)
+
+
+def addresses_of(host: str, port: int, allowed: Sequence[_Network]) -> list[_Address]:
+    """The addresses of a host, all of them public or in an ``allowed`` network. Raises ForbiddenAddress."""
+    addresses = list(dict.fromkeys(_resolve(host, port)))
+    for address in addresses:
+        if not _is_public(address) and not any(address in network for network in allowed):
+            raise ForbiddenAddress(str(address))
+    return addresses
 
 
 def _resolve(host: str, port: int) -> Iterator[_Address]:
@@ -360,7 +366,7 @@ _MEMBER = re.compile(r'("[^"\\]*+"\s*+:\s*+)("(?:[^"\\]++|\\.)*+"?|[\w.+-]++)')
 _MASK = "•••"
 
 
-class _Redactor:
+class Redactor:
     """Masks registered values, in the spellings they may come back in, and whatever is named like a secret."""
 
     def __init__(self) -> None:
@@ -449,11 +455,15 @@ class Client:
     ) -> None:
         self.limiter = limiter
         self._hosts = frozenset(_prepared_origin(host) for host in hosts)
-        self._routes = {_prepared_origin(vendor): target.rstrip("/") for vendor, target in (routes or {}).items()}
+        self._routes = {
+            _prepared_origin(vendor): target.rstrip("/")
+            for vendor, target in (routes or {}).items()
+            if not vendor.startswith("sftp:")  # those are for hub.sftp
+        }
         self._on_exchange = on_exchange
         self._timeout = timeout
         self._max_bytes = max_bytes
-        self._redactor = _Redactor()
+        self._redactor = Redactor()
         allowed = tuple(ipaddress.ip_network(network) for network in private_networks)
         self._direct = _session(timeout)
         self._direct.mount("https://", _CheckedAdapter(True, allowed))
@@ -568,7 +578,7 @@ class Client:
         try:
             with session.send(request, timeout=timeout, stream=True) as answer:
                 body = self._body(answer, host, deadline)
-        except (_ForbiddenAddress, InvalidIPAddress) as error:
+        except (ForbiddenAddress, InvalidIPAddress) as error:
             raise Rejected(
                 f"{host} leads to a private address ({error}), which is not called: nothing was sent. "
                 "If the shop really is in your own network, the operator can allow it with TALLYHUB_PRIVATE_NETWORKS."

@@ -7,7 +7,7 @@ import re
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -28,6 +28,8 @@ from hub.connector import (
     Settlement,
     Vocabulary,
 )
+from hub.core.routing import Place, Request
+from hub.core.shipping import Rate, Shipment
 from hub.errors import BadInput
 
 ENTRY_POINT_GROUP = "hub"
@@ -53,12 +55,24 @@ class Plugin:
     allowed: bool = True
 
 
+# A plugin's answer to the hook ``choose_rate``.
+ChooseRate = Callable[[Shipment, Sequence[Rate]], Rate | None]
+# A plugin's answer to the hook ``allocate_order``.
+Allocate = Callable[[Request, Sequence[Place]], Mapping[str, Mapping[str, int]] | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The connectors in use, by name, and every plugin that was found."""
+    """The connectors in use, by name, and every plugin that was found.
+
+    ``allocators`` are the plugins that may deal orders out, by name, in the order in which they are asked;
+    ``rate_choosers`` likewise those that may choose what a shipment is sent with.
+    """
 
     connectors: Mapping[str, type[Connector]] = field(default_factory=lambda: MappingProxyType({}))
     plugins: tuple[Plugin, ...] = ()
+    allocators: Mapping[str, Allocate] = field(default_factory=lambda: MappingProxyType({}))
+    rate_choosers: Mapping[str, ChooseRate] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def packages(self) -> dict[str, str]:
@@ -85,35 +99,50 @@ def load(allowed: Iterable[str] = (), found: Iterable[EntryPoint] | None = None)
     allowed = {_normalized(entry) for entry in allowed}
     connectors: dict[str, type[Connector]] = {}
     plugins: list[Plugin] = []
+    allocators: dict[str, Allocate] = {}
+    choosers: dict[str, ChooseRate] = {}
     points = entry_points(group=ENTRY_POINT_GROUP) if found is None else found
     for point in sorted(points, key=lambda each: (each.dist.name if each.dist else "", each.name)):
         plugin, registered = _load_one(point, allowed, connectors)
         plugins.append(plugin)
-        connectors.update(registered)
-    return Registry(MappingProxyType(connectors), tuple(plugins))
+        connectors.update(registered.connectors)
+        if registered.allocate is not None:
+            allocators[point.name] = registered.allocate
+        if registered.choose_rate is not None:
+            choosers[point.name] = registered.choose_rate
+    return Registry(
+        MappingProxyType(connectors), tuple(plugins), MappingProxyType(allocators), MappingProxyType(choosers)
+    )
 
 
-def _load_one(
-    point: EntryPoint, allowed: set[str], taken: Mapping[str, type[Connector]]
-) -> tuple[Plugin, dict[str, type[Connector]]]:
+@dataclass(slots=True)
+class _Registered:
+    """What one plugin brings along."""
+
+    connectors: dict[str, type[Connector]] = field(default_factory=dict)
+    allocate: Allocate | None = None
+    choose_rate: ChooseRate | None = None
+
+
+def _load_one(point: EntryPoint, allowed: set[str], taken: Mapping[str, type[Connector]]) -> tuple[Plugin, _Registered]:
     distribution = _normalized(point.dist.name) if point.dist else point.name
     version = point.dist.version if point.dist else ""
     if not (distribution in BUILT_IN or {distribution, f"{distribution}=={version}"} & allowed):
         reason = (
             f"Not loaded: add {distribution} to TALLYHUB_PLUGINS if you trust it. A plugin runs with the hub's rights."
         )
-        return Plugin(point.name, distribution, version, error=reason, allowed=False), {}
+        return Plugin(point.name, distribution, version, error=reason, allowed=False), _Registered()
     # What is not ours is tried out where it can neither hang nor end this process; only then is it believed.
     error = "" if distribution in BUILT_IN else _tried_out(point, taken)
-    registered: dict[str, type[Connector]] = {}
+    registered = _Registered()
     if not error:
         error = _registered(point, taken, registered)
     if error:
-        return Plugin(point.name, distribution, version, error=error), {}
-    return Plugin(point.name, distribution, version, tuple(registered)), registered
+        return Plugin(point.name, distribution, version, error=error), _Registered()
+    return Plugin(point.name, distribution, version, tuple(registered.connectors)), registered
 
 
-def _registered(point: EntryPoint, taken: Mapping[str, type[Connector]], registered: dict[str, type[Connector]]) -> str:
+def _registered(point: EntryPoint, taken: Mapping[str, type[Connector]], registered: _Registered) -> str:
     """Import a plugin and let it fill ``registered``; returns why that failed, "" when it did not."""
     try:
         # A manager of its own per plugin: what one of them does to pluggy's state cannot reach another.
@@ -121,7 +150,11 @@ def _registered(point: EntryPoint, taken: Mapping[str, type[Connector]], registe
         manager.add_hookspecs(hookspecs)
         manager.register(point.load(), name=point.name)
         manager.check_pending()
-        manager.hook.register_connectors(register=_registrar(registered, taken))
+        manager.hook.register_connectors(register=_registrar(registered.connectors, taken))
+        if manager.hook.allocate_order.get_hookimpls():
+            registered.allocate = lambda order, stock: manager.hook.allocate_order(order=order, stock=stock)
+        if manager.hook.choose_rate.get_hookimpls():
+            registered.choose_rate = lambda shipment, rates: manager.hook.choose_rate(shipment=shipment, rates=rates)
     except BaseException as error:  # a plugin may even call sys.exit at import
         if isinstance(error, KeyboardInterrupt):
             raise
@@ -141,7 +174,7 @@ def _tried_out(point: EntryPoint, taken: Mapping[str, type[Connector]]) -> str:
             with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 (a pathlib could be somebody else's by now)
                 os.dup2(nowhere.fileno(), 1)
                 os.dup2(nowhere.fileno(), 2)
-            os.write(told, b"." + _registered(point, taken, {}).encode("utf-8", "replace")[:4000])
+            os.write(told, b"." + _registered(point, taken, _Registered()).encode("utf-8", "replace")[:4000])
         except BaseException as error:
             os.write(told, b"." + in_words(error).encode("utf-8", "replace")[:4000])
         finally:

@@ -142,6 +142,7 @@ class Bench:
             loaded,
             vendor,
             hosts=self.connector.hosts(loaded),
+            file_host=self.connector.file_host(loaded),
             webhook_secret=webhook_secret,
             now=now or self.clock,
             limiter=Counting(),
@@ -153,6 +154,8 @@ class Bench:
                 context.client.redact(secret)  # as the hub does
         context.client.redact(webhook_secret)
         self._stack.callback(context.client.close)
+        if context.files is not None:
+            self._stack.callback(context.files.close)
         self._vaults.append(context.tokens)
         return self.connector(context)
 
@@ -208,19 +211,28 @@ def _other(secret: str) -> str:
     return secret + "x"
 
 
+def line_of(connector: Any) -> Any:
+    """What a connector talks to its vendor with: its files where it has some, its HTTP client otherwise.
+
+    All that is sent goes through the ``request`` of either, and its ``limiter``.
+    """
+    return connector.context.files or connector.client
+
+
 @contextmanager
 def impatient(connector: Any, timeout: tuple[float, float] = SHORT) -> Iterator[None]:
     """Within the block the connector waits no longer than ``timeout`` (connect, read) for an answer."""
-    send = connector.client.request
+    line = line_of(connector)
+    send = line.request
 
     def hurried(method: str, url: str, **options: Any) -> Any:
         return send(method, url, **{**options, "timeout": timeout})
 
-    connector.client.request = hurried
+    line.request = hurried
     try:
         yield
     finally:
-        connector.client.request = send
+        line.request = send
 
 
 @contextmanager

@@ -15,7 +15,17 @@ from typing import Any
 from hub.connector import Connector
 
 # What connectors may import of the hub.
-PUBLIC = {"hub", "hub.connector", "hub.core.model", "hub.core.shipping", "hub.errors", "hub.http", "hub.translation"}
+PUBLIC = {
+    "hub",
+    "hub.connector",
+    "hub.core.model",
+    "hub.core.shipping",
+    "hub.errors",
+    "hub.http",
+    "hub.rows",
+    "hub.sftp",
+    "hub.translation",
+}
 
 
 def today() -> date:

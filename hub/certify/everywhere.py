@@ -72,17 +72,22 @@ def describing(contract: Contract) -> None:
     @contract.case(rule, "hosts-are-origins", "Its hosts are origins: scheme, host and port, and nothing else.")
     def _(bench: Bench) -> None:
         vendor = bench.vendor()
-        hosts = bench.connector.hosts(_loaded(bench, vendor))
+        hosts = _addresses(bench, vendor)
         expect(hosts, "It names no host.")
         for host in hosts:
             parts = urlsplit(host)
-            plain = parts.scheme in ("http", "https") and parts.netloc and parts.path in ("", "/") and not parts.query
+            plain = (
+                parts.scheme in ("http", "https", "sftp")
+                and parts.netloc
+                and parts.path in ("", "/")
+                and not parts.query
+            )
             expect(plain and parts.username is None, f"{host} is not an origin such as https://shop.example.")
 
     @contract.case(rule, "hosts-cover-the-simulator", "Its simulator stands at one of its hosts.")
     def _(bench: Bench) -> None:
         vendor = bench.vendor()
-        hosts = bench.connector.hosts(_loaded(bench, vendor))
+        hosts = _addresses(bench, vendor)
         expect(vendor.origin in [host.rstrip("/") for host in hosts], f"{vendor.origin} is not among {list(hosts)}.")
 
     @contract.case(rule, "construction-asks-nobody", "Making one sends nothing, so that the web process can make one.")
@@ -96,6 +101,12 @@ def describing(contract: Contract) -> None:
     def _(bench: Bench) -> None:
         budget = bench.connector.rate_budget
         expect(budget is None or (budget.per_second > 0 and budget.burst >= 1), f"The rate budget is {budget}.")
+
+
+def _addresses(bench: Bench, vendor: Any) -> list[str]:
+    """Where it may talk to: over HTTP, and to exchange files."""
+    loaded = _loaded(bench, vendor)
+    return [*bench.connector.hosts(loaded), *filter(None, [bench.connector.file_host(loaded)])]
 
 
 def _loaded(bench: Bench, vendor: Any) -> Any:

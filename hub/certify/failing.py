@@ -8,8 +8,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from hub.certify.bench import Bench, impatient, only_connector_errors, short
-from hub.certify.contract import Call, Contract, Level, expect, fail
+from hub.certify.bench import Bench, impatient, line_of, only_connector_errors, short
+from hub.certify.contract import Call, Contract, Level, NotApplicable, expect, fail
+from hub.connector import Connector
 from hub.errors import AuthError, ConnectorError, RateLimited, Unavailable
 from hub.testing.simulator import Fault, SimResponse
 
@@ -65,6 +66,8 @@ def errors(contract: Contract) -> None:
     @contract.each(mapped, "error-{}", "It is told what happened ({}), and the next call works.", each)
     def _(bench: Bench, tried: tuple[_Wrong, Call]) -> None:
         wrong, call = tried
+        if wrong.error == (RateLimited,) and exchanges_files(bench.connector):
+            raise NotApplicable("A file server has no way to ask to slow down.")
         connector = ready(bench, call)
         vendor = bench.vendors[0]
         vendor.fail_next("", wrong.fault, times=wrong.times)
@@ -138,7 +141,7 @@ def errors(contract: Contract) -> None:
     )
     def _(bench: Bench, call: Call) -> None:
         connector = ready(bench, call)
-        vendor, limiter = bench.vendors[0], connector.client.limiter
+        vendor, limiter = bench.vendors[0], line_of(connector).limiter
         requests, counted, cost = len(vendor.requests), limiter.requests, limiter.cost
         call.run(bench, connector)
         sent = len(vendor.requests) - requests
@@ -157,11 +160,16 @@ def errors(contract: Contract) -> None:
     def _(bench: Bench, call: Call) -> None:
         connector = ready(bench, call)
         vendor = bench.vendors[0]
-        connector.client.limiter = _Spent()
+        line_of(connector).limiter = _Spent()
         before = len(vendor.requests)
         error = _failed(bench, call, connector, "the budget was spent")
         expect(isinstance(error, RateLimited), f"It raised {type(error).__name__} ({error}).")
         expect(len(vendor.requests) == before, "It sent something although the budget was spent.")
+
+
+def exchanges_files(connector: type[Connector]) -> bool:
+    """Whether it talks to a file server: the answers of one are files and numbers of its own, not those of HTTP."""
+    return connector.file_host.__func__ is not Connector.file_host.__func__  # type: ignore[attr-defined]
 
 
 class _Spent:

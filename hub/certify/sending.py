@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -14,9 +14,8 @@ from uuid import UUID
 
 from sqlalchemy import select, update
 
-from hub.certify.bench import Bench
+from hub.certify.bench import Bench, line_of
 from hub.connector import Connector
-from hub.http import Response
 from hub.store import effects
 from hub.store import tables as t
 from hub.store.database import Database
@@ -73,8 +72,7 @@ class Sending:
         for life in range(ROUNDS):
             connector = self._connect()
             if life < deaths and (dies_before or dies_after):
-                mortal: Any = _Mortal(connector.client, dies_before, dies_after)
-                connector = type(connector)(replace(connector.context, client=mortal))
+                _make_mortal(connector, dies_before, dies_after)
             try:
                 claimed = effects.claim(self._database, self._merchant, self._connection)
                 if claimed is not None:
@@ -102,38 +100,21 @@ class Sending:
             connection.execute(update(t.connection).values(state="connected", not_before=None, failures=0, error=""))
 
 
-class _Mortal:
-    """A client whose process dies at one of its requests."""
+def _make_mortal(connector: Connector, before: int, after: int) -> None:
+    """Let the connector's process die before its ``before``-th request, or after the ``after``-th was answered."""
+    line = line_of(connector)
+    send, sent = line.request, itertools.count(1)
 
-    def __init__(self, client: Any, before: int, after: int) -> None:
-        self._client = client
-        self._before = before
-        self._after = after
-        self._sent = 0
-
-    def request(self, method: str, url: str, **options: Any) -> Response:
-        self._sent += 1
-        if self._sent == self._before:
+    def request(method: str, url: str, **options: Any) -> Any:
+        number = next(sent)
+        if number == before:
             raise _Died
-        answer: Response = self._client.request(method, url, **options)
-        if self._sent == self._after:
+        answer = send(method, url, **options)
+        if number == after:
             raise _Died
         return answer
 
-    def get(self, url: str, **options: Any) -> Response:
-        return self.request("GET", url, **options)
-
-    def post(self, url: str, **options: Any) -> Response:
-        return self.request("POST", url, **options)
-
-    def put(self, url: str, **options: Any) -> Response:
-        return self.request("PUT", url, **options)
-
-    def delete(self, url: str, **options: Any) -> Response:
-        return self.request("DELETE", url, **options)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
+    line.request = request
 
 
 @cache

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from itertools import combinations
@@ -127,8 +128,8 @@ class When:
             and (not self.postcodes or request.postcode.upper().startswith(tuple(p.upper() for p in self.postcodes)))
             and _named(request.channel, self.channels)
             and _named(request.service, self.services)
-            and (not self.tags or not set(self.tags).isdisjoint(request.tags))
-            and (not self.skus or any(line.sku in self.skus for line in request.lines))
+            and (not self.tags or any(_named(tag, self.tags) for tag in request.tags))
+            and (not self.skus or any(_named(line.sku, self.skus) for line in request.lines))
             and (self.value_from is None or request.value >= self.value_from)
             and (self.value_below is None or request.value < self.value_below)
         )
@@ -625,3 +626,24 @@ def _why_nobody(found: Sequence[_Found], request: Request, policy: RoutingPolicy
     if partly:
         return f"Nobody has {it}: {named}."
     return f"No location may ship it: {named}."
+
+
+# ---------------------------------------------------------------- when it leaves
+
+_SATURDAY = 5
+
+
+def leaves_in(now: datetime, cut_off: str, load: int, capacity: int | None) -> int:
+    """Days from ``now``, the local time of a place, until what it is given now leaves there.
+
+    After the cut-off ("16:00") today's parcels are gone; a day's work is what its capacity says; nobody works on
+    Saturdays and Sundays, and no holiday is known.
+    """
+    working = load // capacity if capacity else 0
+    if cut_off and f"{now:%H:%M}" >= cut_off and now.weekday() < _SATURDAY:
+        working += 1
+    days = 0
+    while working or (now.weekday() + days) % 7 >= _SATURDAY:
+        working -= (now.weekday() + days) % 7 < _SATURDAY
+        days += 1
+    return days

@@ -78,7 +78,7 @@ class LineRecord:
     removed: int = 0
     fulfilled_before: int = 0
     shipped: int = 0
-    sent: int = 0  # by the hub's own shipments
+    sent: int = 0  # had left when the last of the hub's own shipments did
     present: bool = True
     value: OrderLine | None = None  # set when this plan wrote it
     is_new: bool = False
@@ -178,6 +178,7 @@ class Plan:
     shortfalls: list[Shortfall] = field(default_factory=list)
     missing: dict[str, OrderRecord] = field(default_factory=dict)  # the vendor says it has no such order
     outcomes: list[str] = field(default_factory=list)  # per Received: applied, same, stale
+    lanes: set[tuple[UUID, str]] = field(default_factory=set)  # of connections, to be rung for after the commit
 
     @property
     def changed(self) -> list[OrderRecord]:
@@ -279,7 +280,10 @@ def _import_one(received: Received, plan: Plan, terms: Terms, book: StockBook, n
     elif unsure:
         plan.refetch.add(order.external_id)
     if verdict == "same" and record is not None and order.whole and not record.whole:
+        # Half a record took what it left out from the one before it: now it is known what of that has gone.
         record.whole = record.changed = True
+        record.revision += 1
+        record.bodies.append(Body(record.revision, order, received.received_at))
     if verdict in ("stale", "same", "partial"):
         return "stale" if verdict == "stale" else "same"
 

@@ -4,7 +4,7 @@ written, all in one step, under the rule that what is allocated or set aside is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -158,7 +158,8 @@ class StockBook:
         self._waiting: dict[UUID, dict[UUID, Claim]] = {}  # by SKU, then line
         self.changed_claims: set[UUID] = set()  # of lines that hold or wait for something else than before
         self.woken: set[UUID] = set()  # groups to be tried by somebody who has locked all of their SKUs
-        self.shortages: list[Shortage] = []
+        self._shortages: list[Shortage] = []
+        self.in_hand: set[UUID] = set()  # lines that somebody is packing by now: they lose their reservation last
         self._orders_together: dict[UUID, list[Claim]] = {}
         self.loaded: set[UUID] = set()  # lines that had a claim before
         for claim in claims:
@@ -213,6 +214,19 @@ class StockBook:
             order_id = self._orders[place, cause, reference]
             found.append(Movement(place, cause, reference, StockLevel(*change), StockLevel(*balance), order_id))
         return found
+
+    @property
+    def shortages(self) -> list[Shortage]:
+        """What lines came away without, as far as they still do: what another order of the same book gave back to them
+        was never missing."""
+        left = {each.line_id: self.claims[each.line_id].waiting for each in self._shortages}
+        found = []
+        for each in reversed(self._shortages):
+            units = min(each.units, left[each.line_id])
+            left[each.line_id] -= units
+            if units:
+                found.append(replace(each, units=units))
+        return found[::-1]
 
     # ------------------------------------------------------------ orders
 
@@ -311,10 +325,45 @@ class StockBook:
         self._wait(claim, max(0, waited - (units - reserved)))
         return missing
 
-    def unship(self, claim: Claim, units: int, reference: str) -> None:
-        """Put line units back on the shelf whose fulfilment was undone."""
+    def ship_from(
+        self, claim: Claim, units: int, location: UUID, gone: Mapping[UUID, int], reference: str
+    ) -> dict[UUID, int]:
+        """Line units have left from this location and no other: whoever sent them says so.
+
+        Of each SKU, ``gone`` units leave its shelf there; the others were counted out before. The line's reservation
+        for what has left is given up wherever it is. Returns the units by SKU that the book does not have there.
+        """
+        missing = {}
+        reserved = min(units, claim.held)
+        for sku_id, per_unit in claim.parts.items():
+            place, own = (sku_id, location), reserved * per_unit
+            here = min(own, claim.allocated.get(place, 0))
+            if here:
+                self._hold(claim, place, -here)
+            for other in self._own_places(claim, sku_id):
+                back = min(own - here, claim.allocated[other])
+                if back:
+                    self._hold(claim, other, -back)
+                    self._move(other, Cause.RELEASED, reference, claim.order_id, allocated=-back)
+                    own -= back
+            wanted = gone.get(sku_id, 0)
+            out = min(wanted, self._now[place][_ON_HAND]) if place in self._now else 0
+            if out > here:
+                self._make_room(place, out - here, reference)
+                self._use_up(place, out - here, Cause.SHIPPED, reference)
+            if out or here:
+                self._move(place, Cause.SHIPPED, reference, claim.order_id, on_hand=-out, allocated=-here)
+            if wanted > out:
+                missing[sku_id] = wanted - out
+        self._wait(claim, max(0, claim.waiting - (units - reserved)))
+        return missing
+
+    def unship(self, claim: Claim, units: int, reference: str, location: UUID | None = None) -> None:
+        """Put line units back on the shelf whose fulfilment was undone; at ``location`` where it is known."""
         for sku_id, per_unit in claim.parts.items():
             place = self._preferred(claim, sku_id)[0]
+            if location is not None and (sku_id, location) in self._now:
+                place = (sku_id, location)
             self._move(place, Cause.UNSHIPPED, reference, claim.order_id, on_hand=units * per_unit)
 
     # ------------------------------------------------------------ what happens in the warehouse
@@ -335,12 +384,20 @@ class StockBook:
             if self._now[place][_ON_HAND] + units < 0:
                 raise ValueError("On hand cannot be negative.")
             self._make_room(place, -units, reference)
-            for condition in Condition:
-                short = -units - self._free(place)
-                if short > 0:
-                    gone = min(short, self._now[place][_INDEX[condition]])
-                    self._move(place, cause, reference, None, **{condition.value: -gone})
+            self._use_up(place, -units, cause, reference)
         self._move(place, cause, reference, None, on_hand=units)
+
+    def recount(self, place: Place, on_hand: int, quarantined: int, cause: Cause, reference: str) -> None:
+        """Have exactly so many here and in quarantine, as one entry; what is damaged is no more than the rest.
+
+        Reservations for which there is no room then go back to the queue.
+        """
+        here, _, aside, damaged, _ = self._now[place]
+        left = min(damaged, on_hand - quarantined)
+        change = {"on_hand": on_hand - here, "quarantined": quarantined - aside, "damaged": left - damaged}
+        self._make_room(place, change["quarantined"] + change["damaged"] - change["on_hand"], reference)
+        if any(change.values()):
+            self._move(place, cause, reference, None, **change)
 
     def set_aside(self, place: Place, units: int, condition: Condition, reference: str) -> None:
         """Take units off sale that stay on the shelf: what nobody holds first, then what is reserved."""
@@ -407,11 +464,19 @@ class StockBook:
             self._raised.add(place[0])
         self._orders[place, cause, reference] = order_id
 
+    def _use_up(self, place: Place, units: int, cause: Cause, reference: str) -> None:
+        """Where fewer than ``units`` are free: take what is set aside for them."""
+        for condition in Condition:
+            short = units - self._free(place)
+            if short > 0:
+                gone = min(short, self._now[place][_INDEX[condition]])
+                self._move(place, cause, reference, None, **{condition.value: -gone})
+
     def _make_room(self, place: Place, units: int, reference: str) -> None:
         """Take reservations away until ``units`` are free here, from the last in the queue's order first."""
         sku_id = place[0]
         holders = [claim for claim in self.claims.values() if place in claim.allocated]
-        for claim in sorted(holders, key=lambda each: each.turn, reverse=True):
+        for claim in sorted(holders, key=lambda each: (each.line_id not in self.in_hand, each.turn), reverse=True):
             short = units - self._free(place)
             if short <= 0:
                 return
@@ -598,7 +663,7 @@ class StockBook:
         for claim, units, taken, reference in self._newly.values():
             if claim.waiting:
                 missing = claim.missing or {sku_id for sku_id in claim.parts if not self.available(sku_id)}
-                self.shortages.append(
+                self._shortages.append(
                     Shortage(
                         claim.line_id,
                         claim.order_id,

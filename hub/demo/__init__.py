@@ -1,4 +1,5 @@
-"""`hub demo`: two simulated shops, a hub between them, customers who buy, and the count of what came of it."""
+"""`hub demo`: simulated shops, carriers and a 3PL, a hub between them, customers who buy, people who ship it, and the
+count of what came of it."""
 
 from __future__ import annotations
 
@@ -19,13 +20,16 @@ from sqlalchemy import Connection, select
 from hub import plugins, processes
 from hub.config import Settings, load_settings, read_settings
 from hub.demo.books import Books
+from hub.demo.crew import Vendor
 from hub.demo.market import EMAIL, Market, Shop
 from hub.demo.show import Show
 from hub.errors import Conflict, HubError
 from hub.jobs import Hub
 from hub.store import tables as t
 from hub.store.database import Database
-from hub.testing.simulator import ShopSimulator
+from hub.testing.carrier import CarrierSimulator
+from hub.testing.simulator import ShopSimulator, VendorSimulator
+from hub.testing.warehouse import WarehouseSimulator
 
 QUIET_SECONDS = 60.0
 _LOG_NAME = "hub.log"
@@ -51,22 +55,36 @@ def run(plan: Plan, data_dir: Path | None, environ: Mapping[str, str]) -> int:
         stop = ending.enter_context(_stopped_by_signal())
         settings, told, redis_server = _prepare(plan, data_dir, environ, ending)
         log = settings.data_dir / _LOG_NAME
-        shops = _open_shops(plan, ending)
-        routes = {origin: address for shop in shops for origin, address in shop.simulator.routes().items()}
+        shops, carriers, warehouses = _open_street(plan, ending)
+        everybody: list[VendorSimulator] = [shop.simulator for shop in shops]
+        everybody += [carrier.simulator for carrier in carriers]
+        everybody += [warehouse.simulator for warehouse in warehouses]
+        routes = {origin: address for each in everybody for origin, address in each.routes().items()}
         told["TALLYHUB_ROUTES"] = ",".join(f"{origin}={address}" for origin, address in routes.items())
         hub = Hub.open(load_settings(told))
         ending.callback(hub.database.close)
         supervisor = _start(settings, told, redis_server, show, log, ending)
-        market = Market(hub, shops, show, stop, rate=plan.rate, seconds=plan.seconds, seed=plan.seed, log=log)
+        market = Market(
+            hub,
+            shops,
+            carriers,
+            warehouses,
+            show,
+            stop,
+            rate=plan.rate,
+            seconds=plan.seconds,
+            seed=plan.seed,
+            log=log,
+        )
         password = market.open_for_business()
         market.connect()
         show.line(f"\n  The pages     {settings.public_url}")
         show.line(f"  Sign in       {EMAIL}")
         show.line(f"  Password      {password}\n")
-        books = Books(hub, shops, market.opening)
+        books = Books(hub, shops, carriers, warehouses, market.opening)
         sold_for = market.sell(books.counters)
-        with show.working("Waiting until every shop says the same"):
-            quiet = books.settle(QUIET_SECONDS, market.synchronize)
+        with show.working("Waiting until every shop says the same, and everything packed has left"):
+            quiet = books.settle(QUIET_SECONDS, market.synchronize, market.crew.finish)
         report = books.count(market.delivered) | {
             "quiet": quiet,
             "restarts": supervisor.restarts(),
@@ -126,9 +144,14 @@ def _clear(connection: Connection) -> None:
     t.empty_everything(connection)
 
 
-def _open_shops(plan: Plan, ending: ExitStack) -> list[Shop]:
-    """One simulated shop for each of our connectors; other people's packages are not imported unasked."""
-    shops = []
+def _open_street(
+    plan: Plan, ending: ExitStack
+) -> tuple[list[Shop], list[Vendor[CarrierSimulator]], list[Vendor[WarehouseSimulator]]]:
+    """A simulated shop, carrier or 3PL for each of our connectors that has one; other people's packages are not
+    imported unasked."""
+    shops: list[Shop] = []
+    carriers: list[Vendor[CarrierSimulator]] = []
+    warehouses: list[Vendor[WarehouseSimulator]] = []
     ours = [each for each in entry_points(group="hub.simulators") if each.dist and each.dist.name in plugins.BUILT_IN]
     for point in sorted(ours, key=lambda each: each.name):
         try:
@@ -136,13 +159,19 @@ def _open_shops(plan: Plan, ending: ExitStack) -> list[Shop]:
         except (ImportError, AttributeError) as error:
             package = point.dist.name if point.dist else point.name
             raise HubError(
-                f"The simulated shop “{point.name}” cannot be opened ({error}). Install {package}[simulator] again."
+                f"The simulated “{point.name}” cannot be opened ({error}). Install {package}[simulator] again."
             ) from error
-        if isinstance(found, type) and issubclass(found, ShopSimulator):
+        if not isinstance(found, type) or not issubclass(found, VendorSimulator):
+            continue
+        if issubclass(found, ShopSimulator):
             shops.append(Shop(point.name, ending.enter_context(found(seed=plan.seed))))
+        elif issubclass(found, CarrierSimulator):
+            carriers.append(Vendor(point.name, ending.enter_context(found(seed=plan.seed))))
+        elif issubclass(found, WarehouseSimulator) and not warehouses:
+            warehouses.append(Vendor(point.name, ending.enter_context(found(seed=plan.seed))))
     if len(shops) < 2:
         raise HubError("The demo needs two simulated shops: install tallyhub[all] and the extra [simulator] of each.")
-    return shops
+    return shops, carriers, warehouses
 
 
 def _start(
@@ -211,6 +240,12 @@ def _judge(report: dict[str, Any], plan: Plan, show: Show) -> int:
             (report["audit_violations"], "rows break an invariant (see: hub audit)"),
             (report["units_unexplained"], "units are unexplained"),
             (report["quarantined"], "records could not be read"),
+            (
+                abs(report["labels_charged"] - report["labels_bought"]),
+                "labels were not paid for just once",
+            ),
+            (abs(report["orders_at_3pl"] - report["orders_asked_of_3pl"]), "orders were not sent to the 3PL just once"),
+            (report["shipments"] - report["shipments_confirmed"], "shipments the shops do not know of"),
         )
         if count
     ]
@@ -228,5 +263,9 @@ def _judge(report: dict[str, Any], plan: Plan, show: Show) -> int:
     if wrong:
         show.line(f"Not right: {'; '.join(wrong)}.")
         return 1
+    show.line(
+        f"{report['shipments']} parcels left: {report['labels_bought']} labels bought once each, "
+        f"{report['orders_at_3pl']} orders sent to the 3PL once each, {report['delivered']} delivered; the shops know."
+    )
     show.line("Nothing lost, nothing doubled, nothing oversold; every listing says what the hub has.")
     return 0

@@ -13,12 +13,15 @@ from uuid import UUID
 
 from sqlalchemy import Connection, func, select
 
+from hub.demo.crew import Vendor
 from hub.demo.market import Shop
 from hub.jobs import Hub
 from hub.store import publications
 from hub.store import tables as t
 from hub.store.audit import audit
-from hub.testing.simulator import Sale, StockWrite
+from hub.testing.carrier import CarrierSimulator
+from hub.testing.simulator import Sale, StockWrite, VendorSimulator
+from hub.testing.warehouse import WarehouseSimulator
 
 _PATIENCE_WITH_WEBHOOKS = 10.0
 
@@ -26,9 +29,18 @@ _PATIENCE_WITH_WEBHOOKS = 10.0
 class Books:
     """Counts. What the hub says is read from its database, which is the demo's alone; what the shops say, from them."""
 
-    def __init__(self, hub: Hub, shops: Sequence[Shop], opening: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        shops: Sequence[Shop],
+        carriers: Sequence[Vendor[CarrierSimulator]],
+        warehouses: Sequence[Vendor[WarehouseSimulator]],
+        opening: Mapping[str, int],
+    ) -> None:
         self._hub = hub
         self._shops = shops
+        self._carriers = carriers
+        self._warehouses = warehouses
         self._opening = opening
 
     def counters(self) -> str:
@@ -47,14 +59,15 @@ class Books:
 
     # ------------------------------------------------------------ coming to rest
 
-    def settle(self, seconds: float, synchronize: Callable[[], None]) -> bool:
-        """Wait until nothing is left to do; False if that takes longer. ``synchronize`` asks every shop for its news.
+    def settle(self, seconds: float, synchronize: Callable[[], None], finish: Callable[[], bool]) -> bool:
+        """Wait until nothing is left to do; False if that takes longer. ``synchronize`` asks every shop for its news,
+        ``finish`` lets people go on with what they have begun, and says whether there was any.
 
         Some shops never send a webhook again that was lost. The hub asks them by itself once a minute; here, sooner.
         """
         began = time.monotonic()
         asked = False
-        while not self._is_quiet():
+        while finish() or not self._is_quiet():
             passed = time.monotonic() - began
             if passed > seconds:
                 return False
@@ -65,7 +78,10 @@ class Books:
         return True
 
     def _is_quiet(self) -> bool:
-        if not all(shop.simulator.wait_for_deliveries(timeout=0.0) for shop in self._shops):
+        everybody: list[VendorSimulator] = [shop.simulator for shop in self._shops]
+        everybody += [carrier.simulator for carrier in self._carriers]
+        everybody += [warehouse.simulator for warehouse in self._warehouses]
+        if not all(each.wait_for_deliveries(timeout=0.0) for each in everybody):
             return False
         pending = (
             (t.inbox, t.inbox.c.state == "pending"),
@@ -73,6 +89,9 @@ class Books:
             (t.fetch_request, t.fetch_request.c.due_at.is_not(None)),
             (t.effect, t.effect.c.state.in_(("planned", "in_flight"))),
             (t.task, t.task.c.state.in_(("waiting", "running"))),
+            (t.sales_order, t.sales_order.c.route_at.is_not(None)),
+            (t.shipment, t.shipment.c.rates_wanted_at.is_not(None)),
+            (t.fulfillment_order, t.fulfillment_order.c.state.in_(("requested", "accepted", "in_progress"))),
         )
         with self._hub.database.read() as connection:
             if any(_count(connection, table, condition) for table, condition in pending):
@@ -91,6 +110,7 @@ class Books:
             oversold = _units(connection, beyond, beyond > 0)
             owed = _units(connection, t.backorder.c.quantity)
             quarantined = _count(connection, t.inbox, t.inbox.c.state == "quarantined")
+            shipped = self._shipped(connection)
         followed = {sku: units for sku, units in self._opening.items() if sku not in delivered}
         seconds = propagation(
             followed, [shop.sales for shop in self._shops], [shop.simulator.stock_writes for shop in self._shops]
@@ -109,7 +129,27 @@ class Books:
             "backordered": owed,
             "units_unexplained": self._unexplained(),
             "quarantined": quarantined,
+            **shipped,
             "customers_turned_away": sum(shop.turned_away for shop in self._shops),
+        }
+
+    def _shipped(self, connection: Connection) -> dict[str, int]:
+        """What has left: by the hub's rows, and by what the carriers charged and the 3PL got."""
+        sent, work = t.shipment.c, t.fulfillment_order.c
+        of_carriers = sent.connection_id.in_([each.connection_id for each in self._carriers])
+        charges = [each for carrier in self._carriers for each in carrier.simulator.charges()]
+        return {
+            "shipments": _count(connection, t.shipment, sent.state == "shipped"),
+            "shipments_confirmed": _count(
+                connection, t.shipment, sent.state == "shipped", sent.channel_reference != ""
+            ),
+            "delivered": _count(connection, t.shipment, sent.delivered_at.is_not(None)),
+            "labels_bought": _count(connection, t.shipment, sent.state.in_(("labelled", "shipped")), of_carriers),
+            "labels_charged": sum(not each.voided for each in charges),
+            "orders_asked_of_3pl": _count(
+                connection, t.fulfillment_order, work.connection_id.is_not(None), work.external_id != ""
+            ),
+            "orders_at_3pl": sum(len(each.simulator.placed()) for each in self._warehouses),
         }
 
     def _missing(self) -> int:

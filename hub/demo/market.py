@@ -7,19 +7,22 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy import func, select, update
 
+from hub.demo.crew import THEIRS, Crew, Vendor
 from hub.demo.show import Show
 from hub.errors import HubError
 from hub.jobs import Hub
 from hub.store import accounts, connections, matching, warehouse
 from hub.store import tables as t
+from hub.testing.carrier import CarrierSimulator
 from hub.testing.simulator import Sale, ShopSimulator
+from hub.testing.warehouse import WarehouseSimulator
 
 EMAIL = "demo@example.com"
 
@@ -69,6 +72,8 @@ class Market:
         self,
         hub: Hub,
         shops: Sequence[Shop],
+        carriers: Sequence[Vendor[CarrierSimulator]],
+        warehouses: Sequence[Vendor[WarehouseSimulator]],
         show: Show,
         stop: threading.Event,
         *,
@@ -87,7 +92,7 @@ class Market:
         self._seed = seed
         self._log = log
         self.delivered: set[str] = set()  # SKUs of which more arrived after the opening
-        self._shipped: set[str] = set()
+        self.crew = Crew(hub, carriers, warehouses, self._ring)
         self.opening = self._stock_the_shelves()
 
     def _stock_the_shelves(self) -> dict[str, int]:
@@ -100,10 +105,13 @@ class Market:
         ]
         expected = 60.0 if self._seconds is None else self._rate * self._seconds * _WIDEST_BASKET / len(goods)
         opening = {sku: 3 + round(expected * choose.choice((0.5, 2.0, 3.0, 4.0))) for sku, _, _ in goods}
+        theirs = {sku for sku in opening if sku.startswith(THEIRS)} if self.crew.warehouses else set()
         for number, shop in enumerate(self._shops):
             for sku, title, price in goods:
                 # Before they are connected, every shop but the first says something of its own.
-                shop.simulator.add_product(sku, title, opening[sku] if number == 0 else choose.randint(0, 20), price)
+                here = 0 if sku in theirs else opening[sku]
+                shop.simulator.add_product(sku, title, here if number == 0 else choose.randint(0, 20), price)
+        self.crew.fill_shelves({sku: opening[sku] for sku in theirs}, {sku: title for sku, title, _ in goods})
         return opening
 
     # ------------------------------------------------------------ setting up
@@ -122,16 +130,10 @@ class Market:
 
     def connect(self) -> None:
         """Connect every shop, match its listings, adopt the stock of the first, go live in all of them."""
-        database, keyring, merchant_id = self._hub.database, self._hub.keyring, self.merchant_id
+        database, merchant_id = self._hub.database, self.merchant_id
+        self.crew.merchant_id = merchant_id
         for shop in self._shops:
-            connector = self._hub.registry.connector(shop.name)
-            with self._show.working(f"Connecting {connector.label}"):
-                settings = connector.settings_schema().load(shop.simulator.settings())
-                shop.connection_id, task_id = connections.connect(
-                    database, keyring, merchant_id, connector, connector.label, settings, EMAIL
-                )
-                self._ring(shop.connection_id, "fetch")
-                self._wait_for_task(task_id)
+            shop.connection_id = self._connect(shop.name, shop.simulator.settings())
         for shop in self._shops:
             with self._show.working(f"Importing the products of {shop.name}"):
                 self._wait_for_listings(shop)
@@ -143,6 +145,7 @@ class Market:
             task_id = connections.adopt_stock(database, merchant_id, first.connection_id, EMAIL)
             self._ring(first.connection_id, "fetch")
             self._wait_for_task(task_id)
+        self._move_in()
         with self._show.working("Going live: every shop gets the hub's figures"):
             for shop in self._shops:
                 for each in connections.go_live(database, merchant_id, shop.connection_id, EMAIL):
@@ -150,6 +153,41 @@ class Market:
             self._until(lambda: all(shop.simulator.stock() == self.opening for shop in self._shops))
         with self._show.working("Subscribing to webhooks"):
             self._until(self._subscribed)
+
+    def _connect(self, name: str, settings: Mapping[str, str]) -> UUID:
+        connector = self._hub.registry.connector(name)
+        with self._show.working(f"Connecting {connector.label}"):
+            connection_id, task_id = connections.connect(
+                self._hub.database,
+                self._hub.keyring,
+                self.merchant_id,
+                connector,
+                connector.label,
+                connector.settings_schema().load(settings),
+                EMAIL,
+            )
+            self._ring(connection_id, "fetch")
+            self._wait_for_task(task_id)
+        return connection_id
+
+    def _move_in(self) -> None:
+        """Connect who ships: the carriers, and the 3PL with what lies there."""
+        self.crew.move_in()
+        for carrier in self.crew.carriers:
+            carrier.connection_id = self._connect(carrier.name, carrier.simulator.settings())
+        for provider in self.crew.warehouses:
+            provider.connection_id = self._connect(provider.name, provider.simulator.settings())
+            with self._show.working("Taking over what lies at the 3PL"):
+                self._until(lambda: self._counted() == len(self.opening))
+        if self.crew.warehouses:
+            self.crew.sell_from_everywhere([shop.connection_id for shop in self._shops])
+
+    def _counted(self) -> int:
+        """SKUs of which there is some stock."""
+        with self._hub.database.read() as connection:
+            return connection.execute(
+                select(func.count(t.stock_level.c.sku_id.distinct())).where(t.stock_level.c.on_hand > 0)
+            ).scalar_one()
 
     def _wait_for_task(self, task_id: UUID) -> None:
         def ended() -> bool:
@@ -195,6 +233,7 @@ class Market:
         began = time.monotonic()
         closing = threading.Event()
         crowds = [threading.Thread(target=self._crowd, args=(shop, closing)) for shop in self._shops]
+        crowds.append(threading.Thread(target=self.crew.work, args=(closing,)))
         for crowd in crowds:
             crowd.start()
         try:
@@ -230,12 +269,7 @@ class Market:
                 shop.sales.append(sale)
 
     def _tend(self) -> None:
-        """What happens in a real business meanwhile: an order is shipped, and what runs low is delivered."""
-        for shop in self._shops:
-            waiting = [sale for sale in shop.sales[-200:] if sale.order_external_id not in self._shipped]
-            if waiting and waiting[0].at < time.monotonic() - 15:
-                self._shipped.add(waiting[0].order_external_id)
-                shop.simulator.fulfill(waiting[0].order_external_id)
+        """What happens in a real business meanwhile: what runs low is delivered."""
         low = {sku for sku, left in self._shops[0].simulator.stock().items() if left < 5}
         if not low:
             return

@@ -12,10 +12,22 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select
 
 from hub.children import stop_requested
 from hub.errors import Unavailable
-from hub.jobs import fetch_lane, inbox_lane, publish_lane
+from hub.jobs import fetch_lane, inbox_lane, mail_lane, publish_lane, route_lane, ship_lane
 from hub.jobs.fetch_lane import anything
 from hub.jobs.shift import Hub, Shift, start_shift
-from hub.store import activity, breaker, connections, effects, inbox, orders, publications, stock, tasks
+from hub.store import (
+    activity,
+    breaker,
+    connections,
+    effects,
+    inbox,
+    labels,
+    orders,
+    publications,
+    routing,
+    stock,
+    tasks,
+)
 from hub.store import tables as t
 from hub.store.database import Broken, Database, LeaseLost
 
@@ -64,9 +76,12 @@ def _send_effects(shift: Shift) -> None:
 
 _WORK: dict[str, Callable[[Shift], None]] = {
     "inbox": inbox_lane.work,
+    "route": route_lane.work,
+    "ship": ship_lane.work,
     "publish": publish_lane.work,
     "effects": _send_effects,
     "fetch": fetch_lane.work,
+    "mail": mail_lane.work,
 }
 LANES = tuple(_WORK)
 
@@ -92,9 +107,12 @@ def broke_down(hub: Hub, merchant_id: UUID, connection_id: UUID, lane: str, reas
 
 _DOING = {
     "inbox": "reading what came in",
+    "route": "dealing orders out",
+    "ship": "asking carriers for rates",
     "publish": "publishing stock",
     "effects": "sending to the vendor",
     "fetch": "fetching from the vendor",
+    "mail": "sending e-mail",
 }
 
 
@@ -117,10 +135,13 @@ def due(hub: Hub, *, connection_id: UUID | None = None) -> list[tuple[UUID, UUID
                 (*each, "inbox")
                 for each in _shops(connection, anything(t.inbox, t.inbox.c.state == "pending"), _READS, *one)
             ),
+            *((*each, "route") for each in routing.shops_due(connection, at) if each in existing),
             *((*each, "publish") for each in publications.connections_due(connection, at, *one)),
             *((*each, "fetch") for each in _shops(connection, fetch_lane.task_due(at), *one)),
+            *((*each, "ship") for each in labels.connections_due(connection, at) if each in existing),
             *((*each, "effects") for each in effects.due(connection, at) if each in existing),
             *((*each, "fetch") for each in _shops(connection, fetch_lane.fetch_due(at), _callable(at), *one)),
+            *((*each, "mail") for each in mail_lane.due(hub.settings, connection, at) if each in existing),
         ]
         usable = set(_shops(connection, shop.connector.in_(list(hub.registry.connectors)), *one))
         taken = set(connection.execute(select(t.lease.c.name).where(t.lease.c.until > at)).scalars())

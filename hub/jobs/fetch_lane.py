@@ -16,8 +16,8 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, delete, or_, selec
 from hub.connector import Kind, Page, RawRecord, SalesChannel, StockRef, Token, Unread
 from hub.core import retry
 from hub.errors import AuthError, Conflict, ConnectorError, HubError, NotFound, RateLimited, Rejected, Unavailable
-from hub.jobs import erasing, inbox_lane, previewing, watchdog
-from hub.jobs.shift import NewTokens, Shift, jitter, start_shift
+from hub.jobs import erasing, following_parcels, inbox_lane, previewing, watchdog
+from hub.jobs.shift import NewTokens, Shift, hang_up, jitter, start_shift
 from hub.store import activity, connections, inbox, listings, privacy, publications, stock
 from hub.store import tables as t
 from hub.store.database import Database, Interrupted, in_chunks
@@ -36,7 +36,7 @@ def work(shift: Shift) -> None:
     """Tasks first, since a person waits; then single records, then the streams that are due."""
     while shift.time_left():
         shift.keep()
-        if not (_run_task(shift) or _fetch_requested(shift) or _poll_due(shift)):
+        if not (_run_task(shift) or _fetch_requested(shift) or _poll_due(shift) or following_parcels.work(shift)):
             return
 
 
@@ -157,7 +157,7 @@ def _check(shift: Shift, task: Row[Any]) -> str:
     try:
         account = caller.check()
     finally:
-        caller.client.close()
+        hang_up(caller)
     public_url = shift.hub.settings.public_url
 
     def write(connection: Connection, at: datetime) -> None:
@@ -173,7 +173,8 @@ def _check(shift: Shift, task: Row[Any]) -> str:
             at=at,
             actor=task.actor,
         )
-        if public_url and connector.kind is Kind.CHANNEL and connector.capabilities.webhooks:
+        subscribes = connector.kind is Kind.CHANNEL or "subscribe_webhooks" in connector.effects
+        if public_url and connector.capabilities.webhooks and subscribes:
             watchdog.plan_subscription(connection, shift, public_url, task.id, at)
 
     shift.write(write)
@@ -182,6 +183,8 @@ def _check(shift: Shift, task: Row[Any]) -> str:
     told = f"Connected to {account.name}."
     if connector.kind is Kind.CHANNEL:
         told += " Its listings and orders are being imported now."
+    if connector.kind is Kind.PROVIDER:
+        told += " What lies there is being counted now."
     return " ".join([told, *account.warnings])
 
 
@@ -413,12 +416,13 @@ def _fetch_requested(shift: Shift) -> bool:
         return False
     asked_at = shift.now()
     try:
-        caller = shift.caller(row)
+        caller: Any = shift.sender(row)
         fetch = caller.fetch_order if wanted.kind == "order" else caller.fetch_listing
         try:
             record: RawRecord | None = fetch(wanted.external_id)
         except NotFound:
-            record = RawRecord(inbox_lane.GONE, wanted.external_id, b"") if wanted.kind == "order" else None
+            gone = wanted.kind == "order" and caller.kind is Kind.CHANNEL
+            record = RawRecord(inbox_lane.GONE, wanted.external_id, b"") if gone else None
     except Interrupted:
         raise
     except (RateLimited, Unavailable, AuthError) as error:
@@ -447,7 +451,7 @@ def _fetch_requested(shift: Shift) -> bool:
                 asked_at=asked_at,
                 at=at,
             )
-        else:
+        elif wanted.kind == "listing":
             listings.retire(connection, shift.merchant_id, shift.connection_id, [wanted.external_id])
         # A request repeated after the vendor was asked stays: this answer may be too old for it.
         connection.execute(
@@ -514,7 +518,8 @@ def _poll_due(shift: Shift) -> bool:
                 cursor.connection_id == shift.connection_id,
                 cursor.due_at <= Database.now(connection),
             )
-            # Listings first: an order's lines are better off with the listings known.
+            # Listings before orders, whose lines are better off with the listings known; what a 3PL has shipped before
+            # what it counts, which is less by then.
             .order_by(cursor.stream)
             .limit(1)
         ).scalar_one_or_none()
@@ -550,8 +555,7 @@ def _poll(shift: Shift, stream: str) -> bool:
     When the shift's time is over it ends after a page, and the next shift goes on from there. So it does, later, where
     the vendor is still getting ready what comes next.
     """
-    row = shift.row()
-    caller = shift.caller(row)
+    caller = shift.sender(shift.row())
     cursor = t.cursor.c
     pause = _pause_after(shift, stream, caller)
 
@@ -563,7 +567,7 @@ def _poll(shift: Shift, stream: str) -> bool:
         return (None, None, at) if found is None else (found.value, found.total, at)
 
     value, total, began = shift.write(begin)
-    fetch = caller.fetch_orders if stream == "orders" else caller.fetch_listings
+    fetch = getattr(caller, f"fetch_{stream}")  # of the streams that connections.STREAMS names
     asked_at = began
     for page in fetch(value):
         shift.keep()
@@ -619,11 +623,13 @@ def _store_page(shift: Shift, stream: str, page: Page, total: int | None, asked_
     return shift.write(store)
 
 
-def _pause_after(shift: Shift, stream: str, caller: SalesChannel) -> float:
+def _pause_after(shift: Shift, stream: str, caller: Any) -> float:
     if stream == "listings":
         return LISTINGS_SECONDS
+    if stream == "stock":
+        return float(caller.capabilities.stock_poll_seconds)
     told = shift.hub.settings.public_url and caller.capabilities.webhooks
-    return max(POLL_SECONDS if told else 0.0, caller.capabilities.min_poll_seconds)
+    return max(POLL_SECONDS if told else 0.0, float(caller.capabilities.min_poll_seconds))
 
 
 def _this_cursor(shift: Shift, stream: str) -> Any:
@@ -648,6 +654,7 @@ _TASKS: Mapping[str, Callable[[Shift, Row[Any]], str | None]] = {
     "adopt": _adopt,
     "preview": _previewing(previewing.preview_stock),
     "match": _previewing(previewing.accept_matches),
+    "sample": _previewing(previewing.fetch_sample),
     "replay": _previewing(previewing.rehearse_replay),
     "apply_replay": _previewing(previewing.replay_records),
     privacy.TASK: _previewing(erasing.erase),
@@ -672,4 +679,9 @@ def task_due(at: datetime) -> ColumnElement[bool]:
 
 
 def fetch_due(at: datetime) -> ColumnElement[bool]:
-    return or_(anything(t.fetch_request, t.fetch_request.c.due_at <= at), anything(t.cursor, t.cursor.c.due_at <= at))
+    return or_(
+        anything(t.fetch_request, t.fetch_request.c.due_at <= at),
+        anything(t.cursor, t.cursor.c.due_at <= at),
+        anything(t.shipment, t.shipment.c.label.is_not(None), t.shipment.c.track_at <= at),
+        anything(t.shipment, t.shipment.c.label.is_not(None), t.shipment.c.documents_at <= at),
+    )

@@ -22,12 +22,14 @@ from itertools import count
 from typing import Any, TypeVar, cast
 
 from hub.connector import (
+    CarrierFact,
     Connector,
     Context,
     EffectResult,
     Fact,
     Kind,
     Page,
+    ProviderFact,
     PushOutcome,
     RawRecord,
     Subscriptions,
@@ -35,6 +37,18 @@ from hub.connector import (
     Unread,
 )
 from hub.core.model import Account, Listing, Order
+from hub.core.shipping import (
+    AddressVerdict,
+    Cancellation,
+    Document,
+    Progress,
+    ProviderShipment,
+    Quotes,
+    Shipment,
+    StockAdjustment,
+    StockCount,
+    Tracking,
+)
 from hub.errors import HubError, RateLimited, Unavailable, Unreadable
 from hub.http import Exchange
 from hub.plugins import in_words
@@ -72,8 +86,8 @@ class _Guard:
         return type(self._connector)
 
     def __getattr__(self, name: str) -> Any:
-        if name in _CHECKS:
-            return partial(_CHECKS[name], self._connector, name)
+        if check := _BY_KIND.get(self._connector.kind, _CHECKS).get(name):
+            return partial(check, self._connector, name)
         with _at_work():
             found = getattr(self._connector, name)
         if isinstance(found, types.MethodType):
@@ -223,8 +237,40 @@ def _expect_size(record: RawRecord, what: str) -> None:
         raise TypeError(f"{what} gave a record of {len(record.body):,} bytes: {LARGEST_BODY:,} at most.")
 
 
-def _order(connector: Connector, name: str, record: RawRecord) -> Order:
-    return cast(Order, _fact(_call(getattr(connector, name), record), (Order,), name))
+def _reading(kind: type, connector: Connector, name: str, record: RawRecord) -> Any:
+    return _fact(_call(getattr(connector, name), record), (kind,), name)
+
+
+def _records(connector: Connector, name: str, *arguments: Any) -> list[RawRecord]:
+    found: list[RawRecord] = []
+    with _at_work():
+        for record in getattr(connector, name)(*arguments):
+            found.append(record)
+            if len(found) > MOST_FACTS:
+                raise TypeError(f"{name} gave more than {MOST_FACTS:,} records.")
+    for record in found:
+        _expect(record, RawRecord, name)
+        _expect_size(record, name)
+    return found
+
+
+def _files(connector: Connector, name: str, *arguments: Any) -> list[Document]:
+    with _at_work():
+        found = list(getattr(connector, name)(*arguments))
+    for document in found:
+        _expect(document, Document, name)
+        if len(document.content) > LARGEST_BODY:
+            raise TypeError(f"{name} gave a file of {len(document.content):,} bytes: {LARGEST_BODY:,} at most.")
+        if not document.well_formed:
+            raise TypeError(f"{name} gave a file that is no {document.format}.")
+    return found
+
+
+def _rates(connector: Connector, name: str, shipment: Shipment) -> Quotes:
+    quotes: Quotes = _one(Quotes, connector, name, shipment)
+    if any(rate.cost.amount < 0 or not rate.external_id for rate in quotes.rates):
+        raise TypeError(f"{name} gave a rate without an id, or with a price below zero.")
+    return quotes
 
 
 def _facts(kinds: tuple[type, ...], connector: Connector, name: str, record: RawRecord) -> list[Any]:
@@ -234,9 +280,8 @@ def _facts(kinds: tuple[type, ...], connector: Connector, name: str, record: Raw
             found.append(fact)
             if len(found) > MOST_FACTS:
                 raise Unreadable(f"The connector read more than {MOST_FACTS:,} things in one record.")
-    if connector.kind is Kind.CHANNEL:
-        for fact in found:
-            _fact(fact, kinds, name)
+    for fact in found:
+        _fact(fact, kinds, name)
     return found
 
 
@@ -269,17 +314,42 @@ def _each(kind: Any, connector: Connector, name: str, asked: Sequence[Any]) -> l
 _CHECKS: Mapping[str, Callable[..., Any]] = {
     "check": partial(_one, Account),
     "read_subscriptions": partial(_one, Subscriptions),
+    "sample_file": partial(_one, bytes),
     "fetch_orders": _pages,
     "fetch_listings": _pages,
     "fetch_order": _record,
     "fetch_listing": _record,
-    "read_order": _order,
+    "read_order": partial(_reading, Order),
     "read_listing": partial(_facts, (Listing,)),
     "read_webhook": partial(_facts, typing.get_args(Fact)),
     "read_stock": partial(_each, int | Unread | None),
     "push_stock": partial(_each, PushOutcome),
     "perform": partial(_one, EffectResult),
     "find": partial(_one, EffectResult | None),
+}
+_ANY: Mapping[str, Callable[..., Any]] = {
+    name: _CHECKS[name] for name in ("check", "read_subscriptions", "perform", "find")
+}
+_BY_KIND: Mapping[Kind, Mapping[str, Callable[..., Any]]] = {
+    Kind.CHANNEL: _CHECKS,
+    Kind.CARRIER: {
+        **_ANY,
+        "rates": _rates,
+        "validate_address": partial(_one, AddressVerdict),
+        "fetch_documents": _files,
+        "track": _records,
+        "read_tracking": partial(_reading, Tracking),
+        "read_webhook": partial(_facts, typing.get_args(CarrierFact)),
+    },
+    Kind.PROVIDER: {
+        **_ANY,
+        "fetch_shipments": _pages,
+        "fetch_stock": _pages,
+        "fetch_order": _record,
+        "read_shipments": partial(_facts, (Progress, ProviderShipment, Cancellation, Tracking)),
+        "read_stock": partial(_facts, (StockCount, StockAdjustment)),
+        "read_webhook": partial(_facts, typing.get_args(ProviderFact)),
+    },
 }
 
 # ---------------------------------------------------------------- whether a value is of a type, to the last field

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
+from typing import Any
 from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection
 
 from hub.connector import (
+    CarrierFact,
+    Connector,
     Disconnected,
     Fact,
     Kind,
@@ -27,15 +30,31 @@ from hub.connector import (
 )
 from hub.core.model import Listing, Order
 from hub.core.services import Received
+from hub.core.shipping import LabelVoid, Tracking
 from hub.errors import HubError, Unreadable
+from hub.jobs import provider_facts
 from hub.jobs.shift import Shift, limits
-from hub.store import activity, breaker, forgetting, inbox, listings, orders, privacy, publications, stock
+from hub.store import (
+    activity,
+    breaker,
+    forgetting,
+    inbox,
+    labels,
+    listings,
+    orders,
+    privacy,
+    publications,
+    routing,
+    stock,
+    tracking,
+)
 from hub.store import tables as t
 from hub.store.database import Interrupted
 
 log = structlog.get_logger()
 
 BATCH = 300
+TRACKING = "tracking"  # the topic of what a carrier said when it was asked
 GONE = "order.gone"  # the topic of a fetched record that says the vendor has no such order
 
 
@@ -47,6 +66,8 @@ class _Readings:
     listings: list[Listing | ListingRemoved] = field(default_factory=list)
     refetch: list[Refetch] = field(default_factory=list)
     seen: list[StockSeen] = field(default_factory=list)
+    tracked: list[Tracking] = field(default_factory=list)
+    voids: list[LabelVoid] = field(default_factory=list)
     disconnected: list[tuple[datetime, Disconnected]] = field(default_factory=list)
     wishes: list[tuple[UUID, PersonalDataWanted | PersonalDataErased]] = field(default_factory=list)
     done: dict[UUID, str] = field(default_factory=dict)
@@ -57,9 +78,12 @@ class _Readings:
 def work(shift: Shift) -> None:
     """Read what waits, oldest first, until nothing does or the shift ends."""
     row = shift.row()
-    if row.secrets is None or shift.installed(row).kind is not Kind.CHANNEL:
+    if row.secrets is None:
         return
-    reader = shift.reader(row)
+    if shift.installed(row).kind is Kind.PROVIDER:
+        provider_facts.work(shift)
+        return
+    reader = shift.reader_of_any_kind(row)
     heard = _after_removal if row.state == "removed" else _everything
     while shift.time_left():
         shift.keep()
@@ -80,7 +104,7 @@ def work(shift: Shift) -> None:
             shift.ring(connection_id, "publish")
 
 
-def _apply(shift: Shift, reader: SalesChannel, rows: Sequence[inbox.Stored], heard: _Heard) -> set[UUID]:
+def _apply(shift: Shift, reader: Connector, rows: Sequence[inbox.Stored], heard: _Heard) -> set[UUID]:
     """Let a batch take effect; where it cannot be written, one record at a time, to find the one that is at fault."""
     try:
         return _apply_readings(shift, reader, heard(_read(reader, rows)))
@@ -99,7 +123,7 @@ def _apply(shift: Shift, reader: SalesChannel, rows: Sequence[inbox.Stored], hea
         return touched
 
 
-def _read(reader: SalesChannel, rows: Sequence[inbox.Stored]) -> _Readings:
+def _read(reader: Connector, rows: Sequence[inbox.Stored]) -> _Readings:
     readings = _Readings()
     for row in rows:
         if row.damage:
@@ -121,8 +145,12 @@ def _read(reader: SalesChannel, rows: Sequence[inbox.Stored]) -> _Readings:
     return readings
 
 
-def facts(reader: SalesChannel, record: RawRecord) -> list[Fact]:
+def facts(reader: Connector, record: RawRecord) -> list[Fact | CarrierFact]:
     """What a record says, read by its connector. Raises Unreadable, and whatever the connector may raise."""
+    return _READ[reader.kind](reader, record)
+
+
+def _facts_of_channel(reader: Any, record: RawRecord) -> list[Any]:
     if record.topic == GONE:
         return [OrderRemoved(record.external_id)]
     if record.topic == "order":
@@ -131,6 +159,15 @@ def facts(reader: SalesChannel, record: RawRecord) -> list[Fact]:
         return list(reader.read_listing(record))
     return list(reader.read_webhook(record))
 
+
+def _facts_of_carrier(reader: Any, record: RawRecord) -> list[Any]:
+    return [reader.read_tracking(record)] if record.topic == TRACKING else list(reader.read_webhook(record))
+
+
+_READ: Mapping[Kind, Callable[[Any, RawRecord], list[Any]]] = {
+    Kind.CHANNEL: _facts_of_channel,
+    Kind.CARRIER: _facts_of_carrier,
+}
 
 _Heard = Callable[[_Readings], _Readings]
 
@@ -150,7 +187,7 @@ def _after_removal(readings: _Readings) -> _Readings:
     )
 
 
-def _sort(row: inbox.Stored, facts: list[Fact], readings: _Readings) -> None:
+def _sort(row: inbox.Stored, facts: Sequence[Fact | CarrierFact], readings: _Readings) -> None:
     if not facts:
         readings.ignored.append(row.id)
         return
@@ -169,10 +206,17 @@ def _sort(row: inbox.Stored, facts: list[Fact], readings: _Readings) -> None:
             readings.done[row.id] = _unless_stored(row, fact.external_id)
             continue
         elif isinstance(fact, Disconnected):
-            readings.disconnected.append((row.received_at, fact))
+            readings.disconnected.append((min(fact.at or row.received_at, row.received_at), fact))
             continue
         elif isinstance(fact, PersonalDataWanted | PersonalDataErased):
             readings.wishes.append((row.id, fact))
+            continue
+        elif isinstance(fact, Tracking):
+            readings.tracked.append(fact)
+            readings.done[row.id] = _unless_stored(row, fact.tracking_number)
+            continue
+        elif isinstance(fact, LabelVoid):
+            readings.voids.append(fact)
             continue
         else:
             readings.seen.append(fact)
@@ -186,10 +230,10 @@ def _unless_stored(row: inbox.Stored, external_id: str) -> str:
     return "" if row.record.external_id == external_id[:200] else external_id
 
 
-def _apply_readings(shift: Shift, reader: SalesChannel, readings: _Readings) -> set[UUID]:
+def _apply_readings(shift: Shift, reader: Connector, readings: _Readings) -> set[UUID]:
     """Write everything a batch says in one commit; returns the connections with something to publish."""
 
-    def write(connection: Connection, at: datetime) -> tuple[set[UUID], bool]:
+    def write(connection: Connection, at: datetime) -> tuple[set[UUID], bool, set[tuple[UUID, str]]]:
         here = (connection, shift.merchant_id, shift.connection_id)
         for handle, facts in groupby(readings.listings, lambda fact: getattr(fact, "handle", None)):
             if handle is None:
@@ -197,15 +241,30 @@ def _apply_readings(shift: Shift, reader: SalesChannel, readings: _Readings) -> 
             else:
                 listings.retire(*here, [fact.external_id for fact in facts], handle)
         touched: set[UUID] = set()
+        lanes: set[tuple[UUID, str]] = set()
         fetching = bool(readings.refetch)
         if readings.received:
             plan, touched = orders.apply(*here, [each for _, each in readings.received], at=at)
             fetching = fetching or bool(plan.refetch)
+            lanes = set(plan.lanes)
+            if routing.due(*here, at, 1):
+                lanes.add((shift.connection_id, "route"))
         for kind in {each.kind for each in readings.refetch}:
             asked = {each.external_id for each in readings.refetch if each.kind == kind}
-            orders.request_fetches(*here, kind, asked, at=at)
-        if readings.seen and publications.seen(*here, readings.seen, at=at, limits=limits(reader.capabilities)):
+            if kind == TRACKING:
+                tracking.look_again(*here, asked, at=at)
+            else:
+                orders.request_fetches(*here, kind, asked, at=at)
+        if (
+            readings.seen
+            and isinstance(reader, SalesChannel)
+            and publications.seen(*here, readings.seen, at=at, limits=limits(reader.capabilities))
+        ):
             touched.add(shift.connection_id)
+        if readings.tracked:
+            lanes |= set(tracking.hear(*here, readings.tracked, at=at))
+        for said in readings.voids:
+            labels.void_heard(*here, said, at=at)
         for _, reason in readings.quarantined:
             activity.raise_issue(
                 connection,
@@ -226,15 +285,17 @@ def _apply_readings(shift: Shift, reader: SalesChannel, readings: _Readings) -> 
             readings.quarantined,
             at=at,
         )
-        for received_at, gone in readings.disconnected:
-            breaker.note_disconnected(*here, gone.message, received_at=received_at, now=at)
+        for since, gone in readings.disconnected:
+            breaker.note_disconnected(*here, gone.message, since=since, now=at)
         forgetting.keep_erased(*here, {each.external_id for _, each in readings.received}, at=at)
         for row_id, wish in readings.wishes:
             fetching = privacy.hear(connection, shift.hub.keyring, *here[1:], wish, at=at) or fetching
             inbox.forget(connection, shift.merchant_id, t.inbox.c.id == row_id)
-        return touched, fetching
+        return touched, fetching, lanes
 
-    touched, fetching = shift.write(write)
+    touched, fetching, lanes = shift.write(write)
     if fetching:
         shift.ring(shift.connection_id, "fetch")
+    for connection_id, lane in sorted(lanes):
+        shift.ring(connection_id, lane)
     return touched

@@ -5,6 +5,7 @@ Nothing is written to the vendor here.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
 from itertools import islice
 from typing import Any
@@ -65,6 +66,19 @@ def preview_stock(shift: Shift, task: Row[Any], tell: Tell) -> str | None:
             return None
     told = f"{looked} figure{'' if looked == 1 else 's'} compared."
     return f"{told} Of {silent} the shop did not say its stock." if silent else told
+
+
+def fetch_sample(shift: Shift, task: Row[Any], tell: Tell) -> str | None:
+    """Look for a file of a kind that has come, and keep its beginning for the page of the columns."""
+    row = shift.row()
+    kind = (task.arguments or {})["about"]
+    tell(f"Looking into the folder of {row.label}…", 0, None)
+    sample = shift.sender(row).sample_file(kind)
+    found = {"kind": kind, "sample": b64encode(sample).decode()}
+    shift.write(
+        lambda connection, _at: tasks.keep_result(connection, shift.hub.keyring, shift.merchant_id, task.id, found)
+    )
+    return "A file was found."
 
 
 def _mark(after: tuple[UUID, str], looked: int, silent: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import SystemRandom
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import UUID
 
 import structlog
@@ -29,6 +29,9 @@ from hub.store.connections import Credentials
 from hub.store.database import Database, DatabaseAway, Lease, LeaseLost
 from hub.store.secrets import KeyRing
 from hub.store.vault import Vault
+
+if TYPE_CHECKING:
+    from hub.sftp import Files
 
 Channel = TypeVar("Channel", bound=Connector)
 Written = TypeVar("Written")
@@ -108,6 +111,7 @@ class Hub:
             if isinstance(secret := credentials.settings.get(name), str) and secret:
                 client.redact(secret)
         client.redact(credentials.webhook_secret)
+        files = self._files(connector, credentials, client.limiter, on_exchange)
         vault = Tokens(tokens or Vault(self.database, self.keyring, merchant_id, connection_id))
         context = Context(
             credentials.settings,
@@ -117,8 +121,30 @@ class Hub:
             vault,
             credentials.mappings,
             credentials.features,
+            files,
         )
         return guarded(connector, context)
+
+    def _files(
+        self,
+        connector: type[Connector],
+        credentials: Credentials,
+        limiter: Limiter | None,
+        on_exchange: Callable[[Exchange], None] | None,
+    ) -> Files | None:
+        """What the connector exchanges files with, None where it names no server for it."""
+        host = connector.file_host(credentials.settings)
+        if not host:
+            return None
+        from hub.sftp import Files  # few connectors need it, and an SSH library takes its time to load
+
+        return Files(
+            host=host,
+            routes=self.settings.routes,
+            private_networks=self.settings.private_networks,
+            limiter=limiter,
+            on_exchange=Listener(on_exchange or log_exchange),
+        )
 
     def _limiter(self, connection_id: UUID, budget: RateBudget | None) -> Limiter | None:
         if budget is None:
@@ -155,6 +181,13 @@ class _NoTokens:
 
     def kept(self, name: str) -> Token | None:
         return None
+
+
+def hang_up(caller: Connector) -> None:
+    """Close the connections that a connector keeps open to its vendor."""
+    caller.client.close()
+    if caller.context.files is not None:
+        caller.context.files.close()
 
 
 def limits(capabilities: Capabilities) -> Limits:
@@ -231,6 +264,10 @@ class Shift:
     def reader(self, row: Row[Any]) -> SalesChannel:
         return self.hub.reader(self.connector(row), self.credentials(row))
 
+    def reader_of_any_kind(self, row: Row[Any]) -> Connector:
+        """The connector that can verify and read, but reaches nobody."""
+        return self.hub.reader(self.installed(row), self.credentials(row))
+
     def caller(self, row: Row[Any]) -> SalesChannel:
         """The channel as ``sender`` has it. Raises Rejected when it is none."""
         self.connector(row)
@@ -259,7 +296,7 @@ class Shift:
     def hang_up(self) -> None:
         """Close the connections to the vendor."""
         if self._caller is not None:
-            self._caller.client.close()
+            hang_up(self._caller)
             self._caller = None
 
     def may_call(self, row: Row[Any]) -> bool:

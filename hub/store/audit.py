@@ -398,6 +398,90 @@ def _sold_from_elsewhere(_: datetime) -> Select[Any]:
     return select(union_all(lost, twice).subquery())
 
 
+def _sent_twice(_: datetime) -> Select[Any]:
+    """Fulfillment orders that a 3PL has got more than once."""
+    effect = t.effect.c
+    return (
+        select(effect.ordering_key)
+        .where(effect.kind == "submit", effect.state == "succeeded")
+        .group_by(effect.merchant_id, effect.connection_id, effect.ordering_key)
+        .having(func.count() > 1)
+    )
+
+
+def _parts_are_not_the_parcels(_: datetime) -> Select[Any]:
+    """Lines that sell one SKU, of which a 3PL's parcels hold another number than has left."""
+    part, box, inside, kit = t.shipped_part.c, t.parcel.c, t.parcel_line.c, t.order_line_part.c
+    packed = (
+        select(box.merchant_id, box.shipment_id, inside.order_line_id, func.sum(inside.quantity).label("units"))
+        .select_from(t.parcel.join(t.parcel_line, _same(t.parcel_line, t.parcel, parcel_id="id")))
+        .group_by(box.merchant_id, box.shipment_id, inside.order_line_id)
+        .subquery()
+    )
+    same = and_(*(packed.c[name] == part[name] for name in ("merchant_id", "shipment_id", "order_line_id")))
+    is_kit = exists().where(kit.merchant_id == part.merchant_id, kit.order_line_id == part.order_line_id)
+    return (
+        select(part.shipment_id, part.order_line_id)
+        .select_from(t.shipped_part.outerjoin(packed, same))
+        .where(not_(is_kit), part.quantity != func.coalesce(packed.c.units, 0))
+    )
+
+
+def _kept_by_two(_: datetime) -> Select[Any]:
+    """Locations that two 3PLs count."""
+    place, account = t.channel_location.c, t.connection.c
+    return (
+        select(place.location_id)
+        .select_from(t.channel_location.join(t.connection, _same(t.channel_location, t.connection, connection_id="id")))
+        .where(account.kind == "3pl", account.state != "removed", place.location_id.is_not(None))
+        .group_by(place.merchant_id, place.location_id)
+        .having(func.count(account.id.distinct()) > 1)
+    )
+
+
+def _paid_twice(_: datetime) -> Select[Any]:
+    """Shipments for which more than one label was bought."""
+    effect = t.effect.c
+    return (
+        select(effect.ordering_key)
+        .where(effect.kind == "buy_label", effect.state == "succeeded")
+        .group_by(effect.merchant_id, effect.ordering_key)
+        .having(func.count() > 1)
+    )
+
+
+def _beyond_what_was_asked(_: datetime) -> Select[Any]:
+    line = t.fulfillment_line.c
+    return select(line.fulfillment_order_id, line.order_line_id).where(line.shipped > line.quantity)
+
+
+def _left_uncounted(_: datetime) -> Select[Any]:
+    """Order lines of which shipments hold more than the line says has left."""
+    line, sent, inside = t.order_line.c, t.shipment.c, t.parcel_line.c
+    later = t.shipment.alias()
+    relabelled = exists().where(
+        later.c.merchant_id == sent.merchant_id, later.c.supersedes_id == sent.id, later.c.shipped_at.is_not(None)
+    )
+    left = (
+        select(inside.merchant_id, inside.order_line_id, func.sum(inside.quantity).label("units"))
+        .select_from(
+            t.parcel_line.join(t.parcel, _same(t.parcel_line, t.parcel, parcel_id="id")).join(
+                t.shipment, _same(t.parcel, t.shipment, shipment_id="id")
+            )
+        )
+        .where(sent.state == "shipped", sent.is_return.is_(False), not_(relabelled))
+        .group_by(inside.merchant_id, inside.order_line_id)
+        .subquery()
+    )
+    return (
+        select(line.id, line.sent)
+        .select_from(
+            t.order_line.join(left, and_(left.c.merchant_id == line.merchant_id, left.c.order_line_id == line.id))
+        )
+        .where(left.c.units > line.sent)
+    )
+
+
 def _shipped_too_much(_: datetime) -> Select[Any]:
     # A shop may lower the quantity of a line after it was shipped: what was fulfilled is the limit then.
     line = t.order_line.c
@@ -519,6 +603,31 @@ def _twice(table: Table, *key: str) -> Select[Any]:
     return select(*columns[1:]).group_by(*columns).having(func.count() > 1)
 
 
+def _dealt_out_twice(_: datetime) -> Select[Any]:
+    """Lines of which our own locations are to ship more than is wanted. A 3PL that was asked not to may still do so."""
+    line, asked, work = t.order_line.c, t.fulfillment_line.c, t.fulfillment_order.c
+    to_do = (
+        select(asked.merchant_id, asked.order_line_id, func.sum(asked.quantity - asked.shipped).label("units"))
+        .select_from(
+            t.fulfillment_line.join(
+                t.fulfillment_order,
+                and_(work.merchant_id == asked.merchant_id, work.id == asked.fulfillment_order_id),
+            )
+        )
+        .where(work.state.in_(("open", "packed", "ready")), work.closed_at.is_(None))
+        .group_by(asked.merchant_id, asked.order_line_id)
+        .subquery()
+    )
+    wanted = case((line.present, line.quantity - line.removed - t.GONE), else_=0)
+    return (
+        select(line.id, to_do.c.units)
+        .select_from(
+            t.order_line.join(to_do, and_(to_do.c.merchant_id == line.merchant_id, to_do.c.order_line_id == line.id))
+        )
+        .where(to_do.c.units > wanted, to_do.c.units > 0)
+    )
+
+
 _INVARIANTS: tuple[tuple[str, str, Question], ...] = (
     ("I1", "Every ledger entry follows from the one before it", _entry_does_not_follow),
     ("I1b", "Every balance is what its last ledger entry says", _balance_is_not_its_last_entry),
@@ -542,6 +651,13 @@ _INVARIANTS: tuple[tuple[str, str, Question], ...] = (
     ("I20", "Every kit takes off the shelves what its parts add up to", _kit_is_not_its_parts),
     ("I21", "A channel's location sells from its own, and no location twice", _sold_from_elsewhere),
     ("I22", "What was erased is gone", _erased_is_there),
+    ("I30", "Each order was sent to its 3PL once", _sent_twice),
+    ("I31", "A 3PL's parcels hold what has left", _parts_are_not_the_parcels),
+    ("I32", "Each location is counted by one 3PL", _kept_by_two),
+    ("I33", "Each shipment pays for one label at most", _paid_twice),
+    ("I34", "No location ships more than it was asked to", _beyond_what_was_asked),
+    ("I35", "What shipments hold is counted as left", _left_uncounted),
+    ("I36", "No unit is dealt out twice", _dealt_out_twice),
 )
 
 

@@ -137,15 +137,15 @@ def note_disconnected(
     connection_id: UUID,
     message: str,
     *,
-    received_at: datetime,
+    since: datetime,
     now: datetime,
 ) -> None:
     """The vendor says that the merchant took the permission away: pause, and ask for it anew.
 
-    Not where the connection was checked since this was ``received_at``: then it has another permission by now.
+    Not where the connection was checked ``since`` then: it has another permission by now.
     """
     seen = _locked(connection, merchant_id, connection_id)
-    if seen.state != "connected" or (seen.checked_at is not None and seen.checked_at >= received_at):
+    if seen.state != "connected" or (seen.checked_at is not None and seen.checked_at >= since):
         return
     _change(connection, seen, state="paused", failures=0, error=message[:1000])
     activity.raise_issue(

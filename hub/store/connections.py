@@ -16,9 +16,9 @@ from sqlalchemy.exc import IntegrityError
 from hub.connector import Connector, Kind, Token
 from hub.core.model import Account, ChannelLocation
 from hub.errors import BadInput, Conflict
-from hub.store import activity, inbox, publications, vault, warehouse
+from hub.store import activity, inbox, labels, publications, vault, warehouse
 from hub.store import tables as t
-from hub.store.database import Database, for_update, new_id, upsert
+from hub.store.database import Database, for_update, in_chunks, new_id, upsert
 from hub.store.secrets import KeyRing
 
 KEPT_AFTER_REMOVAL = timedelta(days=90)
@@ -176,6 +176,7 @@ def connect_within(
             merchant_id=merchant_id,
             id=connection_id,
             connector=connector.name,
+            kind=connector.kind.value,
             label=label.strip()[:200] or connector.label,
             state="new",
             settings=open_settings,
@@ -247,7 +248,7 @@ def checked(
 ) -> None:
     """The check has passed: keep the settings, the account and the tokens it was reached with.
 
-    Of a channel also its locations; its importing starts.
+    Of a channel also its locations; its importing starts. Each place of a 3PL gets a location of ours.
 
     Raises Conflict when the account is connected already, or when it is not the one this connection belongs to.
     """
@@ -289,7 +290,9 @@ def checked(
     vault.replace(connection, keyring, merchant_id, connection_id, tokens)
     if connector.kind is Kind.CHANNEL:
         _keep_locations(connection, merchant_id, connection_id, account, at)
-    streams = {"listings": at, "orders": at} if connector.kind is Kind.CHANNEL else {}
+    if connector.kind is Kind.PROVIDER:
+        _keep_warehouses(connection, merchant_id, connection_id, connector.label, account, at)
+    streams = dict.fromkeys(STREAMS[connector.kind], at)
     if streams and connector.capabilities.webhooks:
         streams["webhooks"] = at + _UNTIL_SUBSCRIBED
     for stream, due_at in streams.items():
@@ -313,6 +316,49 @@ def checked(
         actor=actor,
         details={"warnings": list(account.warnings)} if account.warnings else None,
     )
+
+
+# What is polled of a connection, by its kind.
+STREAMS: Mapping[Kind, tuple[str, ...]] = {
+    Kind.CHANNEL: ("listings", "orders"),
+    Kind.PROVIDER: ("shipments", "stock"),
+    Kind.CARRIER: (),
+}
+
+
+def _keep_warehouses(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, label: str, account: Account, at: datetime
+) -> None:
+    """The places of a 3PL; each that is new gets a location of ours, from which the 3PL ships."""
+    place = t.channel_location.c
+    # One that names no places has one warehouse.
+    places = account.locations or (ChannelLocation(external_id="", name=""),)
+    known = set(
+        connection.execute(
+            select(place.external_id).where(place.merchant_id == merchant_id, place.connection_id == connection_id)
+        ).scalars()
+    )
+    for each in places:
+        row = {"merchant_id": merchant_id, "connection_id": connection_id, "external_id": each.external_id}
+        told = {"name": (each.name or label)[:200], "active": each.active}
+        if each.external_id in known:
+            here = [place[name] == value for name, value in row.items()]
+            connection.execute(update(t.channel_location).where(*here).values(**told))
+            continue
+        ours = warehouse.location_called(connection, merchant_id, f"{label} {each.name}".strip(), at=at)
+        connection.execute(insert(t.channel_location).values(**row, **told, location_id=ours))
+        _sell_from(connection, merchant_id, connection_id, each.external_id, ours, instead_of=None)
+    gone = known - {each.external_id for each in places}
+    if gone:
+        connection.execute(
+            update(t.channel_location)
+            .where(
+                place.merchant_id == merchant_id,
+                place.connection_id == connection_id,
+                place.external_id.in_(gone),
+            )
+            .values(active=False)
+        )
 
 
 def _keep_locations(
@@ -477,7 +523,7 @@ def _change_state(
         values: dict[str, Any] = {"state": state, "error": "", "failures": 0, "not_before": None, "secrets": left(row)}
         if state == "removed":
             values |= {"live_at": None, "removed_at": at}
-            connection.execute(
+            cancelled = connection.execute(
                 update(t.effect)
                 .where(
                     t.effect.c.merchant_id == merchant_id,
@@ -485,7 +531,11 @@ def _change_state(
                     t.effect.c.state == "planned",
                 )
                 .values(state="cancelled", finished_at=at)
-            )
+                .returning(t.effect.c.kind, t.effect.c.ordering_key, t.effect.c.sent_at)
+            ).all()
+            unsent = [each.ordering_key for each in cancelled if each.kind == "submit" and each.sent_at is None]
+            _give_back(connection, merchant_id, connection_id, unsent, at)
+            labels.carrier_removed(connection, merchant_id, cancelled, at=at)
             inbox.ignore_pending(connection, merchant_id, connection_id, at=at)
             task = t.task.c
             connection.execute(
@@ -516,6 +566,31 @@ def _change_state(
         )
 
     database.transact(work)
+
+
+def _give_back(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, ordering_keys: Collection[str], at: datetime
+) -> None:
+    """What a 3PL that is removed was never asked for is dealt out anew."""
+    work, order = t.fulfillment_order.c, t.sales_order.c
+    references = [key.partition("/")[2] for key in ordering_keys]
+    for some in in_chunks(references):
+        order_ids = connection.execute(
+            update(t.fulfillment_order)
+            .where(
+                work.merchant_id == merchant_id,
+                work.connection_id == connection_id,
+                work.reference.in_(some),
+                work.closed_at.is_(None),
+            )
+            .values(state="cancelled", message="The 3PL was removed.", closed_at=at, updated_at=at)
+            .returning(work.order_id)
+        ).scalars()
+        connection.execute(
+            update(t.sales_order)
+            .where(order.merchant_id == merchant_id, order.id.in_(list(order_ids)))
+            .values(route_at=at)
+        )
 
 
 def sync_now(database: Database, merchant_id: UUID, connection_id: UUID, actor: str) -> None:
@@ -566,6 +641,8 @@ def bind_location(
         row = row_of(connection, merchant_id, connection_id, lock=True)
         place = _channel_location(connection, merchant_id, connection_id, external_id)
         names = _location_names(connection, merchant_id, [location_id] if location_id is not None else [])
+        if row.kind == Kind.PROVIDER and location_id is not None:
+            _refuse_two_keepers(connection, merchant_id, connection_id, location_id, names[location_id])
         _refuse_twice(connection, merchant_id, connection_id, external_id, names.keys())
         connection.execute(_this_location(merchant_id, connection_id, external_id).values(location_id=location_id))
         _sell_from(connection, merchant_id, connection_id, external_id, location_id, instead_of=place.location_id)
@@ -654,6 +731,36 @@ def _location_names(connection: Connection, merchant_id: UUID, location_ids: Col
     if asked - names.keys():
         raise BadInput("This location does not exist. Reload the page.")
     return names
+
+
+def _refuse_two_keepers(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, location_id: UUID, name: str
+) -> None:
+    """A 3PL counts what lies at its place: no other 3PL may count there, nor we ourselves."""
+    place, account, ours = t.channel_location.c, t.connection.c, t.location.c
+    kind = connection.execute(
+        select(ours.kind).where(ours.merchant_id == merchant_id, ours.id == location_id)
+    ).scalar_one()
+    if kind != Kind.PROVIDER:
+        raise Conflict(f"{name} is a place of your own. Choose one of a 3PL, or say under Locations that it is one.")
+    other = connection.execute(
+        select(account.label)
+        .select_from(
+            t.channel_location.join(
+                t.connection, (account.merchant_id == place.merchant_id) & (account.id == place.connection_id)
+            )
+        )
+        .where(
+            place.merchant_id == merchant_id,
+            place.location_id == location_id,
+            place.connection_id != connection_id,
+            account.kind == Kind.PROVIDER.value,
+            account.state != "removed",
+        )
+        .limit(1)
+    ).scalar_one_or_none()
+    if other is not None:
+        raise Conflict(f"{name} is kept by {other} already. Take it away from there first, or choose another location.")
 
 
 def _refuse_twice(

@@ -345,8 +345,12 @@ def _worth_repeating(error: DBAPIError) -> bool:
     return isinstance(error, OperationalError) and "locked" in str(error.orig)
 
 
+_OLD_SCHEMA = ("42P01", "42703")  # PostgreSQL knows no such table, no such column
+_MISSING = ("no such table", "no such column", "has no column")  # SQLite's words for it
+
+
 def _plain(error: DBAPIError) -> Exception:
-    if any(missing in str(error.orig) for missing in ("no such table", "no such column", "has no column")):
+    if getattr(error.orig, "sqlstate", None) in _OLD_SCHEMA or any(said in str(error.orig) for said in _MISSING):
         return DatabaseAway("The database has no tables yet, or old ones. Run “hub db upgrade”.")
     if not _is_refusal(error) and (isinstance(error, OperationalError) or error.connection_invalidated):
         return DatabaseAway("The database cannot be reached or is too busy. Nothing was stored; try again shortly.")

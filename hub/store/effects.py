@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random, SystemRandom
@@ -55,6 +55,7 @@ class Effect:
     """A claimed effect: ours to carry out until ``until`` on the steady clock of this machine.
 
     ``unclear`` says that an earlier attempt may have reached the vendor, the first one not before ``sent_at``.
+    ``barred`` says why it must not be done any more, where that became known after such an attempt.
     """
 
     merchant_id: UUID
@@ -71,6 +72,7 @@ class Effect:
     claimed_at: datetime
     order_id: UUID | None
     until: float
+    barred: str = ""
 
     @property
     def key(self) -> str:
@@ -181,15 +183,20 @@ def due(connection: Connection, now: datetime) -> list[tuple[UUID, UUID]]:
 def claim(database: Database, merchant_id: UUID, connection_id: UUID) -> Effect | None:
     """Lease the next due effect of a connection and commit; None when there is none.
 
-    Effects that have ended their worker too often are put before a person instead.
+    Effects that have ended their worker too often are put before a person instead, and those that must not be done any
+    more (``followups.GATES``) are cancelled.
     """
     while True:
         asked = _steady()
-        row = database.transact(lambda connection: _claim(connection, merchant_id, connection_id))
-        if row is None:
+        claimed = database.transact(lambda connection: _claim(connection, merchant_id, connection_id))
+        if claimed is None:
             return None
+        row, barred = claimed
         if row.state == "unknown":
             log.error("effect_set_aside", effect=str(row.effect_key), kind=row.kind, crashes=row.crash_count)
+            continue
+        if row.state == "cancelled":
+            log.info("effect_barred", effect=str(row.effect_key), kind=row.kind, reason=barred)
             continue
         return Effect(
             merchant_id=row.merchant_id,
@@ -206,22 +213,17 @@ def claim(database: Database, merchant_id: UUID, connection_id: UUID) -> Effect 
             claimed_at=row.lease_until - timedelta(seconds=LEASE_SECONDS),
             order_id=row.order_id,
             until=asked + LEASE_SECONDS,
+            barred=barred,
         )
 
 
-def _claim(connection: Connection, merchant_id: UUID, connection_id: UUID) -> Row[Any] | None:
+def _claim(connection: Connection, merchant_id: UUID, connection_id: UUID) -> tuple[Row[Any], str] | None:
+    """The effect that is claimed, or was set aside or cancelled instead, and why it must not be done, if so."""
+    from hub.store import followups
+
     now = Database.now(connection)
     this = t.effect.c
-    chosen = connection.execute(
-        for_update(
-            connection,
-            select(this.id, this.state, this.crash_count)
-            .where(this.merchant_id == merchant_id, this.connection_id == connection_id, _claimable(now))
-            .order_by(this.due_at, this.created_at)
-            .limit(1),
-            skip_locked=True,
-        )
-    ).one_or_none()
+    chosen = _choose(connection, merchant_id, connection_id, followups.GATES.keys(), now)
     if chosen is None:
         return None
     change = update(t.effect).where(this.merchant_id == merchant_id, this.id == chosen.id).returning(t.effect)
@@ -231,8 +233,15 @@ def _claim(connection: Connection, merchant_id: UUID, connection_id: UUID) -> Ro
         lost = {"state": "unknown", "unclear": True, "error": why, "lease_until": None, "finished_at": now}
         row = connection.execute(change.values(fence=this.fence + 1, **lost)).one()
         _ask_a_person(connection, row, why, now)
-        return row
-    return connection.execute(
+        return row, ""
+    barred = followups.barred(connection, chosen, now)
+    if barred and not (crashed or chosen.unclear):
+        over = {"state": "cancelled", "error": _storable(barred, 2000), "finished_at": now}
+        row = connection.execute(change.values(over)).one()
+        _note(connection, row, f"{_name(row.kind)}: not done. {barred}", now)
+        followups.follow_up_without(connection, row, barred, now)
+        return row, barred
+    row = connection.execute(
         change.values(
             state="in_flight",
             fence=this.fence + 1,
@@ -245,6 +254,44 @@ def _claim(connection: Connection, merchant_id: UUID, connection_id: UUID) -> Ro
             sent_at=func.coalesce(this.sent_at, case((this.unclear, this.created_at), else_=now)),
         )
     ).one()
+    return row, barred
+
+
+def _choose(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, gated: Collection[str], now: datetime
+) -> Row[Any] | None:
+    """The next effect that can be claimed, locked; what has a gate only after its order, as everybody locks them."""
+    this = t.effect.c
+    passed_over: list[UUID] = []
+    while True:
+        due = (
+            select(t.effect)
+            .where(this.merchant_id == merchant_id, this.connection_id == connection_id, _claimable(now))
+            .order_by(this.due_at, this.created_at)
+            .limit(1)
+        )
+        if passed_over:
+            due = due.where(this.id.not_in(passed_over))
+        next_one = connection.execute(due).one_or_none()
+        if next_one is None:
+            return None
+        if next_one.kind in gated:
+            _lock_order(connection, merchant_id, next_one.order_id)
+        chosen = connection.execute(
+            for_update(connection, due.where(this.id == next_one.id), skip_locked=True)
+        ).one_or_none()
+        if chosen is not None:
+            return chosen
+        passed_over.append(next_one.id)
+
+
+def _lock_order(connection: Connection, merchant_id: UUID, order_id: UUID | None) -> None:
+    """Whatever follows from an effect may change its order, and orders are locked before their effects."""
+    if order_id is not None:
+        order = t.sales_order.c
+        connection.execute(
+            for_update(connection, select(order.id).where(order.merchant_id == merchant_id, order.id == order_id))
+        )
 
 
 def _claimable(now: datetime) -> ColumnElement[bool]:
@@ -331,6 +378,8 @@ def _attempt(effect: Effect, connector: Connector, random: Random) -> _Ending:
             found = _look_up(effect, connector, random)
             if found is not None:
                 return found
+            if effect.barred:
+                return _Ending("cancelled", error=effect.barred)
     if effect.until - _steady() < CALL_SECONDS:
         # This process was stopped for a while. Nothing has been sent, and nothing will be on so short a lease.
         return _Ending("planned", unclear=effect.unclear, counts=False, called=False)
@@ -408,6 +457,9 @@ def _key_is_kept(effect: Effect) -> bool:
 def _finish(
     connection: Connection, keyring: KeyRing, effect: Effect, connector: Connector, ending: _Ending, random: Random
 ) -> list[tuple[UUID, str]]:
+    from hub.store import followups  # what follows from one effect may be another, and so needs this module
+
+    _lock_order(connection, effect.merchant_id, effect.order_id)
     now = Database.now(connection)
     values: dict[str, Any] = {
         "state": ending.state,
@@ -450,7 +502,7 @@ def _finish(
         _note(connection, effect, f"{connector.label}: {effect.name} done", now)
         files = _files(ending.result)
         papers.keep(connection, keyring, effect.merchant_id, effect.id, effect.order_id, files, at=now)
-        return _follow_up(connection, finished, ending.result, now)
+        return followups.follow_up(connection, finished, ending.result, now)
     if ending.state == "unknown":
         _ask_a_person(connection, effect, ending.error, now)
     elif ending.state == "failed":
@@ -467,13 +519,9 @@ def _finish(
             link=f"/connections/{effect.connection_id}",
         )
         _note(connection, effect, f"{connector.label}: {effect.name} failed: {ending.error}", now)
+    if ending.state in ("failed", "cancelled"):
+        return followups.follow_up_without(connection, finished, ending.error, now)
     return []
-
-
-def _follow_up(connection: Connection, effect: Row[Any], result: EffectResult, now: datetime) -> list[tuple[UUID, str]]:
-    from hub.store import followups  # what follows from one effect may be another, and so needs this module
-
-    return followups.follow_up(connection, effect, result, now)
 
 
 def _ask_a_person(connection: Connection, effect: Effect | Row[Any], why: str, now: datetime) -> None:
@@ -533,36 +581,46 @@ def retry(database: Database, merchant_id: UUID, effect_id: UUID, actor: str) ->
     return database.transact(renew)
 
 
-def mark_succeeded(database: Database, merchant_id: UUID, effect_id: UUID, actor: str, reference: str = "") -> None:
-    """A person has seen that it was done; ``reference`` is the vendor's id of it. Raises Conflict unless it is
-    failed or unknown."""
+def mark_succeeded(
+    database: Database, merchant_id: UUID, effect_id: UUID, actor: str, reference: str = ""
+) -> list[tuple[UUID, str]]:
+    """A person has seen that it was done; ``reference`` is the vendor's id of it. Returns the lanes to ring for. Raises
+    Conflict unless it is failed or unknown."""
+    from hub.store import followups
 
-    def mark(connection: Connection) -> None:
+    def mark(connection: Connection) -> list[tuple[UUID, str]]:
         now = database.now(connection)
         row = _locked(connection, merchant_id, effect_id)
         _require(row, "failed", "unknown")
-        _set(connection, row, state="succeeded", reference=_storable(reference, 300), finished_at=now)
+        row = _set(connection, row, state="succeeded", reference=_storable(reference, 300), finished_at=now)
         _decided(connection, row, "it was done", actor, now)
-        _follow_up(connection, row, EffectResult(_storable(reference, 300)), now)
+        return followups.follow_up(connection, row, EffectResult(_storable(reference, 300)), now)
 
-    database.transact(mark)
+    return database.transact(mark)
 
 
-def cancel(database: Database, merchant_id: UUID, effect_id: UUID, actor: str) -> None:
-    """A person wants it no more, or has seen that it was not done. Raises Conflict while it is being sent, and when it
-    has succeeded."""
+def cancel(database: Database, merchant_id: UUID, effect_id: UUID, actor: str) -> list[tuple[UUID, str]]:
+    """A person wants it no more, or has seen that it was not done. Returns the lanes to ring for. Raises Conflict while
+    it is being sent, and when it has succeeded."""
+    from hub.store import followups
 
-    def give_up(connection: Connection) -> None:
+    def give_up(connection: Connection) -> list[tuple[UUID, str]]:
         now = database.now(connection)
         row = _locked(connection, merchant_id, effect_id)
         _require(row, "planned", "failed", "unknown")
-        _set(connection, row, state="cancelled", finished_at=now)
+        row = _set(connection, row, state="cancelled", finished_at=now)
         _decided(connection, row, "cancelled", actor, now)
+        return followups.follow_up_without(connection, row, f"{actor} cancelled it", now)
 
-    database.transact(give_up)
+    return database.transact(give_up)
 
 
 def _locked(connection: Connection, merchant_id: UUID, effect_id: UUID) -> Row[Any]:
+    this = t.effect.c
+    order_id = connection.execute(
+        select(this.order_id).where(this.merchant_id == merchant_id, this.id == effect_id)
+    ).scalar_one_or_none()
+    _lock_order(connection, merchant_id, order_id)
     statement = select(t.effect).where(t.effect.c.merchant_id == merchant_id, t.effect.c.id == effect_id)
     row = connection.execute(for_update(connection, statement)).one_or_none()
     if row is None:
@@ -576,12 +634,13 @@ def _require(row: Row[Any], *states: str) -> None:
         raise Conflict(f"“{_name(row.kind)}” {said.get(row.state, f'has {row.state} already')}. Look at it again.")
 
 
-def _set(connection: Connection, row: Row[Any], **values: Any) -> None:
-    connection.execute(
+def _set(connection: Connection, row: Row[Any], **values: Any) -> Row[Any]:
+    return connection.execute(
         update(t.effect)
         .where(t.effect.c.merchant_id == row.merchant_id, t.effect.c.id == row.id)
         .values(unclear=False, **values)
-    )
+        .returning(t.effect)
+    ).one()
 
 
 def _decided(connection: Connection, row: Row[Any], what: str, actor: str, now: datetime) -> None:

@@ -1,4 +1,5 @@
-"""What follows when an effect was done: one function per kind of effect, in the commit that says that it was done."""
+"""What follows when an effect has come to its end, done or not: one function per kind, in the commit that says so; and
+what an effect has to pass before it is carried out."""
 
 from __future__ import annotations
 
@@ -12,7 +13,10 @@ from sqlalchemy import Connection, Row, select
 from sqlalchemy.exc import OperationalError
 
 from hub.connector import EffectResult
-from hub.store import activity, listings, orders
+from hub.core.plain import from_plain
+from hub.core.shipping import Cancellation
+from hub.errors import Conflict
+from hub.store import activity, fulfillment, labels, listings, orders, providers, shipments
 from hub.store import tables as t
 from hub.store.database import Interrupted
 
@@ -20,6 +24,11 @@ log = structlog.get_logger()
 
 # (connection, the effect's row, what came of it, now) -> the (connection, lane)s to be rung for after the commit.
 FollowUp = Callable[[Connection, Row[Any], EffectResult, datetime], Iterable[tuple[UUID, str]]]
+# The same where it was not done: instead of a result, why not. The row's state is failed, where the vendor said no, or
+# cancelled.
+NotDone = Callable[[Connection, Row[Any], str, datetime], Iterable[tuple[UUID, str]]]
+# (connection, the effect's row, now); raises Conflict where it must not be done any more.
+Gate = Callable[[Connection, Row[Any], datetime], object]
 
 ISSUE = "followup"  # the kind of its issues; the subject is the effect's id
 
@@ -33,9 +42,35 @@ def follow_up(connection: Connection, effect: Row[Any], result: EffectResult, at
     function = FOLLOW_UPS.get(effect.kind)
     if function is None:
         return []
+    return _guarded(connection, effect, at, "Done", lambda: function(connection, effect, result, at))
+
+
+def follow_up_without(connection: Connection, effect: Row[Any], why: str, at: datetime) -> list[tuple[UUID, str]]:
+    """The same for an effect that was surely not done, and will not be."""
+    function = NOT_DONE.get(effect.kind)
+    if function is None:
+        return []
+    return _guarded(connection, effect, at, "Not done", lambda: function(connection, effect, why, at))
+
+
+def barred(connection: Connection, effect: Row[Any], at: datetime) -> str:
+    """Why an effect must not be carried out any more, "" if it may: asked in the transaction that claims it."""
+    gate = GATES.get(effect.kind)
+    if gate is None:
+        return ""
+    try:
+        gate(connection, effect, at)
+    except Conflict as error:
+        return str(error)
+    return ""
+
+
+def _guarded(
+    connection: Connection, effect: Row[Any], at: datetime, done: str, follow: Callable[[], Iterable[tuple[UUID, str]]]
+) -> list[tuple[UUID, str]]:
     try:
         with connection.begin_nested():
-            return list(function(connection, effect, result, at))
+            return list(follow())
     except (Interrupted, OperationalError):
         raise  # the database got in the way: the whole commit is tried again
     except Exception as error:
@@ -46,8 +81,8 @@ def follow_up(connection: Connection, effect: Row[Any], result: EffectResult, at
             effect.merchant_id,
             ISSUE,
             str(effect.id),
-            f"Done, but what was to follow from it failed: {name}",
-            f"Look at the order, and tell the maker of the hub. {type(error).__name__}: {error}",
+            f"{done}, but what was to follow from it failed: {name}",
+            f"Look at the order, and tell the maker of the hub. {type(error).__name__}: {error}"[:500],
             at=at,
             connection_id=effect.connection_id,
             order_id=effect.order_id,
@@ -85,7 +120,82 @@ def publish_there(
     return [(effect.connection_id, "publish")]
 
 
+def confirmed(
+    connection: Connection, effect: Row[Any], result: EffectResult, at: datetime
+) -> Iterable[tuple[UUID, str]]:
+    """The channel knows what was shipped: the order is fetched, so that the hub sees what it made of it."""
+    yield from shipments.confirmed(connection, effect, result, at)
+    yield from fetch_the_order(connection, effect, result, at)
+
+
+def not_confirmed(connection: Connection, effect: Row[Any], why: str, at: datetime) -> Iterable[tuple[UUID, str]]:
+    """The channel did not take it: how the order stands there says why."""
+    yield from shipments.not_confirmed(connection, effect, why, at)
+    yield from fetch_the_order(connection, effect, EffectResult(""), at)
+
+
+def submitted(
+    connection: Connection, effect: Row[Any], result: EffectResult, at: datetime
+) -> Iterable[tuple[UUID, str]]:
+    """The 3PL has the order."""
+    return providers.submitted(connection, effect, result, at) if _named(effect) else []
+
+
+def not_submitted(connection: Connection, effect: Row[Any], why: str, at: datetime) -> Iterable[tuple[UUID, str]]:
+    """The 3PL will not ship it; or it was never asked, and what it was to ship is dealt out anew when it may."""
+    if not _named(effect):
+        return []
+    if effect.state == "failed":
+        return providers.refused(connection, effect, why, at)
+    return providers.not_asked(connection, effect, why, at)
+
+
+def cancel_answered(
+    connection: Connection, effect: Row[Any], result: EffectResult, at: datetime
+) -> Iterable[tuple[UUID, str]]:
+    """What the 3PL says to not shipping it."""
+    if not result.details:
+        return []  # a person says that it was done: the 3PL's own word is still to come
+    answer = from_plain(Cancellation, result.details)
+    return providers.cancel_answered(connection, effect.merchant_id, effect.connection_id, answer, at=at)
+
+
+def may_be_submitted(connection: Connection, effect: Row[Any], at: datetime) -> None:
+    """A 3PL is asked only for what may still be shipped."""
+    work = _work(connection, effect) if _named(effect) else None
+    if work is not None:
+        fulfillment.gate(connection, effect.merchant_id, work.id)
+
+
+def _work(connection: Connection, effect: Row[Any]) -> Row[Any] | None:
+    this = t.fulfillment_order.c
+    work_id = connection.execute(
+        select(this.id).where(this.merchant_id == effect.merchant_id, this.reference == effect.request["reference"])
+    ).scalar_one_or_none()
+    return None if work_id is None else fulfillment.locked(connection, effect.merchant_id, work_id)
+
+
+def _named(effect: Row[Any]) -> bool:
+    """Whether it is still known what it was about: of an erased customer's order it is not."""
+    return "reference" in effect.request
+
+
 FOLLOW_UPS: Mapping[str, FollowUp] = {
     **dict.fromkeys(("hold_work", "release_work", "move_work", "split_work", "answer_work"), fetch_the_order),
     "stock_listing": publish_there,
+    "confirm_shipment": confirmed,
+    "buy_label": labels.bought,
+    "void_label": labels.void_answered,
+    "submit": submitted,
+    "cancel": cancel_answered,
 }
+
+NOT_DONE: Mapping[str, NotDone] = {
+    "confirm_shipment": not_confirmed,
+    "buy_label": labels.not_bought,
+    "void_label": labels.not_voided,
+    "submit": not_submitted,
+    "cancel": providers.not_cancelled,
+}
+
+GATES: Mapping[str, Gate] = {"buy_label": labels.may_be_bought, "submit": may_be_submitted}

@@ -113,11 +113,24 @@ def _erase(connection: Connection, merchant_id: UUID, order_ids: Sequence[UUID],
                 for row in edits
             ],
         )
+    parcels = _tracking_numbers(connection, merchant_id, order_ids)
     _erase_shipping(connection, merchant_id, order_ids)
     _erase_texts(connection, merchant_id, order_ids, texts)
     by_place: dict[UUID, list[str]] = {}
     for row in rows:
         by_place.setdefault(row.connection_id, []).append(row.external_id)
+    work = t.fulfillment_order.c
+    for at_3pl in connection.execute(
+        select(work.connection_id, work.reference, work.external_id).where(
+            work.merchant_id == merchant_id, work.order_id.in_(order_ids), work.connection_id.is_not(None)
+        )
+    ):
+        # What a 3PL has told of it, as it was read and as it was fetched.
+        by_place.setdefault(at_3pl.connection_id, []).extend(
+            each for each in (at_3pl.reference, at_3pl.external_id) if each
+        )
+    for place, numbers in parcels.items():
+        by_place.setdefault(place, []).extend(numbers)
     record = t.inbox.c
     for place, external_ids in by_place.items():
         inbox.forget(
@@ -127,6 +140,24 @@ def _erase(connection: Connection, merchant_id: UUID, order_ids: Sequence[UUID],
             record.external_id.in_(external_ids),
             record.state != "pending",
         )
+
+
+def _tracking_numbers(connection: Connection, merchant_id: UUID, order_ids: Sequence[UUID]) -> dict[UUID, list[str]]:
+    """By carrier's connection, the numbers under which it tells where these orders' parcels are."""
+    sent, box = t.shipment.c, t.parcel.c
+    found: dict[UUID, list[str]] = {}
+    for row in connection.execute(
+        select(sent.connection_id, box.tracking_number)
+        .join(t.parcel, (box.merchant_id == sent.merchant_id) & (box.shipment_id == sent.id))
+        .where(
+            sent.merchant_id == merchant_id,
+            sent.order_id.in_(order_ids),
+            sent.connection_id.is_not(None),
+            box.tracking_number != "",
+        )
+    ):
+        found.setdefault(row.connection_id, []).append(row.tracking_number)
+    return found
 
 
 def _erase_shipping(connection: Connection, merchant_id: UUID, order_ids: Sequence[UUID]) -> None:
@@ -141,12 +172,46 @@ def _erase_shipping(connection: Connection, merchant_id: UUID, order_ids: Sequen
     connection.execute(
         update(t.shipment)
         .where(*here)
-        .values(label=None, rates=None, choice=None, tracking_numbers=[], tracking_url="", error="")
+        .values(
+            label=None,
+            rates=None,
+            choice=None,
+            tracking_numbers=[],
+            tracking_url="",
+            track_at=None,
+            documents_at=None,
+            error="",
+            # What was only planned is cancelled below: it is not being bought any more.
+            state=case(
+                (
+                    (sent.state == "buying")
+                    & sent.effect_id.in_(
+                        select(t.effect.c.id).where(
+                            t.effect.c.merchant_id == merchant_id, t.effect.c.state == "planned"
+                        )
+                    ),
+                    "failed",
+                ),
+                else_=sent.state,
+            ),
+        )
+    )
+    seen = t.tracking_event.c
+    connection.execute(
+        delete(t.tracking_event).where(
+            seen.merchant_id == merchant_id, seen.shipment_id.in_(select(sent.id).where(*here))
+        )
     )
     connection.execute(
         update(t.fulfillment_order)
         .where(t.fulfillment_order.c.merchant_id == merchant_id, t.fulfillment_order.c.order_id.in_(order_ids))
         .values(message="", handles={}, collection_code="")
+    )
+    # Where it went, and what a person wrote who chose another location.
+    connection.execute(
+        update(t.routing_decision)
+        .where(t.routing_decision.c.merchant_id == merchant_id, t.routing_decision.c.order_id.in_(order_ids))
+        .values(inputs={}, outcome={}, summary=_plainly("routed"))
     )
     connection.execute(
         update(t.order_hold)
@@ -161,6 +226,7 @@ def _erase_shipping(connection: Connection, merchant_id: UUID, order_ids: Sequen
             subject="",
             body="",
             html="",
+            qr="",
             error="",
             state=case((t.email.c.state.in_(["waiting", "failed"]), "erased"), else_=t.email.c.state),
         )

@@ -34,10 +34,11 @@ class State(StrEnum):
     REJECTED = "rejected"  # the location will not ship it: dealt out anew
     CANCELLING = "cancelling"  # the 3PL was asked not to ship it
     CANCELLED = "cancelled"
+    DELIVERED = "delivered"  # all that was shipped has arrived
 
 
 # In these nothing more is expected of the location.
-ENDED = (State.SHIPPED, State.COLLECTED, State.REJECTED, State.CANCELLED)
+ENDED = (State.SHIPPED, State.COLLECTED, State.REJECTED, State.CANCELLED, State.DELIVERED)
 # In these somebody else has it in hand, who has to be asked before anything changes.
 ELSEWHERE = (State.REQUESTED, State.ACCEPTED, State.IN_PROGRESS, State.CANCELLING)
 
@@ -63,48 +64,66 @@ def create(
     decision_id: UUID | None = None,
 ) -> list[UUID]:
     """Ask locations to ship parts of an order, in the caller's transaction, which holds the order's row locked."""
-    this = t.fulfillment_order.c
-    order = connection.execute(
-        select(t.sales_order.c.number, t.sales_order.c.priority).where(
-            t.sales_order.c.merchant_id == merchant_id, t.sales_order.c.id == order_id
+    decisions = {order_id: decision_id} if decision_id else {}
+    return create_all(connection, merchant_id, {order_id: parts}, at=at, decisions=decisions)
+
+
+def create_all(
+    connection: Connection,
+    merchant_id: UUID,
+    asked: Mapping[UUID, Sequence[Part]],
+    *,
+    at: datetime,
+    decisions: Mapping[UUID, UUID],
+) -> list[UUID]:
+    """``create`` for many orders at once, with the decisions by order that they come of."""
+    this, order = t.fulfillment_order.c, t.sales_order.c
+    orders: dict[UUID, Any] = {}
+    last: dict[UUID, int] = {}
+    for some in in_chunks(sorted(asked)):
+        these = (order.merchant_id == merchant_id, order.id.in_(some))
+        orders |= {
+            row.id: row for row in connection.execute(select(order.id, order.number, order.priority).where(*these))
+        }
+        last |= dict(
+            connection.execute(
+                select(this.order_id, func.max(this.number))
+                .where(this.merchant_id == merchant_id, this.order_id.in_(some))
+                .group_by(this.order_id)
+            ).all()
         )
-    ).one()
-    last = connection.execute(
-        select(func.coalesce(func.max(this.number), 0)).where(
-            this.merchant_id == merchant_id, this.order_id == order_id
-        )
-    ).scalar_one()
     rows, lines = [], []
-    for number, part in enumerate(parts, start=last + 1):
-        id = new_id()
-        rows.append(
-            {
-                "merchant_id": merchant_id,
-                "id": id,
-                "order_id": order_id,
-                "location_id": part.location_id,
-                "number": number,
-                "reference": reference_of(order.number, number, id),
-                "state": State.OPEN.value,
-                "decision_id": decision_id,
-                "collect": part.collect,
-                "priority": order.priority,
-                "service": part.service[:60],
-                "ship_by": part.ship_by,
-                "created_at": at,
-                "updated_at": at,
-            }
-        )
-        lines += [
-            {
-                "merchant_id": merchant_id,
-                "fulfillment_order_id": id,
-                "order_line_id": line_id,
-                "quantity": units,
-            }
-            for line_id, units in sorted(part.units.items())
-            if units > 0
-        ]
+    for order_id, parts in asked.items():
+        for number, part in enumerate(parts, start=last.get(order_id, 0) + 1):
+            id = new_id()
+            rows.append(
+                {
+                    "merchant_id": merchant_id,
+                    "id": id,
+                    "order_id": order_id,
+                    "location_id": part.location_id,
+                    "number": number,
+                    "reference": reference_of(orders[order_id].number, number, id),
+                    "state": State.OPEN.value,
+                    "decision_id": decisions.get(order_id),
+                    "collect": part.collect,
+                    "priority": orders[order_id].priority,
+                    "service": part.service[:60],
+                    "ship_by": part.ship_by,
+                    "created_at": at,
+                    "updated_at": at,
+                }
+            )
+            lines += [
+                {
+                    "merchant_id": merchant_id,
+                    "fulfillment_order_id": id,
+                    "order_line_id": line_id,
+                    "quantity": units,
+                }
+                for line_id, units in sorted(part.units.items())
+                if units > 0
+            ]
     if rows:
         connection.execute(insert(t.fulfillment_order), rows)
         connection.execute(insert(t.fulfillment_line), lines)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Row, select, update
 
-from hub.core.model import Hold, HoldReason, Order, RiskLevel
+from hub import addresses
+from hub.core.model import Address, Hold, HoldReason, Order, OrderStatus, RiskLevel
+from hub.core.plain import from_plain, to_plain
 from hub.errors import BadInput, Conflict
 from hub.store import activity
 from hub.store import tables as t
+from hub.store.bulk import insert_rows
 from hub.store.database import Database, for_update, in_chunks, new_id
 
 # Marks of the holds that the hub itself places and takes off again; those of a channel carry the channel's id.
+_OURS = "hub:"
 _BY_RISK = "hub:risk"
+_BY_PAYMENT = "hub:payment"
+_BY_ADDRESS = "hub:address"
+_BY_STOCK = "hub:stock"
 
 _IN_WORDS: Mapping[HoldReason, str] = {
     HoldReason.PAYMENT: "waits for its payment",
@@ -50,29 +59,54 @@ def place(
     ).first()
     if there is not None:
         return False
-    connection.execute(
-        insert(t.order_hold).values(
-            merchant_id=merchant_id,
-            id=new_id(),
-            order_id=order_id,
-            reason=reason.value,
-            note=note[:500],
-            external_id=external_id[:200],
-            placed_by=actor,
-            placed_at=at,
-        )
-    )
-    said = f": {note}" if note else ""
-    activity.note(
+    _place_all(
         connection,
         merchant_id,
-        "order_held",
-        f"On hold, it {_IN_WORDS[reason]}{said}",
-        at=at,
-        order_id=order_id,
-        actor=actor,
+        [(order_id, Hold(external_id=external_id, reason=reason, note=note, held_by=actor))],
+        at,
     )
     return True
+
+
+def _place_all(connection: Connection, merchant_id: UUID, wanted: Sequence[tuple[UUID, Hold]], at: datetime) -> None:
+    """Hold orders for what nothing holds them for yet, however many in two statements."""
+    if not wanted:
+        return
+    insert_rows(
+        connection,
+        t.order_hold,
+        [
+            {
+                "merchant_id": merchant_id,
+                "id": new_id(),
+                "order_id": order_id,
+                "reason": each.reason.value,
+                "note": each.note[:500],
+                "external_id": each.external_id[:200],
+                "placed_by": each.held_by[:320],
+                "placed_at": at,
+            }
+            for order_id, each in wanted
+        ],
+    )
+    insert_rows(
+        connection,
+        t.activity,
+        [
+            {
+                "merchant_id": merchant_id,
+                "id": new_id(),
+                "at": at,
+                "kind": "order_held",
+                "connection_id": None,
+                "order_id": order_id,
+                "actor": each.held_by[:320],
+                "summary": f"On hold, it {_IN_WORDS[each.reason]}{f': {each.note}' if each.note else ''}"[:500],
+                "details": None,
+            }
+            for order_id, each in wanted
+        ],
+    )
 
 
 def hold_order(
@@ -101,7 +135,7 @@ def release(database: Database, merchant_id: UUID, order_id: UUID, hold_id: UUID
         row = connection.execute(select(t.order_hold).where(*here)).one_or_none()
         if row is None or row.released_at is not None:
             raise Conflict("This hold was taken off already. Reload the page.")
-        if row.external_id and not row.external_id.startswith("hub:"):
+        if row.external_id and not row.external_id.startswith(_OURS):
             raise Conflict("The channel holds this order. Release it there, or with the buttons of its own work above.")
         _end(connection, merchant_id, order_id, [hold_id], at, actor)
         return connection_id
@@ -110,43 +144,175 @@ def release(database: Database, merchant_id: UUID, order_id: UUID, hold_id: UUID
 
 
 def keep_up(connection: Connection, merchant_id: UUID, told: Mapping[UUID, Order], *, at: datetime) -> None:
-    """Bring the holds of orders in line with what their channels say of them now: its own holds, and its opinion of the
-    risk. What a person has placed, or taken off, stays as it is."""
-    hold = t.order_hold.c
-    open_ones: dict[UUID, dict[tuple[str, str], UUID]] = {}
-    ever_by_risk: set[UUID] = set()
-    for some in in_chunks(told):
-        for row in connection.execute(
-            select(hold.order_id, hold.id, hold.reason, hold.external_id, hold.released_at).where(
-                hold.merchant_id == merchant_id, hold.order_id.in_(some), hold.external_id != ""
-            )
-        ):
-            if row.released_at is None:
-                open_ones.setdefault(row.order_id, {})[row.reason, row.external_id] = row.id
-            if row.external_id == _BY_RISK:
-                ever_by_risk.add(row.order_id)
+    """Bring the holds of orders in line with what their channels say of them now, in the commit that keeps it: the
+    channels' own holds, risk, payment and address. What a person has placed stays; what a person has taken off comes
+    back only for another reason."""
+    rows = _of_automatic(connection, merchant_id, told)
+    own_addresses = _own_addresses(connection, merchant_id, told, at)
+    new: list[tuple[UUID, Hold]] = []
     for order_id, order in told.items():
         wanted = {(each.reason.value, each.external_id[:200]): each for each in _channels_holds(order)}
-        risky = order.risk is not None and order.risk.level is RiskLevel.HIGH
-        # Once a person has looked at the risk and let it go, it is not held for it again.
-        if risky and order.risk is not None and (order_id not in ever_by_risk or order_id in open_ones):
-            note = "; ".join(order.risk.reasons)
-            wanted[HoldReason.FRAUD.value, _BY_RISK] = Hold(external_id=_BY_RISK, reason=HoldReason.FRAUD, note=note)
-        held = open_ones.get(order_id, {})
-        for key, each in wanted.items():
-            if key not in held:
-                place(
+        if _to_be_shipped(order):
+            for each in _our_holds(order, own_addresses.get(order_id, order.shipping_address)):
+                wanted[each.reason.value, each.external_id] = each
+        new += _settle(connection, merchant_id, order_id, wanted, rows.get(order_id, []), at)
+    _place_all(connection, merchant_id, new, at)
+
+
+def check_address(connection: Connection, merchant_id: UUID, order_id: UUID, *, at: datetime, actor: str = "") -> None:
+    """Hold a locked order for its address, or no longer: a person has changed it, or where the order goes."""
+    order, hold = t.sales_order.c, t.order_hold.c
+    row = connection.execute(
+        select(order.status, order.collect_at, t.SHIP_TO.label("ship_to")).where(
+            order.merchant_id == merchant_id, order.id == order_id
+        )
+    ).one()
+    line = t.order_line.c
+    ships = connection.execute(
+        select(line.id)
+        .where(line.merchant_id == merchant_id, line.order_id == order_id, line.present, line.requires_shipping)
+        .limit(1)
+    ).first()
+    wrong: tuple[str, ...] = ()
+    if row.status == OrderStatus.OPEN and row.collect_at is None and ships is not None:
+        wrong = addresses.check(from_plain(Address, row.ship_to)).wrong
+    note = " ".join(wrong)[:500]
+    open_ones = connection.execute(
+        select(t.order_hold).where(
+            hold.merchant_id == merchant_id,
+            hold.order_id == order_id,
+            hold.external_id == _BY_ADDRESS,
+            hold.released_at.is_(None),
+        )
+    ).all()
+    if over := [each.id for each in open_ones if each.note != note]:
+        _end(connection, merchant_id, order_id, over, at, actor)
+    if wrong and len(over) == len(open_ones):
+        place(connection, merchant_id, order_id, HoldReason.ADDRESS, note, at=at, external_id=_BY_ADDRESS)
+
+
+def wait_for_stock(connection: Connection, merchant_id: UUID, waits: Mapping[UUID, bool], *, at: datetime) -> None:
+    """Hold locked orders that wait for stock because their policy ships them whole; what does not wait, no longer."""
+    hold = t.order_hold.c
+    open_ones: dict[UUID, UUID] = {}
+    for some in in_chunks(waits):
+        for row in connection.execute(
+            select(hold.order_id, hold.id).where(
+                hold.merchant_id == merchant_id,
+                hold.order_id.in_(some),
+                hold.external_id == _BY_STOCK,
+                hold.released_at.is_(None),
+            )
+        ):
+            open_ones[row.order_id] = row.id
+    note = "The routing policy ships an order whole, and not all of it is there yet."
+    stock = Hold(external_id=_BY_STOCK, reason=HoldReason.BACKORDER, note=note)
+    new = [(order_id, stock) for order_id, does in waits.items() if does and order_id not in open_ones]
+    _place_all(connection, merchant_id, new, at)
+    for order_id, hold_id in open_ones.items():
+        if not waits[order_id]:
+            _end(connection, merchant_id, order_id, [hold_id], at, "")
+
+
+def _of_automatic(connection: Connection, merchant_id: UUID, order_ids: Collection[UUID]) -> dict[UUID, list[Row[Any]]]:
+    """What was ever held for the channel's or the hub's own reasons, by order."""
+    hold = t.order_hold.c
+    found: dict[UUID, list[Row[Any]]] = {}
+    for some in in_chunks(order_ids):
+        for row in connection.execute(
+            select(t.order_hold).where(
+                hold.merchant_id == merchant_id,
+                hold.order_id.in_(some),
+                hold.external_id.not_in(("", _BY_STOCK)),
+            )
+        ):
+            found.setdefault(row.order_id, []).append(row)
+    return found
+
+
+def _settle(
+    connection: Connection,
+    merchant_id: UUID,
+    order_id: UUID,
+    wanted: Mapping[tuple[str, str], Hold],
+    rows: Iterable[Row[Any]],
+    at: datetime,
+) -> list[tuple[UUID, Hold]]:
+    """End what holds an order no longer; returns what it is to be held for from now on."""
+    held: dict[tuple[str, str], Row[Any]] = {}
+    let_go: set[tuple[str, str]] = set()  # by a person, who has looked at just this
+    for row in rows:
+        if row.released_at is None:
+            held[row.reason, row.external_id] = row
+        elif row.released_by and row.external_id.startswith(_OURS):
+            let_go.add((row.external_id, row.note if row.external_id == _BY_ADDRESS else ""))
+    over = [row.id for key, row in held.items() if key not in wanted or _is_another(row, wanted[key])]
+    if over:
+        _end(connection, merchant_id, order_id, over, at, "")
+    return [
+        (order_id, each)
+        for key, each in wanted.items()
+        if (key not in held or held[key].id in over)
+        and (each.external_id, each.note[:500] if each.external_id == _BY_ADDRESS else "") not in let_go
+    ]
+
+
+def _is_another(row: Row[Any], wanted: Hold) -> bool:
+    """Whether the address is wrong in another way than it was."""
+    return bool(row.external_id == _BY_ADDRESS and row.note != wanted.note[:500])
+
+
+def _to_be_shipped(order: Order) -> bool:
+    return order.status is OrderStatus.OPEN and any(
+        line.requires_shipping and line.open_quantity > 0 for line in order.lines
+    )
+
+
+def _our_holds(order: Order, ship_to: Address | None) -> Iterable[Hold]:
+    """Why the hub itself holds an order that is to be shipped; without an address the customer fetches it."""
+    if order.risk is not None and order.risk.level is RiskLevel.HIGH:
+        yield Hold(external_id=_BY_RISK, reason=HoldReason.FRAUD, note="; ".join(order.risk.reasons))
+    if not order.paid:
+        note = "The channel asks for it to be shipped, and nobody has paid for it yet."
+        yield Hold(external_id=_BY_PAYMENT, reason=HoldReason.PAYMENT, note=note)
+    if ship_to is not None and (wrong := addresses.check(ship_to).wrong):
+        yield Hold(external_id=_BY_ADDRESS, reason=HoldReason.ADDRESS, note=" ".join(wrong))
+
+
+def _own_addresses(
+    connection: Connection, merchant_id: UUID, told: Mapping[UUID, Order], at: datetime
+) -> dict[UUID, Address | None]:
+    """Where orders go that do not go to the channel's address: as a person corrected it, or None: it is fetched, or its
+    customer is forgotten. A correction ends when the channel says another address than the one it stands for."""
+    order = t.sales_order.c
+    found: dict[UUID, Address | None] = {}
+    for some in in_chunks([order_id for order_id, each in told.items() if _to_be_shipped(each)]):
+        for row in connection.execute(
+            select(order.id, order.own_address, order.own_address_for, order.collect_at, order.erased_at).where(
+                order.merchant_id == merchant_id,
+                order.id.in_(some),
+                order.own_address.is_not(None) | order.collect_at.is_not(None) | order.erased_at.is_not(None),
+            )
+        ).all():
+            if row.collect_at is not None or row.erased_at is not None:
+                found[row.id] = None
+            elif to_plain(told[row.id].shipping_address) == row.own_address_for:
+                found[row.id] = from_plain(Address, row.own_address)
+            else:
+                connection.execute(
+                    update(t.sales_order)
+                    .where(order.merchant_id == merchant_id, order.id == row.id)
+                    .values(own_address=None, own_address_for=None)
+                )
+                activity.note(
                     connection,
                     merchant_id,
-                    order_id,
-                    each.reason,
-                    each.note,
+                    "address_changed",
+                    "The channel says another address now: it holds, and the corrected one is dropped",
                     at=at,
-                    actor=each.held_by,
-                    external_id=each.external_id,
+                    order_id=row.id,
                 )
-        if over := [hold_id for key, hold_id in held.items() if key not in wanted]:
-            _end(connection, merchant_id, order_id, over, at, "")
+    return found
 
 
 def _channels_holds(order: Order) -> Iterable[Hold]:
@@ -185,3 +351,45 @@ def _locked_order(connection: Connection, merchant_id: UUID, order_id: UUID) -> 
     if connection_id is None:
         raise Conflict("This order does not exist. Go back to the list.")
     return connection_id
+
+
+# ---------------------------------------------------------------- telling
+
+
+@dataclass(frozen=True, slots=True)
+class HoldView:
+    """One hold as a page shows it. ``ours``: a person may take it off here."""
+
+    id: UUID
+    reason: str
+    note: str
+    placed_by: str
+    placed_at: datetime
+    released_by: str
+    released_at: datetime | None
+    ours: bool
+    automatic: bool
+
+
+def holds(connection: Connection, merchant_id: UUID, order_id: UUID) -> list[HoldView]:
+    """Every hold of an order, those that hold it now first."""
+    hold = t.order_hold.c
+    rows = connection.execute(
+        select(t.order_hold)
+        .where(hold.merchant_id == merchant_id, hold.order_id == order_id)
+        .order_by(hold.released_at.is_not(None), hold.placed_at, hold.id)
+    )
+    return [
+        HoldView(
+            id=row.id,
+            reason=row.reason,
+            note=row.note,
+            placed_by=row.placed_by,
+            placed_at=row.placed_at,
+            released_by=row.released_by,
+            released_at=row.released_at,
+            ours=not row.external_id or row.external_id.startswith(_OURS),
+            automatic=row.external_id.startswith(_OURS),
+        )
+        for row in rows
+    ]

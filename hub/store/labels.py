@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Connection, Row, func, select, update
 
 from hub.connector import EffectResult
@@ -43,6 +44,8 @@ from hub.store.database import for_update
 from hub.store.fulfillment import State
 from hub.store.shipments import Lanes, change, locked
 
+log = structlog.get_logger()
+
 NOT_VOIDED = "label_not_voided"  # the kind of issue; the subject is the shipment's id
 RATES_LAST = timedelta(minutes=30)  # an older offer is asked for once more before it is bought
 _FIRST_LOOK = timedelta(hours=1)  # after a label was bought, its carrier is asked where the parcel is
@@ -62,7 +65,7 @@ def to_carry(connection: Connection, row: Row[Any]) -> Shipment:
     """The shipment as a carrier gets to see it. Raises BadInput where something is missing that a label needs."""
     order, work, place = t.sales_order.c, t.fulfillment_order.c, t.location.c
     found = connection.execute(
-        select(order.shipping_address, order.email, order.number, order.currency, place.address, place.name)
+        select(t.SHIP_TO.label("ship_to"), order.email, order.number, order.currency, place.address, place.name)
         .select_from(
             t.fulfillment_order.join(
                 t.sales_order, (order.merchant_id == work.merchant_id) & (order.id == work.order_id)
@@ -70,7 +73,7 @@ def to_carry(connection: Connection, row: Row[Any]) -> Shipment:
         )
         .where(work.merchant_id == row.merchant_id, work.id == row.fulfillment_order_id)
     ).one()
-    here, there = from_plain(Address, found.address), from_plain(Address, found.shipping_address)
+    here, there = from_plain(Address, found.address), from_plain(Address, found.ship_to)
     if not here.country:
         raise BadInput(f"{found.name} has no address yet. Enter it under Locations: labels need a sender.")
     if not there.country:
@@ -102,7 +105,7 @@ def _parcels(connection: Connection, row: Row[Any]) -> Iterable[Parcel]:
         yield Parcel(weight=weight, dimensions=size, packaging=each.packaging)
 
 
-def _customs(connection: Connection, row: Row[Any], about: Row[Any]) -> Customs:
+def _customs(connection: Connection, row: Row[Any], about: Any) -> Customs:
     contents = shipments.units(connection, row)
     line, order, listing = t.order_line.c, t.sales_order.c, t.listing.c
     goods = [
@@ -156,30 +159,70 @@ def ask_rates(connection: Connection, merchant_id: UUID, shipment_id: UUID, *, a
     change(connection, row, rates_wanted_at=at, error="")
     if actor:
         fulfillment.note(connection, work, "rates_asked", f"Rates asked for {row.reference}", at=at, actor=actor)
-    return [(_channel(connection, row), "ship")]
+    return [(channel_of(connection, merchant_id, shipment_id), "ship")]
 
 
-def _channel(connection: Connection, row: Row[Any]) -> UUID:
-    order = t.sales_order.c
+def connections_due(connection: Connection, at: datetime) -> list[tuple[UUID, UUID]]:
+    """The connections (merchant, connection) with orders for whose shipments carriers are to be asked."""
+    this, order = t.shipment.c, t.sales_order.c
+    found = connection.execute(
+        select(order.merchant_id, order.connection_id)
+        .distinct()
+        .select_from(
+            t.shipment.join(t.sales_order, (order.merchant_id == this.merchant_id) & (order.id == this.order_id))
+        )
+        .where(this.rates_wanted_at <= at)
+    )
+    return [(row.merchant_id, row.connection_id) for row in found]
+
+
+def next_to_rate(connection: Connection, merchant_id: UUID, connection_id: UUID, at: datetime) -> Row[Any] | None:
+    """The shipment of an order of this connection for which carriers are to be asked now; put off before it is tried,
+    so that whatever happens to this worker, the next try comes later."""
+    this, order = t.shipment.c, t.sales_order.c
+    due = connection.execute(
+        select(t.shipment)
+        .join(t.sales_order, (order.merchant_id == this.merchant_id) & (order.id == this.order_id))
+        .where(this.merchant_id == merchant_id, order.connection_id == connection_id, this.rates_wanted_at <= at)
+        .order_by(this.rates_wanted_at, this.id)
+        .limit(1)
+    ).one_or_none()
+    if due is not None:
+        change(connection, due, rates_wanted_at=at + timedelta(minutes=1) if due.state == "draft" else None)
+    return due
+
+
+def channel_of(connection: Connection, merchant_id: UUID, shipment_id: UUID) -> UUID:
+    """The connection of a shipment's order, whose lane "ship" asks the carriers."""
+    this, order = t.shipment.c, t.sales_order.c
     return connection.execute(  # type: ignore[no-any-return]
-        select(order.connection_id).where(order.merchant_id == row.merchant_id, order.id == row.order_id)
+        select(order.connection_id)
+        .join(t.shipment, (this.merchant_id == order.merchant_id) & (this.order_id == order.id))
+        .where(this.merchant_id == merchant_id, this.id == shipment_id)
     ).scalar_one()
 
 
 def keep_answers(
-    connection: Connection, merchant_id: UUID, shipment_id: UUID, answers: Sequence[Answer], *, at: datetime
+    connection: Connection,
+    merchant_id: UUID,
+    shipment_id: UUID,
+    answers: Sequence[Answer],
+    *,
+    at: datetime,
+    wished: Choice | None = None,
 ) -> Choice | None:
-    """Keep what the carriers answered, with the offer that the merchant's policy takes, which is returned."""
+    """Keep what the carriers answered, with the offer to be taken, which is returned: the one a plugin has ``wished``
+    for, else the one that the merchant's policy takes. None: there is none, or the shipment is no draft any more."""
     row, _ = locked(connection, merchant_id, shipment_id)
     if row.state != "draft":
         return None
-    offers = rates.offers_of(answers)
+    found = rates.offers_of(answers)
     order = t.sales_order.c
     about = connection.execute(
         select(order.currency, order.promised_at).where(order.merchant_id == merchant_id, order.id == row.order_id)
     ).one()
-    currency = rates.currency_of(offers, about.currency)
-    chosen = rates.choose(offers, policy(connection, merchant_id), currency, about.promised_at)
+    currency = rates.currency_of(found, about.currency)
+    chosen = wished or rates.choose(found, policy(connection, merchant_id), currency, about.promised_at)
     change(
         connection,
         row,
@@ -187,7 +230,7 @@ def keep_answers(
         rates_at=at,
         rates_wanted_at=None,
         choice=chosen_as_plain(chosen, "") if chosen else None,
-        error="" if offers else "; ".join(_why_none(answers)),
+        error="" if found else "; ".join(_why_none(answers)),
     )
     return chosen
 
@@ -342,7 +385,7 @@ def bought(connection: Connection, effect: Row[Any], result: EffectResult, at: d
     if found is None:
         return []
     row, work = found
-    label = from_plain(Label, result.details) if result.details else None
+    label = _label(result)
     cost = label.cost if label else None
     numbers = [each[:100] for each in label.tracking_numbers] if label else []
     change(
@@ -379,6 +422,16 @@ def bought(connection: Connection, effect: Row[Any], result: EffectResult, at: d
     if row.supersedes_id is not None:
         lanes += _give_up(connection, row.merchant_id, [row.supersedes_id], "its label was replaced", at)
     return lanes
+
+
+def _label(result: EffectResult) -> Label | None:
+    """The label that came of a purchase; None where a person says that there is one, or its answer cannot be read: it
+    is bought all the same."""
+    try:
+        return from_plain(Label, result.details) if result.details else None
+    except ValueError as error:
+        log.error("label_unreadable", reference=result.reference, error=str(error))
+        return None
 
 
 def _unwanted(connection: Connection, row: Row[Any], work: Row[Any]) -> str:
@@ -646,3 +699,18 @@ def _ask_a_person(connection: Connection, row: Row[Any], why: str, at: datetime)
         order_id=row.order_id,
         link=f"/shipments/{row.id}",
     )
+
+
+def carrier_removed(connection: Connection, merchant_id: UUID, cancelled: Iterable[Row[Any]], *, at: datetime) -> None:
+    """A carrier is connected no more, and these effects (kind, ordering_key, sent_at) were cancelled with it: what was
+    not sent was not bought, and what is unclear is for a person to find out."""
+    for effect in cancelled:
+        kind, _, shipment_id = effect.ordering_key.partition("/")
+        if kind != "shipment":
+            continue
+        row, _ = locked(connection, merchant_id, UUID(shipment_id))
+        if effect.kind == "buy_label" and row.state == "buying":
+            withdrawn = row.withdrawn_at is not None and effect.sent_at is None
+            change(connection, row, state="void" if withdrawn else "failed", error="The carrier was disconnected.")
+        if effect.kind == "void_label" or effect.sent_at is not None:
+            _ask_a_person(connection, row, "the carrier was disconnected before it had answered", at)

@@ -18,7 +18,7 @@ from hub.core.personal import without_people
 from hub.core.plain import from_plain, to_plain
 from hub.core.services import LineRecord, OrderRecord, Plan, Received, Terms, expire, import_orders, settle_line
 from hub.core.stock import StockBook
-from hub.store import activity, marking, stock
+from hub.store import activity, handling, marking, stock, withdrawals
 from hub.store import tables as t
 from hub.store.bulk import insert_rows
 from hub.store.database import Database, among, for_update, in_chunks, new_id, upsert
@@ -120,6 +120,7 @@ def apply(
     if _expect_own_sales(connection, merchant_id, connection_id, plan, opened.book, sold_before, at):
         touched = touched | {connection_id}
     _write_consequences(connection, merchant_id, connection_id, plan, at)
+    plan.lanes |= _keep_shipping_in_line(connection, merchant_id, plan.changed, at)
     # What was asked for, or is news: an old webhook that comes late does not show that the order is there.
     there = {
         f"{connection_id}/{each.external_id}"
@@ -128,6 +129,24 @@ def apply(
     }
     activity.resolve_issues(connection, merchant_id, "order_not_found", there, at=at)
     return plan, touched
+
+
+def _keep_shipping_in_line(
+    connection: Connection, merchant_id: UUID, records: Iterable[OrderRecord], at: datetime
+) -> set[tuple[UUID, str]]:
+    """Hold what must not be shipped now, say how urgent the rest is, and take back what must not be shipped any more,
+    in the very commit that learns of it; returns the lanes to ring for."""
+    told: dict[UUID, Order] = {}
+    known: list[UUID] = []
+    for record in records:
+        if not record.is_new:
+            known.append(record.id)
+        if record.value is not None and (not record.is_new or record.status in (OrderStatus.PENDING, OrderStatus.OPEN)):
+            told[record.id] = without_people(record.value) if record.erased else record.value
+    # What a body leaves out is what was known before.
+    told |= stored(connection, merchant_id, [order_id for order_id, order in told.items() if not order.whole])
+    lanes = handling.take_in(connection, merchant_id, told, at=at)
+    return set(lanes) | set(withdrawals.keep_up(connection, merchant_id, known, at=at))
 
 
 def bind_lines(
@@ -248,6 +267,8 @@ def expire_unpaid(database: Database, merchant_id: UUID, *, most: int = 100) -> 
                 .values(holds_stock=False, hold_until=None, revision=record.revision, updated_at=at)
             )
             activity.note(connection, merchant_id, note.kind, note.summary, at=at, order_id=record.id)
+        # Whoever has one of them in hand is told by the sweep that has called this.
+        withdrawals.keep_up(connection, merchant_id, list(records), at=at)
         return stock.write_book(connection, merchant_id, opened.book, at=at)
 
     return database.transact(work)

@@ -312,8 +312,13 @@ def _forget_records(
             .limit(forgetting.PER_COMMIT)
         )
         return inbox.forget(connection, merchant_id, record.id.in_(some)) > 0
+    # Whoever ships for the shop may have told of several orders in one record.
+    account = t.connection.c
+    shippers = connection.execute(
+        select(account.id).where(account.merchant_id == merchant_id, account.kind != "channel")
+    ).scalars()
     found = inbox.of_no_record(
-        connection, keyring, merchant_id, places, after=request.looked_to, limit=forgetting.PER_COMMIT
+        connection, keyring, merchant_id, [*places, *shippers], after=request.looked_to, limit=forgetting.PER_COMMIT
     )
     if not found:
         return False

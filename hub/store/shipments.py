@@ -51,7 +51,8 @@ def draft(
 ) -> UUID:
     """A shipment of these parcels, without a label yet; the fulfillment order's row is locked by the caller.
 
-    Carriers are asked for their rates: ring the lane "ship" of the order's connection. Raises BadInput for parcels that
+    Carriers are asked for their rates, unless the customer fetches it: ring the lane "ship" of the order's connection.
+    Raises BadInput for parcels that
     hold nothing, weigh nothing, or more than is to be shipped.
     """
     if not parcels or any(not each.units or min(each.units.values()) < 1 for each in parcels):
@@ -74,7 +75,7 @@ def draft(
             state="draft",
             is_return=is_return,
             supersedes_id=supersedes,
-            rates_wanted_at=at,
+            rates_wanted_at=None if fulfillment_order.collect and not is_return else at,
             created_at=at,
         )
     )
@@ -244,9 +245,9 @@ def ship(connection: Connection, merchant_id: UUID, shipment_id: UUID, *, at: da
     touched: set[UUID] = set()
     if left_before(connection, row) is None:
         touched = _take_out(connection, row, work, contents, at, actor)
-        _count_shipped(connection, work, contents, at)
+        count_shipped(connection, work, contents, at)
     lanes: Lanes = [(connection_id, "publish") for connection_id in sorted(touched)]
-    return lanes + _tell_the_channel(connection, row, work, contents, at)
+    return lanes + tell_the_channel(connection, row, work, contents, at)
 
 
 def left_before(connection: Connection, row: Row[Any]) -> Row[Any] | None:
@@ -316,7 +317,8 @@ def _take_out(
     return stock.write_book(connection, row.merchant_id, opened.book, at=at, actor=actor)
 
 
-def _count_shipped(connection: Connection, work: Row[Any], contents: Mapping[UUID, int], at: datetime) -> None:
+def count_shipped(connection: Connection, work: Row[Any], contents: Mapping[UUID, int], at: datetime) -> None:
+    """Units by order line have left: with the last of them the fulfillment order is shipped."""
     line = t.fulfillment_line.c
     here = (line.merchant_id == work.merchant_id, line.fulfillment_order_id == work.id)
     for line_id, left in contents.items():
@@ -335,7 +337,7 @@ def _count_shipped(connection: Connection, work: Row[Any], contents: Mapping[UUI
 # ---------------------------------------------------------------- telling the channel
 
 
-def _tell_the_channel(
+def tell_the_channel(
     connection: Connection, row: Row[Any], work: Row[Any], contents: Mapping[UUID, int], at: datetime
 ) -> Lanes:
     """Plan the confirmation: exactly what is in the parcels, named as the channel names it."""
@@ -360,7 +362,7 @@ def _tell_the_channel(
         lines=tuple(
             ConfirmedLine(line_external_id=names[line_id], quantity=quantity) for line_id, quantity in contents.items()
         ),
-        shipped_at=at,
+        shipped_at=row.shipped_at or at,
         carrier=row.carrier,
         tracking_numbers=tuple(row.tracking_numbers),
         tracking_url=row.tracking_url,
@@ -451,5 +453,5 @@ def _tell_of_later_ones(connection: Connection, row: Row[Any], at: datetime) -> 
         ).first()
         if known is None:
             later, work = locked(connection, row.merchant_id, later.id)
-            lanes += _tell_the_channel(connection, later, work, units(connection, later), at)
+            lanes += tell_the_channel(connection, later, work, units(connection, later), at)
     return lanes

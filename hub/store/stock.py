@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -328,11 +329,13 @@ def write_book(
     actor: str = "",
     remark: str = "",
     document_id: UUID | None = None,
+    happened_at: Mapping[Place, datetime] | None = None,
 ) -> set[UUID]:
     """Write everything the book changed: balances, ledger, allocations, backorders, shortages, dirty listings.
 
-    Each balance is changed by one conditional UPDATE that demands the ledger number the book started from. Returns the
-    ids of the connections that now have something to publish. Raises StockMoved.
+    Each balance is changed by one conditional UPDATE that demands the ledger number the book started from.
+    ``happened_at`` tells when it really happened, by place, where the hub learned of it only now. Returns the ids of
+    the connections that now have something to publish. Raises StockMoved.
     """
     movements = book.movements
     _write_levels(connection, merchant_id, book, movements, at)
@@ -355,11 +358,13 @@ def write_book(
                     "actor": actor,
                     "note": remark,
                     "at": at,
+                    "happened_at": happened_at.get(each.place) if happened_at else None,
                 }
                 for each in movements
             ],
         )
     _write_claims(connection, merchant_id, book)
+    _have_dealt_out(connection, merchant_id, movements, at)
     if book.shortages:
         connection.execute(
             insert(t.shortage),
@@ -507,6 +512,19 @@ def _write_claims(connection: Connection, merchant_id: UUID, book: StockBook) ->
             update(t.backorder)
             .where(t.backorder.c.merchant_id == merchant_id, t.backorder.c.group_id.in_(groups))
             .values(woken=True)
+        )
+
+
+def _have_dealt_out(connection: Connection, merchant_id: UUID, movements: Iterable[Movement], at: datetime) -> None:
+    """Orders that hold more than before are dealt out to locations: the lane "route" finds them by their route_at."""
+    more: Counter[UUID] = Counter()
+    for each in movements:
+        if each.order_id is not None:
+            more[each.order_id] += each.change.allocated
+    order = t.sales_order.c
+    for some in in_chunks(sorted(order_id for order_id, units in more.items() if units > 0)):
+        connection.execute(
+            update(t.sales_order).where(order.merchant_id == merchant_id, order.id.in_(some)).values(route_at=at)
         )
 
 

@@ -1,5 +1,5 @@
 """Every table of the hub. All are keyed by merchant first, so that the database itself refuses a reference across
-merchants; without merchant only: merchant, user_account, session, setup_token and lease."""
+merchants; without merchant only: merchant, user_account, session, setup_token, lease and postal_place."""
 
 from __future__ import annotations
 
@@ -160,6 +160,17 @@ lease = Table(
     _moment("until", nullable=False),
 )
 
+# Where postal codes lie: of files that the operator has read in, and looked up once. Letters and digits only.
+postal_place = Table(
+    "postal_place",
+    metadata,
+    Column("country", String(2), nullable=False),
+    Column("code", String(20), nullable=False),
+    Column("latitude", Float, nullable=False),
+    Column("longitude", Float, nullable=False),
+    PrimaryKeyConstraint("country", "code"),
+)
+
 # ---------------------------------------------------------------- connections
 
 connection = Table(
@@ -168,6 +179,7 @@ connection = Table(
     _id("merchant_id"),
     _id(),
     Column("connector", String(40), nullable=False),
+    Column("kind", String(10), nullable=False, default="channel", server_default=text("'channel'")),  # connector.Kind
     _text("label", 200),
     # new: the first check has not passed; connected; paused: by a person, or the vendor refused the credentials;
     # removed: kept for its history
@@ -193,6 +205,7 @@ connection = Table(
     PrimaryKeyConstraint("merchant_id", "id"),
     _of_merchant(),
     CheckConstraint("state in ('new', 'connected', 'paused', 'removed')", name="state"),
+    CheckConstraint("kind in ('channel', 'carrier', '3pl')", name="kind"),
     Index(
         "uq_connection_account",
         "merchant_id",
@@ -243,12 +256,13 @@ authorization = Table(
 )
 
 # What the merchant says that a word of the vendor stands for; a word that is not here means what it usually does.
+# Likewise under which header a column of its files stands: the kind is "columns/shipments", the word our column.
 word_mapping = Table(
     "word_mapping",
     metadata,
     _id("merchant_id"),
     _id("connection_id"),
-    Column("kind", String(40), nullable=False),  # of Connector.mappings
+    Column("kind", String(40), nullable=False),  # of Connector.mappings, or rows.columns_of
     Column("word", String(200), nullable=False),
     Column("meaning", String(100), nullable=False),
     _moment("changed_at", nullable=False),
@@ -547,6 +561,7 @@ stock_entry = Table(
     _text("actor", 320),
     _text("note", 500),
     _moment("at", nullable=False),
+    _moment("happened_at"),  # where the hub learned of it only later: a 3PL's shipments and counts
     PrimaryKeyConstraint("merchant_id", "sku_id", "location_id", "number"),
     UniqueConstraint("merchant_id", "sku_id", "location_id", "cause", "reference"),
     _belongs("merchant_id", "sku_id", "location_id", to="stock_level", key=("merchant_id", "sku_id", "location_id")),
@@ -763,6 +778,14 @@ sales_order = Table(
         name="status",
     ),
     Index("ix_sales_order_placed", "merchant_id", "placed_at"),
+    Index(
+        "ix_sales_order_route_at",
+        "merchant_id",
+        "connection_id",
+        "route_at",
+        sqlite_where=text("route_at is not null"),
+        postgresql_where=text("route_at is not null"),
+    ),
     Index(
         "ix_sales_order_risky",
         "merchant_id",
@@ -1006,6 +1029,17 @@ routing_policy = Table(
     _of_merchant(),
 )
 
+# What the words of shops for a way of shipping ("DHL Express Worldwide") stand for. Kept in lower case.
+shipping_service = Table(
+    "shipping_service",
+    metadata,
+    _id("merchant_id"),
+    Column("method", String(200), nullable=False),
+    Column("service", String(60), nullable=False),  # a word that location.services uses
+    PrimaryKeyConstraint("merchant_id", "method"),
+    _of_merchant(),
+)
+
 # Each decision with everything it was made of, so that it can be made again.
 routing_decision = Table(
     "routing_decision",
@@ -1014,7 +1048,7 @@ routing_decision = Table(
     _id(),
     _id("order_id"),
     Column("policy_number", Integer, nullable=False),  # 0: the policy the hub comes with
-    Column("cause", String(20), nullable=False),  # imported, rejected, edited, asked_for...
+    Column("cause", String(20), nullable=False),  # imported, again, rejected; plugin, chosen: not made by the policy
     Column("inputs", JSON, nullable=False),
     Column("outcome", JSON, nullable=False),
     _text("summary"),
@@ -1022,7 +1056,7 @@ routing_decision = Table(
     PrimaryKeyConstraint("merchant_id", "id"),
     _belongs("merchant_id", "order_id", to="sales_order"),
     Index("ix_routing_decision_order", "merchant_id", "order_id", "at"),
-    Index("ix_routing_decision_at", "merchant_id", "at"),
+    Index("ix_routing_decision_at", "merchant_id", "at", "id"),
 )
 
 # What one location is asked to ship of one order.
@@ -1045,6 +1079,11 @@ fulfillment_order = Table(
     Column("handles", JSON, nullable=False, default=dict, server_default=text("'{}'")),
     _text("message", 500),  # what the 3PL said
     _moment("told_at"),  # the 3PL's version of what it said last
+    _moment("requested_at"),  # the 3PL was asked to ship it
+    _moment("accepted_at"),  # the 3PL took it
+    _text(
+        "cancel_state", 12
+    ),  # core.shipping.CancelState: what the 3PL says to not shipping it; "": nothing, or not asked
     _flag("collect"),  # the customer fetches it
     _text("collection_code", 12),
     _count("priority"),  # the smaller the sooner
@@ -1227,6 +1266,7 @@ email = Table(
     _text("subject", 300),
     _text("body"),
     _text("html"),
+    _text("qr", 100),  # what its picture says; "": it has none
     _text("state", 10),  # waiting, sending, sent, failed, unclear, erased
     _count("attempts"),
     _text("error"),
@@ -1338,7 +1378,7 @@ parcel = Table(
     _id(),
     _id("shipment_id"),
     Column("number", Integer, nullable=False),
-    _count("weight_grams"),
+    _count("weight_grams"),  # 0: a 3PL packed it, and does not say
     Column("length_mm", Integer),
     Column("width_mm", Integer),
     Column("height_mm", Integer),
@@ -1349,7 +1389,7 @@ parcel = Table(
     PrimaryKeyConstraint("merchant_id", "id"),
     UniqueConstraint("merchant_id", "shipment_id", "number"),
     _belongs("merchant_id", "shipment_id", to="shipment"),
-    CheckConstraint("weight_grams > 0", name="weight"),
+    CheckConstraint("weight_grams >= 0", name="weight"),
     Index("ix_parcel_tracking_number", "merchant_id", "tracking_number"),
 )
 
@@ -1365,6 +1405,76 @@ parcel_line = Table(
     _belongs("merchant_id", "parcel_id", to="parcel"),
     _belongs("merchant_id", "order_line_id", to="order_line"),
     CheckConstraint("quantity > 0", name="quantity"),
+)
+
+# Units of each SKU that left with a 3PL's shipment, parts of kits that are not complete yet among them.
+shipped_part = Table(
+    "shipped_part",
+    metadata,
+    _id("merchant_id"),
+    _id("shipment_id"),
+    _id("order_line_id"),
+    _id("sku_id"),
+    _count("quantity"),
+    Column("lots", JSON, nullable=False, default=list, server_default=text("'[]'")),  # core.shipping.Lot, plain
+    Column("serial_numbers", JSON, nullable=False, default=list, server_default=text("'[]'")),
+    PrimaryKeyConstraint("merchant_id", "shipment_id", "order_line_id", "sku_id"),
+    _belongs("merchant_id", "shipment_id", to="shipment"),
+    _belongs("merchant_id", "order_line_id", to="order_line"),
+    _belongs("merchant_id", "sku_id", to="sku"),
+    CheckConstraint("quantity > 0", name="quantity"),
+    Index("ix_shipped_part_order_line", "merchant_id", "order_line_id"),
+)
+
+# What a 3PL calls a SKU: learned from its counts, or entered by a person.
+provider_item = Table(
+    "provider_item",
+    metadata,
+    _id("merchant_id"),
+    _id("connection_id"),
+    Column("name", String(200), nullable=False),  # its SKU, as it writes it
+    _text("item_external_id", 200),
+    _id("sku_id", nullable=True),  # None: nobody has said yet which one it is
+    _moment("heard_at", nullable=False),
+    _text("matched_by", 320),  # "": it is called the same here
+    PrimaryKeyConstraint("merchant_id", "connection_id", "name"),
+    _belongs("merchant_id", "connection_id", to="connection"),
+    _belongs("merchant_id", "sku_id", to="sku"),
+    # Two names of one SKU at one 3PL would overwrite each other's counts.
+    Index(
+        "uq_provider_item_sku",
+        "merchant_id",
+        "connection_id",
+        "sku_id",
+        unique=True,
+        sqlite_where=text("sku_id is not null"),
+        postgresql_where=text("sku_id is not null"),
+    ),
+)
+
+# What a 3PL said last of an item at one of its places.
+provider_stock = Table(
+    "provider_stock",
+    metadata,
+    _id("merchant_id"),
+    _id("connection_id"),
+    Column("place_external_id", String(200), nullable=False),
+    Column("name", String(200), nullable=False),
+    _count("on_hand"),
+    _count("available"),
+    Column("lots", JSON, nullable=False, default=list, server_default=text("'[]'")),  # core.shipping.Lot, plain
+    _moment("counted_at", nullable=False),
+    _count("unexplained"),  # units that went, count after count, without a shipment or a reason: 0, or below
+    _moment("heard_at", nullable=False),
+    PrimaryKeyConstraint("merchant_id", "connection_id", "place_external_id", "name"),
+    _belongs("merchant_id", "connection_id", "name", to="provider_item", key=("merchant_id", "connection_id", "name")),
+    _belongs(
+        "merchant_id",
+        "connection_id",
+        "place_external_id",
+        to="channel_location",
+        key=("merchant_id", "connection_id", "external_id"),
+    ),
 )
 
 # What carriers said of a shipment. Places and messages lead to a person (store.privacy), so that it is no ledger.
@@ -1546,7 +1656,7 @@ task = Table(
     _id("merchant_id"),
     _id(),
     _id("connection_id"),
-    Column("kind", String(20), nullable=False),  # check, adopt, erase, preview, match, replay, apply_replay
+    Column("kind", String(20), nullable=False),  # check, adopt, erase, preview, match, replay, apply_replay, sample
     _text("state", 10),  # waiting, running, done, failed
     Column("request", LargeBinary),  # encrypted JSON; emptied when finished
     Column("arguments", JSON),  # what it is about, where that is no secret

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from itertools import count as count_from
 from uuid import UUID
 
 from sqlalchemy import Connection, select, update
@@ -53,6 +54,22 @@ def default_location(connection: Connection, merchant_id: UUID, *, at: datetime)
     )
     connection.execute(insertion.on_conflict_do_nothing(index_elements=["merchant_id", "name"]))
     return default_location(connection, merchant_id, at=at)
+
+
+def location_called(connection: Connection, merchant_id: UUID, name: str, *, at: datetime) -> UUID:
+    """A new location of a 3PL, called like that, or with a number after it where the name is taken."""
+    for number in count_from(1):
+        location_id = new_id()
+        called = name[:190] if number == 1 else f"{name[:190]} ({number})"
+        statement = upsert(connection, t.location).values(
+            merchant_id=merchant_id, id=location_id, name=called, kind="3pl", created_at=at
+        )
+        made = connection.execute(
+            statement.on_conflict_do_nothing(index_elements=["merchant_id", "name"]).returning(t.location.c.id)
+        ).scalar_one_or_none()
+        if made is not None:
+            return location_id
+    raise AssertionError("There are infinitely many numbers.")
 
 
 def add_location(database: Database, merchant_id: UUID, name: str, actor: str) -> UUID:

@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 
 from hub.core.model import OrderStatus
-from hub.store import fulfillment, providers, shipments
+from hub.store import fulfillment, labels, providers
 from hub.store import tables as t
 from hub.store.database import for_update, in_chunks
 from hub.store.fulfillment import ELSEWHERE, State
@@ -34,9 +34,7 @@ def keep_up(connection: Connection, merchant_id: UUID, order_ids: Collection[UUI
             work.merchant_id == merchant_id, work.order_id.in_(some), work.closed_at.is_(None)
         )
         for row in connection.execute(
-            select(t.sales_order)
-            .where(order.merchant_id == merchant_id, order.id.in_(open_ones))
-            .order_by(order.id)
+            select(t.sales_order).where(order.merchant_id == merchant_id, order.id.in_(open_ones)).order_by(order.id)
         ).all():
             lanes += _keep_up_one(connection, merchant_id, row, at)
     return lanes
@@ -52,8 +50,8 @@ def _keep_up_one(connection: Connection, merchant_id: UUID, order: Row[Any], at:
             .order_by(work.id),
         )
     ).all()
-    if order.status != OrderStatus.OPEN:
-        why = "it was shipped by somebody else" if order.status == OrderStatus.FULFILLED else f"it is {order.status}"
+    if order.status != OrderStatus.OPEN or not order.holds_stock:
+        why = _IN_WORDS.get(order.status, f"it is {order.status}")
         return [lane for row in open_ones for lane in withdraw(connection, row, f"order {order.number}: {why}", at=at)]
     excess = _excess(connection, merchant_id, order.id)
     lanes: Lanes = []
@@ -64,14 +62,27 @@ def _keep_up_one(connection: Connection, merchant_id: UUID, order: Row[Any], at:
     return lanes
 
 
+_IN_WORDS = {
+    OrderStatus.OPEN: "nobody paid for it in time",
+    OrderStatus.FULFILLED: "it was shipped by somebody else",
+}
+
+
 def withdraw(connection: Connection, row: Row[Any], why: str, *, at: datetime) -> Lanes:
     """Nothing more of a locked fulfillment order is to be shipped: parcels and labels are given up, the 3PL is asked
     not to. What has left has left."""
     if row.state in ELSEWHERE:
         return providers.withdraw(connection, row, why, at=at)
-    fulfillment.change(connection, row, State.CANCELLED, at=at, message=why[:500])
+    line = t.fulfillment_line.c
+    some_left = connection.execute(
+        select(line.order_line_id).where(
+            line.merchant_id == row.merchant_id, line.fulfillment_order_id == row.id, line.shipped > 0
+        )
+    ).first()
+    ended = State.CANCELLED if some_left is None else State.SHIPPED
+    fulfillment.change(connection, row, ended, at=at, message=why[:500])
     fulfillment.note(connection, row, "fulfillment_withdrawn", f"{row.reference} is not to be shipped: {why}", at=at)
-    return shipments.withdraw(connection, row, why, at=at)
+    return labels.withdraw(connection, row, why, at=at)
 
 
 def _excess(connection: Connection, merchant_id: UUID, order_id: UUID) -> dict[UUID, int]:
@@ -114,11 +125,15 @@ def _reduce(connection: Connection, row: Row[Any], excess: dict[UUID, int], why:
                     .where(*this)
                     .values(quantity=each.quantity - units, packed=min(each.packed, each.quantity - units))
                 )
-    left = connection.execute(select(line.order_line_id).where(*here)).first()
+    left = connection.execute(
+        select(func.count(), func.coalesce(func.sum(line.quantity - line.shipped), 0)).where(*here)
+    ).one()
     fulfillment.note(connection, row, "fulfillment_reduced", f"{row.reference} is to ship less: {why}", at=at)
-    if left is None:
+    if not left[0]:
         fulfillment.change(connection, row, State.CANCELLED, at=at, message=why[:500])
+    elif not left[1]:
+        fulfillment.change(connection, row, State.SHIPPED, at=at, message=why[:500], shipped_at=at)
     elif row.state != State.OPEN:
         # It has to be packed again: what is in the parcels is no longer what is wanted.
         fulfillment.change(connection, row, State.OPEN, at=at, message=why[:500], packed_at=None)
-    return shipments.withdraw(connection, row, why, at=at)
+    return labels.withdraw(connection, row, why, at=at)

@@ -17,6 +17,8 @@ from hub.store.connections import Credentials
 from hub.store.database import Database, upsert
 from hub.store.secrets import KeyRing
 
+_LONGEST_HEADER = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Word:
@@ -155,6 +157,19 @@ def _write(
             )
         )
         return
+    _keep(connection, merchant_id, connection_id, kind, word, meaning, at, actor)
+
+
+def _keep(
+    connection: Connection,
+    merchant_id: UUID,
+    connection_id: UUID,
+    kind: str,
+    word: str,
+    meaning: str,
+    at: Any,
+    actor: str,
+) -> None:
     told = {"meaning": meaning, "changed_at": at, "changed_by": actor}
     row = upsert(connection, t.word_mapping).values(
         merchant_id=merchant_id, connection_id=connection_id, kind=kind, word=word, **told
@@ -165,6 +180,46 @@ def _write(
             set_={name: row.excluded[name] for name in told},
         )
     )
+
+
+def assign_columns(
+    database: Database,
+    merchant_id: UUID,
+    connection_id: UUID,
+    kind: str,
+    label: str,
+    chosen: Mapping[str, str],
+    actor: str,
+) -> None:
+    """Say under which header each column of a kind of files stands; "": these files have none. Read so from now on.
+
+    ``kind`` is where ``Context.mappings`` has it, ``label`` what people call such files.
+    """
+    if any(len(header) > _LONGEST_HEADER for header in chosen.values()):
+        raise BadInput(f"A header is longer than {_LONGEST_HEADER} characters. Have it shortened by whoever sends it.")
+
+    def work(connection: Connection) -> None:
+        shop = connections.row_of(connection, merchant_id, connection_id, lock=True)
+        if shop.state == "removed":
+            raise Conflict(f"{shop.label} was removed. Nothing of it is read any more.")
+        at = database.now(connection)
+        before = mappings(connection, merchant_id, connection_id).get(kind, {})
+        if before == dict(chosen):
+            return
+        for column, header in chosen.items():
+            _keep(connection, merchant_id, connection_id, kind, column, header, at, actor)
+        activity.note(
+            connection,
+            merchant_id,
+            "columns_assigned",
+            f"{label} of {shop.label} are read by other columns",
+            at=at,
+            connection_id=connection_id,
+            actor=actor,
+            details={"kind": kind, "before": before, "columns": dict(chosen)},
+        )
+
+    database.transact(work)
 
 
 def _read_again(

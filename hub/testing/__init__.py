@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hub.testing.contract import ConnectorContract as ConnectorContract
     from hub.testing.contract import FulfillmentProviderContract as FulfillmentProviderContract
     from hub.testing.contract import SalesChannelContract as SalesChannelContract
+    from hub.testing.files import FileVendor as FileVendor
     from hub.testing.simulator import Attempt as Attempt
     from hub.testing.simulator import DeliveryFault as DeliveryFault
     from hub.testing.simulator import Fault as Fault
@@ -39,6 +40,7 @@ _NAMES = {
     "hub.testing.carrier": "CarrierSimulator Charge",
     "hub.testing.context": "WEBHOOK_SECRET MemoryTokenVault connector_for context_for",
     "hub.testing.contract": "CarrierContract ConnectorContract FulfillmentProviderContract SalesChannelContract",
+    "hub.testing.files": "FileVendor",
     "hub.testing.simulator": (
         "Attempt DeliveryFault Fault Letter Sale ShopSimulator SimRequest SimResponse Simulator StockWrite"
         " VendorSimulator"

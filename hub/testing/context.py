@@ -56,6 +56,7 @@ def context_for(
     simulator: Simulator | None = None,
     *,
     hosts: Sequence[str] = (),
+    file_host: str = "",
     routes: Mapping[str, str] | None = None,
     webhook_secret: str = WEBHOOK_SECRET,
     now: Callable[[], datetime] = _now,
@@ -66,19 +67,30 @@ def context_for(
     """A context whose client leads the vendor's origin to ``simulator``, which is served if it is not yet.
 
     ``hosts`` and ``routes`` come on top of the simulator's own; without a simulator they are all there is.
+    ``file_host`` is the connector's, "" where it exchanges no files.
     """
     led = dict(routes or {})
     if simulator is not None:
         led |= simulator.routes()
     client = Client(
-        hosts=list(dict.fromkeys([*hosts, *led])),
+        hosts=list(dict.fromkeys([*hosts, *(host for host in led if not host.startswith("sftp:"))])),
         routes=led,
         limiter=limiter,
         on_exchange=on_exchange,
         timeout=timeout,
     )
+    files = None
+    if file_host:
+        from hub.sftp import Files  # few connectors need it, and an SSH library takes its time to load
+
+        files = Files(host=file_host, routes=led, limiter=limiter, on_exchange=on_exchange, timeout=timeout)
     return Context(
-        settings=settings, webhook_secret=webhook_secret, client=client, now=now, tokens=MemoryTokenVault(now)
+        settings=settings,
+        webhook_secret=webhook_secret,
+        client=client,
+        now=now,
+        tokens=MemoryTokenVault(now),
+        files=files,
     )
 
 
@@ -88,4 +100,5 @@ def connector_for(connector: type[_C], vendor: VendorSimulator, **options: Any) 
     ``options`` are those of ``context_for``.
     """
     settings = connector.settings_schema().load(vendor.settings())
-    return connector(context_for(settings, vendor, hosts=connector.hosts(settings), **options))
+    hosts, file_host = connector.hosts(settings), connector.file_host(settings)
+    return connector(context_for(settings, vendor, hosts=hosts, file_host=file_host, **options))

@@ -365,6 +365,10 @@ class Simulator(ABC):
         """Send a webhook in the background, again and again by ``webhook_retries``; returns at once."""
         self._post.accept(address, headers, body)
 
+    def renewed(self, letter: Letter) -> Letter:
+        """What is sent when a webhook is tried again; vendors that sign each attempt at its own time override it."""
+        return letter
+
     def delivered(self, attempt: Attempt, *, final: bool) -> None:  # noqa: B027 (a hook, not a duty)
         """Called after each attempt, ``final`` when no other follows; vendors that count failures override it."""
 
@@ -636,6 +640,9 @@ class _PostOffice:
 
     def _work(self) -> None:
         while (letter := self._next()) is not None:
+            if letter.number > 1:
+                with self._simulator.lock:
+                    letter = self._simulator.renewed(letter)
             attempt = self._attempt(letter)
             retries = self._simulator.webhook_retries
             accepted = attempt.status is not None and 200 <= attempt.status < 300

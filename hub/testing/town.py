@@ -50,6 +50,10 @@ _AWAITED = [
     t.lease.c.until,
     t.publication.c.not_before,
     t.publication.c.verify_at,
+    t.shipment.c.documents_at,
+    t.shipment.c.rates_at,
+    t.shipment.c.rates_wanted_at,
+    t.shipment.c.track_at,
     t.task.c.due_at,
 ]
 

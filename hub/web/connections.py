@@ -428,19 +428,21 @@ def decide(connection_id: UUID, effect_id: UUID) -> Any:
     with hub().database.read() as db:
         if effect_id not in {each.id for each in connections.undecided(db, merchant_id, connection_id)}:
             raise NotFound("Nothing is to be decided here any more.")
+    lanes: list[tuple[UUID, str]] = []
     match request.form.get("decision"):
         case "retry":
             effects.retry(hub().database, merchant_id, effect_id, who)
             flash("It is tried again.", "success")
         case "done":
-            effects.mark_succeeded(hub().database, merchant_id, effect_id, who)
+            lanes = effects.mark_succeeded(hub().database, merchant_id, effect_id, who)
             flash("Noted: it was done.", "success")
         case "cancel":
-            effects.cancel(hub().database, merchant_id, effect_id, who)
+            lanes = effects.cancel(hub().database, merchant_id, effect_id, who)
             flash("Noted: it is not done, and not tried again.", "success")
         case _:
             raise BadInput("Choose what is to be done about it.")
-    wake([connection_id], "effects")
+    for woken, lane in [(connection_id, "effects"), *lanes]:
+        wake([woken], lane)
     return see_other(url_for(".connection", connection_id=connection_id))
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -103,17 +103,69 @@ _EFFECT = {
     "failed": State("alert-triangle", "Refused", "bad"),
     "unknown": State("help-circle", "Unclear whether it was done", "warn"),
 }
+_FULFILLMENT = {
+    "open": State("package", "To be packed", "busy"),
+    "packed": State("package-export", "Packed", "busy"),
+    "ready": State("shopping-bag", "Ready to be collected", "busy"),
+    "requested": State("send", "Sent to the 3PL", "busy"),
+    "accepted": State("check", "Accepted by the 3PL", "busy"),
+    "in_progress": State("loader", "In progress", "busy"),
+    "shipped": State("truck-delivery", "Shipped", "ok"),
+    "collected": State("user-check", "Collected", "ok"),
+    "rejected": State("x", "Rejected", "warn"),
+    "cancelling": State("hourglass", "Being cancelled", "warn"),
+    "cancelled": State("ban", "Cancelled", "calm"),
+    "delivered": State("circle-check", "Delivered", "ok"),
+}
+_SHIPMENT = {
+    "draft": State("package", "To be labelled", "busy"),
+    "buying": State("loader", "Label is being bought", "busy"),
+    "labelled": State("barcode", "Labelled", "busy"),
+    "shipped": State("truck-delivery", "Shipped", "ok"),
+    "void": State("ban", "Given up", "calm"),
+    "failed": State("alert-triangle", "No label", "bad"),
+}
+_TRACKING = {
+    "unknown": State("question-mark", "Unknown", "calm"),
+    "label_created": State("barcode", "Announced", "calm"),
+    "in_transit": State("truck", "On its way", "busy"),
+    "out_for_delivery": State("truck-delivery", "Out for delivery", "busy"),
+    "ready_for_pickup": State("shopping-bag", "Ready to be picked up", "busy"),
+    "delivered": State("circle-check", "Delivered", "ok"),
+    "exception": State("alert-triangle", "Held up", "bad"),
+    "returning": State("truck-return", "Coming back", "warn"),
+    "cancelled": State("ban", "Cancelled", "calm"),
+}
+_URGENCY = {
+    -20: State("flame", "Urgent", "bad"),
+    -10: State("chevron-up", "Soon", "warn"),
+    0: State("circle", "Normal", "calm"),
+    10: State("chevron-down", "Later", "calm"),
+}
+_EMAIL = {
+    "waiting": State("clock", "Waiting to be sent", "busy"),
+    "sending": State("send", "Being sent", "busy"),
+    "sent": State("circle-check", "The customer knows", "ok"),
+    "failed": State("alert-triangle", "Not taken", "bad"),
+    "unclear": State("help-circle", "Unclear whether it arrived", "warn"),
+    "erased": State("ban", "Erased", "calm"),
+}
 _STATES: Mapping[str, Mapping[Any, State]] = {
     "order": _ORDER,
     "connection": _HEALTH,
     "task": _TASK,
     "record": _RECORD,
+    "shipment": _SHIPMENT,
+    "tracking": _TRACKING,
     "work": _WORK,
     "request": _REQUEST,
     "risk": _RISK,
     "return": _RETURN,
     "hold": _HOLD,
     "effect": _EFFECT,
+    "fulfillment": _FULFILLMENT,
+    "urgency": _URGENCY,
+    "email": _EMAIL,
 }
 
 # Why stock moved, in words and as an icon; a cause that is not here is shown as it is.
@@ -176,6 +228,7 @@ def install(app: Flask) -> None:
     app.jinja_env.filters.update(
         moment=moment,
         ago=ago,
+        lasting=lasting,
         money=money,
         amount=amount,
         number=number,
@@ -246,6 +299,11 @@ def ago(at: datetime | None, if_never: str = "never") -> Markup:
         return _time(at, "just now")
     span = _span(abs(seconds))
     return _time(at, f"{span} ago" if seconds > 0 else f"in {span}")
+
+
+def lasting(span: timedelta) -> str:
+    """How long something took."""
+    return _span(span.total_seconds())
 
 
 def _time(at: datetime, text: str) -> Markup:

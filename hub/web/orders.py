@@ -9,11 +9,13 @@ from uuid import UUID, uuid4
 from flask import Blueprint, flash, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 
-from hub.core.model import HoldReason, OrderStatus
+from hub import addresses
+from hub.core.model import Address, HoldReason, OrderStatus
+from hub.core.plain import from_plain
 from hub.core.shipping import WorkQuestion
 from hub.errors import BadInput
 from hub.store import channel_work
-from hub.store.queries import connections, journal, orders
+from hub.store.queries import connections, handling, journal, orders, routing, shipments
 from hub.web import forms, lists
 from hub.web.gate import hub, see_other, visitor
 
@@ -121,10 +123,17 @@ def _order_page(order_id: UUID, wrong: Mapping[str, str] | None = None) -> str:
     found = _found(order_id)
     with hub().database.read() as connection:
         issues = journal.issues(connection, visitor().merchant_id, order_id=order_id)
+        shipping = shipments.of_order(connection, visitor().merchant_id, order_id)
+        dealt = routing.of_order(connection, visitor().merchant_id, order_id)
+        handled = handling.order(connection, visitor().merchant_id, order_id, hub().database.now(connection))
     return render_template(
         "order.html",
+        shipping=shipping,
         order=found,
         issues=issues,
+        dealt=dealt,
+        handled=handled,
+        verdict=addresses.check(from_plain(Address, handled.ship_to)) if handled else None,
         parts=[(part, channel_work.possible(part, _declared(found))) for part in found.details.work],
         asked={part.external_id: channel_work.question(part) for part in found.details.work},
         reasons=[each.value for each in HoldReason],

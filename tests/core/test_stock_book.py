@@ -524,6 +524,19 @@ def test_who_waits_on_as_before_leaves_no_new_evidence() -> None:
     assert (claim.waiting, book.shortages) == (1, [])
 
 
+def test_what_another_order_of_the_same_book_gives_back_was_never_missing() -> None:
+    first = a_claim(1, held=2)
+    book = a_book(2, first)
+    second = new_claim(book, 2)
+
+    demand(book, second, 3)
+    assert [each.units for each in book.shortages] == [3]
+    demand(book, first, 0, 2)
+
+    assert (second.held, second.waiting) == (2, 1)
+    assert book.shortages == [Shortage(second.line_id, second.order_id, 1, frozenset([MUG]), False, of(second))]
+
+
 # ---------------------------------------------------------------- shipping
 
 
@@ -859,3 +872,72 @@ def test_the_rule_itself_stops_what_would_break_it() -> None:
 
     with pytest.raises(AssertionError, match="shipped would leave"):
         book.ship(claim, 1, of(claim))
+
+
+# ---------------------------------------------------------------- held elsewhere
+
+
+def test_holds_at_another_location_what_an_order_has_reserved() -> None:
+    claim = a_claim(1, held=3)
+    book = a_book(5, claim, barn=4)
+
+    book.rearrange([(claim, {SHELF: 1, BARN: 2})], "order/decision")
+
+    assert claim.allocated == {(MUG, SHELF): 1, (MUG, BARN): 2}
+    assert [(each.place[1], each.cause, each.change) for each in book.movements] == [
+        (SHELF, Cause.RELEASED, StockLevel(allocated=-2)),
+        (BARN, Cause.ALLOCATED, StockLevel(allocated=2)),
+    ]
+    assert book.changed_claims == {claim.line_id}
+
+
+def test_what_is_held_there_already_stays_without_an_entry() -> None:
+    claim = a_claim(1, held=3)
+    book = a_book(5, claim, barn=4)
+
+    book.rearrange([(claim, {SHELF: 3})], "order/decision")
+
+    assert (book.movements, book.changed_claims) == ([], set())
+
+
+def test_two_lines_change_places_though_neither_place_has_room() -> None:
+    here, there = a_claim(1, held=2), a_claim(1, barn=2)
+    book = a_book(2, here, there, barn=2)
+
+    book.rearrange([(here, {BARN: 2}), (there, {SHELF: 2})], "order/decision")
+
+    assert (here.allocated, there.allocated) == ({(MUG, BARN): 2}, {(MUG, SHELF): 2})
+    assert [book.level((MUG, place)).allocated for place in (SHELF, BARN)] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({BARN: 3}, "not enough at the other location"),
+        ({UUID(int=3): 3}, "not enough at the other location"),
+        ({SHELF: 2}, "more or less than before"),
+        ({SHELF: 4}, "more or less than before"),
+    ],
+    ids=["too much", "not kept there", "less", "more"],
+)
+def test_what_cannot_be_held_there_moves_nothing(wanted: dict[UUID, int], said: str) -> None:
+    other, claim = a_claim(1, held=1), a_claim(2, held=3)
+    book = a_book(9, other, claim, barn=2)
+
+    with pytest.raises(ValueError, match=said):
+        book.rearrange([(other, {BARN: 1}), (claim, wanted)], "order/decision")
+
+    assert (book.movements, book.changed_claims) == ([], set())
+    assert claim.allocated == {(MUG, SHELF): 3}
+
+
+def test_a_kit_is_held_elsewhere_with_all_of_its_parts() -> None:
+    book = StockBook(
+        {(sku, place): StockLevel(4) for sku in (MUG, TEE) for place in (SHELF, BARN)}, location_order=[SHELF, BARN]
+    )
+    claim = new_claim(book, 1, parts={MUG: 2, TEE: 1})
+    demand(book, claim, 2)
+
+    book.rearrange([(claim, {BARN: 2})], "order/decision")
+
+    assert claim.allocated == {(MUG, BARN): 4, (TEE, BARN): 2}

@@ -11,10 +11,19 @@ from hub_shopify.authorization import OLD_ORDERS, SCOPES
 from tests.docs.pages import DOCS, ROOT, Page
 from tests.docs.said import GAP, is_said, sentences
 
-CODE = ("hub", "connectors/shopify/hub_shopify", "connectors/woocommerce/hub_woocommerce")
+CODE = (
+    "hub",
+    "connectors/3pl/hub_3pl",
+    "connectors/carriers/hub_carriers",
+    "connectors/shopify/hub_shopify",
+    "connectors/woocommerce/hub_woocommerce",
+)
 QUOTING = [
     Page(DOCS / "merchants" / "connect-shopify.md"),
     Page(DOCS / "merchants" / "connect-woocommerce.md"),
+    Page(DOCS / "merchants" / "connect-easypost.md"),
+    Page(DOCS / "merchants" / "connect-ups.md"),
+    Page(DOCS / "merchants" / "connect-shipbob.md"),
     Page(DOCS / "operators" / "running.md"),
     *(Page(path) for path in sorted(ROOT.glob("connectors/*/README.md"))),
 ]

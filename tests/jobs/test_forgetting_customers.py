@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -50,7 +51,9 @@ class PersonalChannel(FakeChannel):
             case "shop.gone":
                 return [PersonalDataErased(reference=body["id"], everything=True)]
             case "uninstalled":
-                return [Disconnected("The app was removed from the shop.")]
+                told = body.get("at")
+                at = datetime.fromisoformat(told) if told else None
+                return [Disconnected("The app was removed from the shop.", at)]
             case "order":
                 return [self.read_order(record)]
         return ()
@@ -331,6 +334,20 @@ def test_an_old_farewell_does_not_pause_a_shop_that_was_connected_since(
     hub_town.work()
 
     assert hub_town.row(t.connection).state == "connected"
+
+
+@on_sqlite
+def test_a_farewell_that_comes_late_says_when_it_was(hub_town: Town, shop: Shop, place: UUID) -> None:
+    with hub_town.hub.database.write() as connection:
+        at = hub_town.hub.database.now(connection)
+        connection.execute(update(t.connection).values(checked_at=at))
+    send(hub_town, place, "uninstalled", {"id": "u1", "at": (at - timedelta(hours=4)).isoformat()})
+    hub_town.work()
+    assert hub_town.row(t.connection).state == "connected", "it was reconnected since"
+
+    send(hub_town, place, "uninstalled", {"id": "u2", "at": (at + timedelta(seconds=1)).isoformat()})
+    hub_town.work()
+    assert hub_town.row(t.connection).state == "paused"
 
 
 @on_sqlite

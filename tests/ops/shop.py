@@ -107,6 +107,7 @@ class Shop:
             (t.session, session | of_merchant | {"token_sha256": "a" * 64, "user_id": self.channel}),
             (t.setup_token, {"token_sha256": "b" * 64, "created_at": NOON, "expires_at": NOON}),
             (t.lease, {"name": "drain", "holder": "me", "fence": 3, "until": NOON}),
+            (t.postal_place, {"country": "GB", "code": "LS1", "latitude": 53.8, "longitude": -1.55}),
         ]
 
     def _edit(self) -> dict[str, Any]:
@@ -235,6 +236,8 @@ class Shop:
         decision, to_ship, replaced, goods, box = (new_id() for _ in range(5))
         yield t.order_hold, {"id": new_id(), "order_id": self.order, "reason": "address", "placed_at": NOON}
         yield t.routing_policy, {"number": 1, "rules": {}, "created_at": NOON}
+        yield t.shipping_policy, {"rules": {}, "changed_at": NOON}
+        yield t.shipping_service, {"method": "dhl express", "service": "express"}
         asked = {"order_id": self.order, "policy_number": 1, "cause": "imported", "inputs": {}, "outcome": {}}
         yield t.routing_decision, asked | {"id": decision, "at": NOON}
         work = {"order_id": self.order, "location_id": self.place, "number": 1, "reference": "100-1"}
@@ -248,9 +251,19 @@ class Shop:
         yield t.shipment, sent | {"id": goods, "reference": "100-1-2", "supersedes_id": replaced}
         yield t.parcel, {"id": box, "shipment_id": goods, "number": 1, "weight_grams": 400}
         yield t.parcel_line, {"parcel_id": box, "order_line_id": self.line, "quantity": 1}
+        yield from self._at_a_3pl(goods)
         yield from self._on_the_table(to_ship)
         seen = {"tracking_number": "1Z", "happened_at": NOON, "status": "in_transit", "carrier_status": "I"}
         yield t.tracking_event, {"shipment_id": goods, "heard_at": NOON} | seen
+
+    def _at_a_3pl(self, goods: UUID) -> Iterator[tuple[Table, dict[str, Any]]]:
+        """What somebody else calls the mugs, and says of them."""
+        part = {"order_line_id": self.line, "sku_id": self.sku, "quantity": 1}
+        yield t.shipped_part, {"shipment_id": goods, "serial_numbers": ["A-1"]} | part
+        item = {"connection_id": self.channel, "name": "K-MUG"}
+        yield t.provider_item, item | {"sku_id": self.sku, "heard_at": NOON}
+        figures = {"on_hand": 3, "available": 0, "counted_at": NOON, "heard_at": NOON}
+        yield t.provider_stock, item | {"place_external_id": "", "lots": [{"number": "L1", "quantity": 3}]} | figures
 
     def _on_the_table(self, to_ship: UUID) -> Iterator[tuple[Table, dict[str, Any]]]:
         """One of the mugs is being packed, and the customer was told."""

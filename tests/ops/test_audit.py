@@ -209,6 +209,31 @@ def _sold_twice(connection: Connection, shop: Shop) -> None:
     shop.copy(connection, t.channel_location_source, external_id="hall")
 
 
+def _labelled_twice(connection: Connection, shop: Shop) -> None:
+    for _ in range(2):
+        id = new_id()
+        said = {"kind": "buy_label", "ordering_key": "shipment/1", "state": "succeeded", "lease_until": None}
+        shop.copy(connection, t.effect, id=id, effect_key=id, **said)
+
+
+def _left_uncounted(connection: Connection, shop: Shop) -> None:
+    connection.execute(update(t.shipment).where(t.shipment.c.state == "draft").values(state="shipped"))
+
+
+def _submitted_twice(connection: Connection, shop: Shop) -> None:
+    for _ in range(2):
+        sent = {"id": new_id(), "effect_key": new_id(), "ordering_key": "100-1", "kind": "submit"}
+        shop.copy(connection, t.effect, **sent, state="succeeded", lease_until=None)
+
+
+def _kept_by_two(connection: Connection, shop: Shop) -> None:
+    connection.execute(update(t.connection).values(kind="3pl"))
+    other = {"connection_id": new_id(), "location_id": shop.place}
+    shop.copy(connection, t.connection, id=other["connection_id"], secrets=None, kind="3pl")
+    shop.copy(connection, t.channel_location, **other)
+    shop.copy(connection, t.channel_location_source, **other)
+
+
 def _listed_elsewhere(connection: Connection, shop: Shop) -> None:
     other = new_id()
     shop.copy(connection, t.connection, id=other, secrets=None)
@@ -267,7 +292,7 @@ PLANTED: dict[str, tuple[dict[str, int], Planted]] = {
     "a closed order that holds stock": ({"I3b": 1}, _one_order_closed),
     "a line that holds too little": ({"I3b": 1}, _mugs(t.order_line, removed=0)),
     "a line of kits that holds too little": ({"I3b": 1}, _box(t.order_line, quantity=3)),
-    "a dropped line that holds stock": ({"I3b": 1}, _dropped_but_held),
+    "a dropped line that holds stock": ({"I3b": 1, "I36": 1}, _dropped_but_held),
     "a mug that two wait beside": ({"I3c": 2}, lambda c, shop: shop.move(c, on_hand=1)),
     "a kit that waits for a part which is there": (
         {"I3c": 1},
@@ -339,6 +364,13 @@ PLANTED: dict[str, tuple[dict[str, int], Planted]] = {
     ),
     "a channel that sells from a location of nobody": ({"I21": 1}, _set(t.channel_location, location_id=None)),
     "a location that one shop sells twice": ({"I21": 1}, _sold_twice),
+    "a line that is to be shipped more often than it was ordered": ({"I36": 1}, _set(t.fulfillment_line, quantity=4)),
+    "an order that a 3PL has twice": ({"I30": 1}, _submitted_twice),
+    "a 3PL's parcel that holds more than has left": ({"I31": 1}, _set(t.shipped_part, quantity=2)),
+    "a location that two 3PLs count": ({"I32": 1}, _kept_by_two),
+    "a shipment that paid for two labels": ({"I33": 1}, _labelled_twice),
+    "a location that shipped more than it was asked to": ({"I34": 1}, _set(t.fulfillment_line, shipped=3)),
+    "a parcel that left and was not counted": ({"I35": 1}, _left_uncounted),
     "an erased order whose raw record is kept": ({"I22": 1}, _set(t.sales_order, erased_at=NOON)),
     "erased orders that still name who bought": ({"I22": 2}, _set(t.sales_order, erased_at=NOON, email="a@b.example")),
     "erased orders that still say where to": (
@@ -360,7 +392,8 @@ def test_a_healthy_hub_has_no_finding(database: Database, keyring: KeyRing) -> N
 
     assert [each.count for each in findings] == [0] * len(findings)
     assert " ".join(each.invariant for each in findings) == (
-        "I1 I1b I1c I2 I3 I3a I3b I3c I3d I4 I5 I6 I7 I10 I11 I12 I12b I13 I14 I20 I21 I22 I17"
+        "I1 I1b I1c I2 I3 I3a I3b I3c I3d I4 I5 I6 I7 I10 I11 I12 I12b I13 I14 I20 I21 I22 I30 I31 I32 I33 I34 I35 "
+        "I36 I17"
     )
 
 

@@ -278,7 +278,11 @@ def test_connectors_are_listed_by_name(run: Run) -> None:
     rows = json.loads(run("connectors", "--json").stdout)
 
     assert {row["name"]: (row["label"], row["plugin"], row["error"]) for row in rows} == {
+        "easypost": ("EasyPost", "tallyhub-carriers", ""),
+        "sftp": ("SFTP with CSV files", "tallyhub-3pl", ""),
+        "shipbob": ("ShipBob", "tallyhub-3pl", ""),
         "shopify": ("Shopify", "tallyhub-shopify", ""),
+        "ups": ("UPS", "tallyhub-carriers", ""),
         "woocommerce": ("WooCommerce", "tallyhub-woocommerce", ""),
     }
     assert "Shopify, API version 2026-10 (tallyhub-shopify 0.1.0)" in run("connectors").stdout

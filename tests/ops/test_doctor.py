@@ -220,5 +220,6 @@ def test_an_address_shops_cannot_use_is_pointed_out_without_trying_it(environ: d
 def test_installed_plugins_are_listed(environ: dict[str, str]) -> None:
     names = {each.name: each for each in examine(environ) if each.name.startswith("plugin")}
 
+    assert "shipbob" in names["plugin tallyhub-3pl"].message
     assert names["plugin tallyhub-shopify"].message.endswith("brings shopify.")
     assert names["plugin tallyhub-woocommerce"].message.endswith("brings woocommerce.")

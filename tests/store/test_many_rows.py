@@ -7,12 +7,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import Column, MetaData, String, Table, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from hub.store import tables as t
 from hub.store.bulk import insert_rows
-from hub.store.database import Broken, Database, among, new_id
+from hub.store.database import Broken, Database, DatabaseAway, among, new_id
 
 NOON = datetime(2026, 3, 2, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -134,6 +134,16 @@ def test_a_name_that_is_no_column_is_a_mistake(database: Database, merchant: UUI
     with pytest.raises(Exception, match="colour"), database.write() as connection:
         insert_rows(connection, t.activity, [row | {"colour": "red"} for row in notes(merchant, 8)])
     assert stored(database) == []
+
+
+def test_an_older_schema_is_no_fault_of_the_rows(database: Database, merchant: UUID) -> None:
+    newer = Table("activity", MetaData(), *[column._copy() for column in t.activity.columns], Column("mood", String))
+    with pytest.raises(DatabaseAway, match="Run “hub db upgrade”"), database.write() as connection:
+        insert_rows(connection, newer, [row | {"mood": "fine"} for row in notes(merchant, 8)])
+    with pytest.raises(DatabaseAway, match="Run “hub db upgrade”"), database.read() as connection:
+        connection.execute(select(newer.c.mood))
+    with pytest.raises(DatabaseAway), database.read() as connection:
+        connection.execute(select(Table("moods", MetaData(), Column("id", String))))
 
 
 def test_a_transaction_that_is_started_again_copies_again(database: Database, merchant: UUID) -> None:

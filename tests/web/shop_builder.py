@@ -460,6 +460,50 @@ class Shop:
         }
         self.write(t.backorder, **(row | more))
 
+    def to_ship(
+        self, order_id: UUID, location_id: UUID, units: Mapping[UUID, int], reference: str, **more: Any
+    ) -> UUID:
+        """What a location is to ship of an order."""
+        made = {"id": new_id(), "order_id": order_id, "location_id": location_id, "number": 1, "reference": reference}
+        made |= {"state": "open", "created_at": self.ago(minutes=8), "updated_at": self.ago(minutes=8)}
+        identity = self.write(t.fulfillment_order, **(made | more))
+        for line_id, quantity in units.items():
+            self.write(t.fulfillment_line, fulfillment_order_id=identity, order_line_id=line_id, quantity=quantity)
+        return identity
+
+    def shipment(self, order_id: UUID, work_id: UUID, line_id: UUID, state: str = "draft", **more: Any) -> UUID:
+        """A parcel of one unit for which two offers are there, and something was said of its way."""
+        identity = new_id()
+        rates = [
+            {
+                "external_id": name,
+                "carrier": "royal_mail",
+                "service": name,
+                "cost": {"amount": price, "currency": "GBP"},
+            }
+            for name, price in (("economy", "4.90"), ("express", "12.40"))
+        ]
+        answers = [
+            {"connection": str(identity), "account": "Post", "rates": rates},
+            {"connection": str(order_id), "account": "Other", "trouble": "No answer within 8 seconds."},
+        ]
+        chosen = {"connection": str(identity), "rate": rates[0], "why": "Cheapest of 2 offers.", "by": ""}
+        row = {
+            "order_id": order_id,
+            "fulfillment_order_id": work_id,
+            "state": state,
+            "rates": answers,
+            "choice": chosen,
+        }
+        row |= {"reference": f"S-{str(identity)[-8:]}", "rates_at": self.now, "created_at": self.now}
+        self.write(t.shipment, id=identity, **(row | more))
+        box = new_id()
+        self.write(t.parcel, id=box, shipment_id=identity, number=1, weight_grams=400, tracking_number="GB1")
+        self.write(t.parcel_line, parcel_id=box, order_line_id=line_id, quantity=1)
+        said = {"tracking_number": "GB1", "happened_at": self.now, "status": "in_transit", "carrier_status": "IT"}
+        self.write(t.tracking_event, shipment_id=identity, heard_at=self.now, place="Leeds, GB", **said)
+        return identity
+
     def issue(self, title: str = "A shop refused the token", **more: Any) -> UUID:
         row: dict[str, Any] = {
             "id": new_id(),
@@ -572,6 +616,8 @@ class Furnished:
     document_id: UUID
     kit_id: UUID
     request_id: UUID
+    fulfillment_order_id: UUID
+    shipment_id: UUID
 
 
 def open_shop(hub: Hub, name: str = "Corner Shop") -> Shop:
@@ -683,6 +729,17 @@ def furnish(shop: Shop) -> Furnished:
         received_at=shop.ago(days=1),
         due_at=shop.ago(days=-29),
     )
+    to_ship = shop.to_ship(order_id, location_id, {first: 2}, "1001-1-ABC")
+    shipment_id = shop.shipment(order_id, to_ship, first)
+    scan = {"outcome": "counted", "code": "TEA-1", "order_line_id": first, "sku_id": sku_id, "units": 1, "number": 1}
+    shop.write(
+        t.packing_scan, id=new_id(), fulfillment_order_id=to_ship, packer="joan@tea.example", at=shop.now, **scan
+    )
+    sizes = {"length_mm": 300, "width_mm": 200, "height_mm": 100, "empty_grams": 90, "most_grams": 2000}
+    shop.write(t.box, id=new_id(), name="Small", **sizes)
+    shop.write(t.shelf, sku_id=sku_id, location_id=location_id, zone="A", name="A-1")
+    held = {"reason": "address", "note": "The postal code is missing.", "external_id": "hub:address"}
+    shop.write(t.order_hold, id=new_id(), order_id=order_id, placed_at=shop.now, **held)
     return Furnished(
         connection_id,
         other,
@@ -697,6 +754,8 @@ def furnish(shop: Shop) -> Furnished:
         document_id,
         kit_id,
         request_id,
+        to_ship,
+        shipment_id,
     )
 
 

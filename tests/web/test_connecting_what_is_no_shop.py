@@ -86,11 +86,15 @@ def test_it_connects_through_the_form_and_nothing_of_a_shop_is_expected(
         row = db.execute(select(t.connection)).one()
         task = db.execute(select(t.task)).one()
     assert (row.state, row.account_external_id, row.account_name) == ("connected", "acc-corner", "Corner")
-    assert (task.state, task.message) == ("done", "Connected to Corner.")
-    assert [count(hub, table) for table in (t.cursor, t.channel_location, t.effect, t.issue)] == [0, 0, 0, 0]
+    assert (task.state, task.message.partition(".")[0]) == ("done", "Connected to Corner")
+    assert count(hub, t.issue) == 0
+    with hub.database.read() as db:
+        assert db.execute(select(t.effect.c.kind, t.effect.c.state)).all() == [("subscribe_webhooks", "succeeded")]
+        streams = set(db.execute(select(t.cursor.c.stream)).scalars())
+    assert not streams & {"orders", "listings"}
     page = words(owner.get(f"/connections/{connection_id}"))
     assert "Corner" in page
-    for word in ("Opening stock", "Adopt", "go live", "Locations", "Listings", "Sync now"):
+    for word in ("Opening stock", "Adopt", "go live", "Listings", "Sync now"):
         assert word not in page, word
     assert jobs.due(hub) == []
 
@@ -127,7 +131,7 @@ def test_a_ring_on_any_lane_does_nothing(
     assert [count(hub, table) for table in (t.inbox, t.issue)] == [0, 0]
 
 
-def test_it_cannot_go_live_and_takes_no_webhooks_yet(
+def test_it_cannot_go_live_and_a_webhook_that_is_not_signed_is_refused(
     hub: Hub, shop: Shop, owner: Browser, kind: Kind, vendor: Any
 ) -> None:
     connection_id = connected(hub, owner, kind, vendor)
@@ -136,7 +140,7 @@ def test_it_cannot_go_live_and_takes_no_webhooks_yet(
     live = owner.post(f"{here}/go-live", page=f"{here}/reconnect")
     letter = owner.client.post(f"/webhooks/{shop.merchant_id}/{connection_id}", data=b"{}")
 
-    assert (live.status_code, letter.status_code) == (400, 404)
+    assert (live.status_code, letter.status_code) == (400, 401)
     with hub.database.read() as db:
         assert db.execute(select(t.connection.c.live_at)).scalar_one() is None
 
@@ -161,7 +165,7 @@ def test_its_effects_are_carried_out_as_typed_requests(
     work(hub)
 
     with hub.database.read() as db:
-        done = db.execute(select(t.effect)).one()
+        done = db.execute(select(t.effect).where(t.effect.c.kind == name)).one()
     assert done.state == "succeeded"
     if kind is Kind.CARRIER:
         label = from_plain(api.Label, done.result)

@@ -362,7 +362,9 @@ def test_mistakes_come_back_beside_the_fields_of_the_form_they_were_typed_into(h
     assert rows(hub, t.authorization) == []
 
 
-def test_a_hidden_setting_is_not_drawn_and_begins_anew_when_the_rest_is_typed(hub: Hub, shop: Shop, owner: Browser) -> None:
+def test_a_hidden_setting_is_not_drawn_and_begins_anew_when_the_rest_is_typed(
+    hub: Hub, shop: Shop, owner: Browser
+) -> None:
     here = shop.connection(connector="one-click")
     sealed = connections.seal(
         hub.keyring, shop.merchant_id, here, ADDRESS | {"token": "code-of-tea", "grant": "by one click"}, "secret"

@@ -12,6 +12,7 @@ import hmac
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from marshmallow import ValidationError, fields, post_load
@@ -391,7 +392,22 @@ def read(record: RawRecord) -> Iterable[Fact]:
     reader = READERS.get(record.topic)
     facts = reader(record.body) if reader else ()
     event = record.headers.get("x-shopify-event-id") or hashlib.sha256(record.body).hexdigest()
-    return [replace(fact, reference=event) if isinstance(fact, PersonalDataErased) else fact for fact in facts]
+    return [_of_event(fact, event, _triggered_at(record)) for fact in facts]
+
+
+def _of_event(fact: Fact, event: str, at: datetime | None) -> Fact:
+    if isinstance(fact, PersonalDataErased):
+        return replace(fact, reference=event)
+    return replace(fact, at=at) if isinstance(fact, Disconnected) else fact
+
+
+def _triggered_at(record: RawRecord) -> datetime | None:
+    """When it happened, which a message that is sent again still says. None where it does not say it."""
+    try:
+        moment = datetime.fromisoformat(record.headers.get("x-shopify-triggered-at", ""))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else None
 
 
 # Sent because the app's configuration says so, to one address for all shops; nobody can subscribe to them.

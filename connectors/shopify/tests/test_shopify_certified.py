@@ -26,7 +26,7 @@ def test_the_badge_in_the_readme_says_what_is_kept() -> None:
 
 
 def test_the_package_brings_its_certificate_along() -> None:
-    brought = certificates.shipped("hub_shopify")
+    brought = certificates.shipped("hub_shopify", "shopify")
     assert brought is not None
     assert (brought.connector, brought.grade) == ("shopify", "platinum")
     assert brought.versions["tallyhub-shopify"] == version("tallyhub-shopify")

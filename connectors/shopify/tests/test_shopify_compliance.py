@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -64,13 +65,34 @@ def test_a_removed_app_disconnects_its_shop(shop: ShopifySimulator, connector: S
     shop.uninstall()
     ((address, said),) = facts(connector, shop).items()
     assert address == ADDRESS
+    (removed,) = said
+    assert isinstance(removed, Disconnected) and removed.at is not None
     assert said == [
         Disconnected(
             "The app was removed from the shop in Shopify, which ends the hub's access. Install it again and reconnect "
-            "the shop, or remove this connection."
+            "the shop, or remove this connection.",
+            removed.at,
         )
     ]
     assert shop.subscriptions == {}
+
+
+@pytest.mark.parametrize(
+    ("told", "at"),
+    [
+        ("2026-03-02T11:00:00.123456789Z", datetime(2026, 3, 2, 11, 0, 0, 123456, UTC)),
+        ("2026-03-02T12:00:00+01:00", datetime(2026, 3, 2, 11, tzinfo=UTC)),
+        ("2026-03-02T12:00:00", None),
+        ("yesterday", None),
+        ("", None),
+    ],
+)
+def test_a_removal_says_when_it_was_however_late_it_comes(
+    connector: ShopifyConnector, told: str, at: datetime | None
+) -> None:
+    removed = RawRecord("app/uninstalled", "", b'{"id": 7}', headers={"x-shopify-triggered-at": told})
+    ((said),) = connector.read_webhook(removed)
+    assert isinstance(said, Disconnected) and said.at == at
 
 
 def test_a_scope_that_is_taken_away_disconnects_and_is_named(

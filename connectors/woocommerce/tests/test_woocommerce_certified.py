@@ -26,7 +26,7 @@ def test_the_badge_in_the_readme_says_what_is_kept() -> None:
 
 
 def test_the_package_brings_its_certificate_along() -> None:
-    brought = certificates.shipped("hub_woocommerce")
+    brought = certificates.shipped("hub_woocommerce", "woocommerce")
     assert brought is not None
     assert (brought.connector, brought.grade) == ("woocommerce", "platinum")
     assert brought.versions["tallyhub-woocommerce"] == version("tallyhub-woocommerce")

@@ -27,6 +27,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_merchant")),
     )
     op.create_table(
+        "postal_place",
+        sa.Column("country", sa.String(length=2), nullable=False),
+        sa.Column("code", sa.String(length=20), nullable=False),
+        sa.Column("latitude", sa.Float(), nullable=False),
+        sa.Column("longitude", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("country", "code", name=op.f("pk_postal_place")),
+    )
+    op.create_table(
         "setup_token",
         sa.Column("token_sha256", sa.String(length=64), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -69,6 +77,7 @@ def upgrade() -> None:
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("connector", sa.String(length=40), nullable=False),
+        sa.Column("kind", sa.String(length=10), server_default=sa.text("'channel'"), nullable=False),
         sa.Column("label", sa.String(length=200), server_default=sa.text("''"), nullable=False),
         sa.Column("state", sa.String(length=20), server_default=sa.text("''"), nullable=False),
         sa.Column("settings", sa.JSON(), nullable=False),
@@ -87,6 +96,7 @@ def upgrade() -> None:
         sa.Column("features", sa.JSON(), nullable=True),
         sa.Column("words", sa.JSON(), nullable=True),
         sa.Column("subscriptions", sa.JSON(), nullable=True),
+        sa.CheckConstraint("kind in ('channel', 'carrier', '3pl')", name=op.f("ck_connection_kind")),
         sa.CheckConstraint("state in ('new', 'connected', 'paused', 'removed')", name=op.f("ck_connection_state")),
         sa.ForeignKeyConstraint(
             ["merchant_id"], ["merchant.id"], name=op.f("fk_connection_merchant_id"), ondelete="RESTRICT"
@@ -198,6 +208,16 @@ def upgrade() -> None:
             ["merchant_id"], ["merchant.id"], name=op.f("fk_shipping_policy_merchant_id"), ondelete="RESTRICT"
         ),
         sa.PrimaryKeyConstraint("merchant_id", name=op.f("pk_shipping_policy")),
+    )
+    op.create_table(
+        "shipping_service",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("method", sa.String(length=200), nullable=False),
+        sa.Column("service", sa.String(length=60), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_shipping_service_merchant_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "method", name=op.f("pk_shipping_service")),
     )
     op.create_table(
         "sku",
@@ -509,6 +529,37 @@ def upgrade() -> None:
         ),
     )
     op.create_table(
+        "provider_item",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("item_external_id", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("sku_id", sa.Uuid(), nullable=True),
+        sa.Column("heard_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("matched_by", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_provider_item_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "sku_id"],
+            ["sku.merchant_id", "sku.id"],
+            name=op.f("fk_provider_item_merchant_id_sku_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "connection_id", "name", name=op.f("pk_provider_item")),
+    )
+    op.create_index(
+        "uq_provider_item_sku",
+        "provider_item",
+        ["merchant_id", "connection_id", "sku_id"],
+        unique=True,
+        sqlite_where=sa.text("sku_id is not null"),
+        postgresql_where=sa.text("sku_id is not null"),
+    )
+    op.create_table(
         "sales_order",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -621,6 +672,13 @@ def upgrade() -> None:
         ["merchant_id", "placed_at"],
         sqlite_where=sa.text("risk_level in ('medium', 'high')"),
         postgresql_where=sa.text("risk_level in ('medium', 'high')"),
+    )
+    op.create_index(
+        "ix_sales_order_route_at",
+        "sales_order",
+        ["merchant_id", "connection_id", "route_at"],
+        sqlite_where=sa.text("route_at is not null"),
+        postgresql_where=sa.text("route_at is not null"),
     )
     op.create_index(
         "ix_sales_order_test",
@@ -952,6 +1010,7 @@ def upgrade() -> None:
         sa.Column("subject", sa.String(length=300), server_default=sa.text("''"), nullable=False),
         sa.Column("body", sa.Text(), server_default=sa.text("''"), nullable=False),
         sa.Column("html", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("qr", sa.String(length=100), server_default=sa.text("''"), nullable=False),
         sa.Column("state", sa.String(length=10), server_default=sa.text("''"), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("error", sa.Text(), server_default=sa.text("''"), nullable=False),
@@ -1162,6 +1221,34 @@ def upgrade() -> None:
     )
     op.create_index("ix_preview_figure_drop", "preview_figure", ["merchant_id", "connection_id", "drop", "listing_id"])
     op.create_table(
+        "provider_stock",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("place_external_id", sa.String(length=200), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("on_hand", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("available", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("lots", sa.JSON(), server_default=sa.text("'[]'"), nullable=False),
+        sa.Column("counted_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("unexplained", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("heard_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id", "name"],
+            ["provider_item.merchant_id", "provider_item.connection_id", "provider_item.name"],
+            name=op.f("fk_provider_stock_merchant_id_connection_id_name"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id", "place_external_id"],
+            ["channel_location.merchant_id", "channel_location.connection_id", "channel_location.external_id"],
+            name=op.f("fk_provider_stock_merchant_id_connection_id_place_external_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint(
+            "merchant_id", "connection_id", "place_external_id", "name", name=op.f("pk_provider_stock")
+        ),
+    )
+    op.create_table(
         "publication",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
         sa.Column("listing_id", sa.Uuid(), nullable=False),
@@ -1267,7 +1354,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_routing_decision")),
     )
-    op.create_index("ix_routing_decision_at", "routing_decision", ["merchant_id", "at"])
+    op.create_index("ix_routing_decision_at", "routing_decision", ["merchant_id", "at", "id"])
     op.create_index("ix_routing_decision_order", "routing_decision", ["merchant_id", "order_id", "at"])
     op.create_table(
         "selling_rule",
@@ -1369,6 +1456,7 @@ def upgrade() -> None:
         sa.Column("actor", sa.String(length=320), server_default=sa.text("''"), nullable=False),
         sa.Column("note", sa.String(length=500), server_default=sa.text("''"), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("happened_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "(on_hand_delta, allocated_delta, quarantined_delta, damaged_delta, incoming_delta) <> (0, 0, 0, 0, 0)",
             name=op.f("ck_stock_entry_says_something"),
@@ -1497,6 +1585,9 @@ def upgrade() -> None:
         sa.Column("handles", sa.JSON(), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("message", sa.String(length=500), server_default=sa.text("''"), nullable=False),
         sa.Column("told_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("requested_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("accepted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("cancel_state", sa.String(length=12), server_default=sa.text("''"), nullable=False),
         sa.Column("collect", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("collection_code", sa.String(length=12), server_default=sa.text("''"), nullable=False),
         sa.Column("priority", sa.Integer(), server_default=sa.text("0"), nullable=False),
@@ -1829,7 +1920,7 @@ def upgrade() -> None:
         sa.Column("tracking_number", sa.String(length=100), server_default=sa.text("''"), nullable=False),
         sa.Column("tracking_status", sa.String(length=20), server_default=sa.text("''"), nullable=False),
         sa.Column("tracked_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint("weight_grams > 0", name=op.f("ck_parcel_weight")),
+        sa.CheckConstraint("weight_grams >= 0", name=op.f("ck_parcel_weight")),
         sa.ForeignKeyConstraint(
             ["merchant_id", "shipment_id"],
             ["shipment.merchant_id", "shipment.id"],
@@ -1842,6 +1933,37 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_parcel_tracking_number", "parcel", ["merchant_id", "tracking_number"])
+    op.create_table(
+        "shipped_part",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("shipment_id", sa.Uuid(), nullable=False),
+        sa.Column("order_line_id", sa.Uuid(), nullable=False),
+        sa.Column("sku_id", sa.Uuid(), nullable=False),
+        sa.Column("quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("lots", sa.JSON(), server_default=sa.text("'[]'"), nullable=False),
+        sa.Column("serial_numbers", sa.JSON(), server_default=sa.text("'[]'"), nullable=False),
+        sa.CheckConstraint("quantity > 0", name=op.f("ck_shipped_part_quantity")),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_line_id"],
+            ["order_line.merchant_id", "order_line.id"],
+            name=op.f("fk_shipped_part_merchant_id_order_line_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "shipment_id"],
+            ["shipment.merchant_id", "shipment.id"],
+            name=op.f("fk_shipped_part_merchant_id_shipment_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "sku_id"],
+            ["sku.merchant_id", "sku.id"],
+            name=op.f("fk_shipped_part_merchant_id_sku_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "shipment_id", "order_line_id", "sku_id", name=op.f("pk_shipped_part")),
+    )
+    op.create_index("ix_shipped_part_order_line", "shipped_part", ["merchant_id", "order_line_id"])
     op.create_table(
         "tracking_event",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),

@@ -20,9 +20,20 @@ from hub.store import tables as t
 from hub.store.queries import parts
 from hub.store.queries.journal import ActivityView, activity
 
+# Held by the hub, or by a person: what the channel itself says is a column.
+ON_HOLD = exists(
+    select(literal_column("1"))
+    .select_from(t.order_hold)
+    .where(
+        t.order_hold.c.merchant_id == t.sales_order.c.merchant_id,
+        t.order_hold.c.order_id == t.sales_order.c.id,
+        t.order_hold.c.released_at.is_(None),
+    )
+).correlate(t.sales_order)
+
 # What a list can be narrowed to beside the status; each has an index of its own.
 MARKS: Mapping[str, ColumnElement[bool]] = {
-    "on_hold": t.sales_order.c.on_hold,
+    "on_hold": or_(t.sales_order.c.on_hold, ON_HOLD),
     "risky": t.sales_order.c.risk_level.in_([literal_column("'medium'"), literal_column("'high'")]),
     "returns": t.sales_order.c.returns_open,
     "test": t.sales_order.c.test,
@@ -236,7 +247,7 @@ def orders(
     """Orders, the newest first; ``before`` is (placed_at, id) of the last one shown."""
     order = t.sales_order.c
     query = (
-        select(t.sales_order, t.connection.c.label, t.connection.c.connector)
+        select(t.sales_order, t.connection.c.label, t.connection.c.connector, ON_HOLD.label("held_here"))
         .join(t.connection, parts.same(order.connection_id, t.connection, t.sales_order))
         # An order of which only the removal was ever heard has no date, and says nothing.
         .where(order.merchant_id == merchant_id, order.placed_at.is_not(None))
@@ -275,7 +286,7 @@ def orders(
             channel_status=row.channel_status,
             test=row.test,
             source=row.source,
-            on_hold=row.on_hold,
+            on_hold=row.on_hold or row.held_here,
             risk_level=row.risk_level,
             returns_open=row.returns_open,
             placed_at=row.placed_at,

@@ -47,7 +47,7 @@
   // A button pressed twice is one wish.
   document.addEventListener("submit", (event) => {
     const form = event.target;
-    if (form.method !== "post" || form.hasAttribute("hx-post")) return;
+    if (form.method !== "post" || form.hasAttribute("hx-post") || form.hasAttribute("data-scan")) return;
     setTimeout(() => {
       for (const button of form.querySelectorAll("button[type=submit], button:not([type])")) button.disabled = true;
     });
@@ -56,6 +56,87 @@
     if (!event.persisted) return;
     for (const button of document.querySelectorAll("form[method=post] button:disabled")) button.disabled = false;
   });
+
+  // Scanning while packing: a scan is kept here until the hub has answered it, in the order they were made, so that a
+  // scanner that is faster than the line, or a line that breaks, loses none. Each has an id: sent twice, it counts once.
+  const scanner = document.querySelector("form[data-scan]");
+  if (scanner) {
+    const key = `tallyhub-scans:${scanner.action}`;
+    const field = scanner.elements.code;
+    const waiting = JSON.parse(localStorage.getItem(key) || "[]");
+    const newId = () => {
+      const parts = crypto.getRandomValues(new Uint8Array(16));
+      parts[6] = (parts[6] & 0x0f) | 0x40;
+      parts[8] = (parts[8] & 0x3f) | 0x80;
+      const hex = Array.from(parts, (each) => each.toString(16).padStart(2, "0")).join("");
+      return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+    };
+    const keep = (isLate) => {
+      if (waiting.length) localStorage.setItem(key, JSON.stringify(waiting));
+      else localStorage.removeItem(key);
+      const told = scanner.querySelector("[data-scan-waiting]");
+      told.hidden = !isLate;
+      told.querySelector("[data-scan-count]").textContent = waiting.length;
+    };
+    const show = (text) => {
+      const place = document.querySelector(scanner.dataset.scan);
+      const answer = new DOMParser().parseFromString(text, "text/html").querySelector(scanner.dataset.scan);
+      if (!place || !answer) return false;
+      place.replaceWith(document.adoptNode(answer));
+      const said = answer.querySelector("[data-sound]");
+      const sound = said && document.getElementById(`sound-${said.dataset.sound}`);
+      if (sound) {
+        sound.currentTime = 0;
+        sound.play().catch(() => {});
+      }
+      return true;
+    };
+    let busy = false;
+    const send = async () => {
+      if (busy) return;
+      busy = true;
+      while (waiting.length) {
+        const form = new FormData(scanner);
+        form.set("code", waiting[0].code);
+        form.set("once", waiting[0].once);
+        let answer;
+        try {
+          answer = await fetch(scanner.action, { method: "POST", body: form, headers: { "HX-Request": "true" } });
+        } catch {
+          answer = null;
+        }
+        if (!answer || answer.status >= 500) {
+          keep(true);
+          setTimeout(send, 2000);
+          break;
+        }
+        const elsewhere = answer.headers.get("HX-Redirect");
+        const text = await answer.text();
+        waiting.shift();
+        keep(false);
+        if (elsewhere) {
+          localStorage.removeItem(key);
+          location.assign(elsewhere);
+          return;
+        }
+        if (!show(text)) {
+          location.reload();
+          return;
+        }
+      }
+      busy = false;
+    };
+    scanner.addEventListener("submit", (event) => {
+      event.preventDefault();
+      event.stopPropagation();
+      waiting.push({ code: field.value, once: newId() });
+      field.value = "";
+      field.focus();
+      keep(false);
+      send();
+    });
+    if (waiting.length) send();
+  }
 
   const tell = (sentence) => {
     const place = document.getElementById("messages");

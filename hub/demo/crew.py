@@ -1,0 +1,186 @@
+"""The people of the demo who ship what is sold: at the packing bench, in the 3PL's warehouse, in the carriers' vans."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from sqlalchemy import select
+
+from hub.core.model import Address
+from hub.core.rates import ShippedWhen, ShippingPolicy
+from hub.core.shipping import TrackingStatus
+from hub.errors import BadInput, Conflict
+from hub.jobs import Hub
+from hub.store import connections, fulfillment, locations, packing, policies
+from hub.store import tables as t
+from hub.store.database import new_id
+from hub.testing.carrier import CarrierSimulator
+from hub.testing.warehouse import WarehouseSimulator
+
+PACKER = "packer@example.com"
+THEIRS = "VASE-"  # these goods lie at the 3PL alone
+_WEIGHT = 450  # grams that a piece weighs, its box included
+_NOBODY = UUID(int=0)
+_ADDRESS = Address(
+    name="Kiln & Cloth", line1="1 High Street", city="Leeds", region="West Yorkshire", postcode="LS1 4DY", country="GB"
+)
+
+Simulator = TypeVar("Simulator", CarrierSimulator, WarehouseSimulator)
+
+
+@dataclass(slots=True)
+class Vendor(Generic[Simulator]):
+    """A simulated carrier or 3PL, and the hub's connection to it once there is one."""
+
+    name: str
+    simulator: Simulator
+    connection_id: UUID = _NOBODY
+
+
+@dataclass(slots=True)
+class Crew:
+    """Packs what is to be packed, oldest first, at ``pace`` orders a second; drives and delivers what has a label."""
+
+    hub: Hub
+    carriers: Sequence[Vendor[CarrierSimulator]]
+    warehouses: Sequence[Vendor[WarehouseSimulator]]
+    ring: Callable[[UUID, str], None]
+    pace: float = 4.0
+    merchant_id: UUID = _NOBODY
+    seen: Counter[str] = field(default_factory=Counter)  # scans by tracking number
+    _left_alone: set[UUID] = field(default_factory=set)
+
+    # ------------------------------------------------------------ moving in
+
+    def fill_shelves(self, stock: dict[str, int], titles: dict[str, str]) -> None:
+        """Before the 3PL is connected: what lies there."""
+        for warehouse in self.warehouses:
+            for sku, units in sorted(stock.items()):
+                warehouse.simulator.stock_item(sku, titles[sku], units)
+
+    def move_in(self) -> None:
+        """Give the own warehouse its address, and say which labels are bought, and when an order counts as shipped."""
+        place = t.location.c
+        with self.hub.database.read() as connection:
+            row = connection.execute(
+                select(place.id, place.name)
+                .where(place.merchant_id == self.merchant_id, place.kind == "warehouse")
+                .order_by(place.created_at)
+                .limit(1)
+            ).one()
+        wanted = locations.Location(name=row.name, address=_ADDRESS, time_zone="Europe/London")
+        locations.save(self.hub.database, self.merchant_id, row.id, wanted, PACKER)
+        rules = ShippingPolicy(automatic=True, shipped_when=ShippedWhen.LABEL)
+        policies.save_shipping(self.hub.database, self.merchant_id, rules, PACKER)
+
+    def sell_from_everywhere(self, shops: Sequence[UUID]) -> None:
+        """Every shop sells what lies at the 3PL, too."""
+        place, shown = t.location.c, t.channel_location.c
+        with self.hub.database.read() as connection:
+            ours = set(connection.execute(select(place.id).where(place.merchant_id == self.merchant_id)).scalars())
+            bound = connection.execute(
+                select(shown.connection_id, shown.external_id).where(
+                    shown.merchant_id == self.merchant_id,
+                    shown.connection_id.in_(shops),
+                    shown.location_id.is_not(None),
+                )
+            ).all()
+        for row in bound:
+            for connection_id in connections.pool_locations(
+                self.hub.database, self.merchant_id, row.connection_id, row.external_id, ours, PACKER
+            ):
+                self.ring(connection_id, "publish")
+
+    # ------------------------------------------------------------ working
+
+    def work(self, closing: threading.Event) -> None:
+        """Go on until the day is over."""
+        while not closing.is_set():
+            began = time.monotonic()
+            busy = self.pack_one()
+            self.at_the_3pl()
+            self.drive()
+            pause = 1 / self.pace if busy else 0.5
+            closing.wait(max(0.0, pause - (time.monotonic() - began)))
+
+    def pack_one(self) -> bool:
+        """Pack the oldest order as a person does, every unit scanned; False when there is none."""
+        work = t.fulfillment_order.c
+        with self.hub.database.read() as connection:
+            waiting = connection.execute(
+                select(work.id)
+                .join(
+                    t.location,
+                    (t.location.c.merchant_id == work.merchant_id) & (t.location.c.id == work.location_id),
+                )
+                .where(
+                    work.merchant_id == self.merchant_id,
+                    work.state == fulfillment.State.OPEN.value,
+                    t.location.c.kind == "warehouse",
+                    work.id.not_in(self._left_alone),
+                )
+                .order_by(work.priority, work.created_at, work.id)
+                .limit(1)
+            ).scalar_one_or_none()
+        if waiting is None:
+            return False
+        try:
+            self._pack(waiting)
+        except (Conflict, BadInput):
+            self._left_alone.add(waiting)  # cancelled or held at this moment
+        return True
+
+    def _pack(self, fulfillment_order_id: UUID) -> None:
+        database, merchant_id = self.hub.database, self.merchant_id
+        line, asked, sku = t.order_line.c, t.fulfillment_line.c, t.sku.c
+        with database.read() as connection:
+            goods = connection.execute(
+                select(sku.code, asked.quantity)
+                .select_from(
+                    t.fulfillment_line.join(
+                        t.order_line, (line.merchant_id == asked.merchant_id) & (line.id == asked.order_line_id)
+                    ).join(t.sku, (sku.merchant_id == line.merchant_id) & (sku.id == line.sku_id))
+                )
+                .where(asked.merchant_id == merchant_id, asked.fulfillment_order_id == fulfillment_order_id)
+            ).all()
+        here = (database, merchant_id, fulfillment_order_id)
+        packing.begin(*here, PACKER)
+        for code, units in goods:
+            for _ in range(units):
+                packing.scan(*here, new_id(), code, PACKER)
+        packing.weigh(*here, 1, None, _WEIGHT * sum(units for _, units in goods), PACKER)
+        _, lanes = packing.finish(*here, PACKER)
+        for connection_id, lane in lanes:
+            self.ring(connection_id, lane)
+
+    def at_the_3pl(self) -> bool:
+        """The 3PL ships one order of what it was asked for; False when there is none."""
+        for warehouse in self.warehouses:
+            for order in warehouse.simulator.placed():
+                if not order.cancelled and sum(order.shipped.values()) < sum(order.lines.values()):
+                    warehouse.simulator.ship(order.reference)
+                    return True
+        return False
+
+    def drive(self) -> bool:
+        """Fetch the parcels that have a label, and hand over those that were fetched before; False when all are."""
+        busy = False
+        for carrier in self.carriers:
+            for charge in carrier.simulator.charges():
+                for number in () if charge.voided else charge.tracking_numbers:
+                    if self.seen[number] < 2:
+                        self.seen[number] += 1
+                        status = (TrackingStatus.IN_TRANSIT, TrackingStatus.DELIVERED)[self.seen[number] - 1]
+                        carrier.simulator.scan(number, status)
+                        busy = True
+        return busy
+
+    def finish(self) -> bool:
+        """After hours nothing new is packed, but what was promised leaves; False when there is nothing left to do."""
+        return self.at_the_3pl() | self.drive()

@@ -1,0 +1,429 @@
+"""Shipments as pages show them: the list, one in full, those of an order, and the manifest of a day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select
+
+from hub.core.model import Money
+from hub.core.plain import from_plain
+from hub.core.rates import Answer
+from hub.core.shipping import Rate
+from hub.store import labels
+from hub.store import tables as t
+from hub.store.queries import parts
+
+_SENT, _WORK, _ORDER, _PLACE = t.shipment.c, t.fulfillment_order.c, t.sales_order.c, t.location.c
+
+# What the list can be narrowed to.
+SHOWN: Mapping[str, ColumnElement[bool]] = {
+    "to_label": and_(_SENT.state.in_(("draft", "buying", "failed")), _SENT.withdrawn_at.is_(None)),
+    "labelled": and_(_SENT.state == "labelled", _SENT.withdrawn_at.is_(None)),
+    "shipped": and_(_SENT.state == "shipped", _SENT.delivered_at.is_(None)),
+    "exceptions": or_(
+        _SENT.tracking_status.in_(("exception", "returning")),
+        and_(_SENT.withdrawn_at.is_not(None), _SENT.state.in_(("buying", "labelled", "shipped"))),
+    ),
+    "delivered": _SENT.delivered_at.is_not(None),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ShipmentSummary:
+    """One line of a list of shipments."""
+
+    id: UUID
+    order_id: UUID
+    order_number: str
+    reference: str
+    state: str
+    withdrawn: bool
+    is_return: bool
+    location_name: str
+    destination: str
+    carrier: str
+    service: str
+    tracking_numbers: tuple[str, ...]
+    tracking_status: str
+    cost: Money | None
+    error: str
+    created_at: datetime
+    shipped_at: datetime | None
+    delivered_at: datetime | None
+
+
+def shipments(
+    connection: Connection,
+    merchant_id: UUID,
+    *,
+    show: str = "",
+    text: str = "",
+    before: tuple[datetime, UUID] | None = None,
+    limit: int = parts.PAGE,
+) -> list[ShipmentSummary]:
+    """Shipments, the newest first; ``text`` is looked for in tracking numbers, references and order numbers."""
+    wanted: list[Any] = [_SENT.merchant_id == merchant_id]
+    if show:
+        wanted.append(SHOWN[show])
+    if text:
+        box = t.parcel.c
+        numbered = exists().where(
+            box.merchant_id == _SENT.merchant_id,
+            box.shipment_id == _SENT.id,
+            box.tracking_number.istartswith(text, autoescape=True),
+        )
+        wanted.append(
+            or_(
+                numbered,
+                _SENT.reference.istartswith(text, autoescape=True),
+                _ORDER.number.istartswith(text, autoescape=True),
+            )
+        )
+    if before is not None:
+        at, shipment_id = before
+        wanted.append(or_(_SENT.created_at < at, and_(_SENT.created_at == at, _SENT.id < shipment_id)))
+    found = _rows().where(*wanted).order_by(_SENT.created_at.desc(), _SENT.id.desc()).limit(limit)
+    return [_summary(row) for row in connection.execute(found)]
+
+
+def _rows() -> Any:
+    return select(
+        t.shipment,
+        _ORDER.number.label("order_number"),
+        t.SHIP_TO.label("ship_to"),
+        _PLACE.name.label("location_name"),
+    ).select_from(
+        t.shipment.join(
+            t.fulfillment_order, (_WORK.merchant_id == _SENT.merchant_id) & (_WORK.id == _SENT.fulfillment_order_id)
+        )
+        .join(t.sales_order, (_ORDER.merchant_id == _SENT.merchant_id) & (_ORDER.id == _SENT.order_id))
+        .join(t.location, (_PLACE.merchant_id == _WORK.merchant_id) & (_PLACE.id == _WORK.location_id))
+    )
+
+
+def _summary(row: Row[Any]) -> ShipmentSummary:
+    where = row.ship_to or {}
+    return ShipmentSummary(
+        id=row.id,
+        order_id=row.order_id,
+        order_number=row.order_number,
+        reference=row.reference,
+        state=row.state,
+        withdrawn=row.withdrawn_at is not None and row.state != "void",
+        is_return=row.is_return,
+        location_name=row.location_name,
+        destination=", ".join(part for part in (where.get("city", ""), where.get("country", "")) if part),
+        carrier=row.carrier,
+        service=row.service,
+        tracking_numbers=tuple(row.tracking_numbers),
+        tracking_status=row.tracking_status,
+        cost=_cost(row),
+        error=row.error,
+        created_at=row.created_at,
+        shipped_at=row.shipped_at,
+        delivered_at=row.delivered_at,
+    )
+
+
+def _cost(row: Row[Any]) -> Money | None:
+    return None if row.cost_minor is None else Money.from_minor(row.cost_minor, row.currency)
+
+
+# ---------------------------------------------------------------- one
+
+
+@dataclass(frozen=True, slots=True)
+class OfferView:
+    """One rate of one carrier, and whether the policy takes it. ``key`` names it in a form."""
+
+    key: str
+    account: str
+    rate: Rate
+    allowed: bool
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ParcelView:
+    """One box, with what is in it."""
+
+    number: int
+    weight_grams: int
+    size: tuple[int, int, int] | None
+    tracking_number: str
+    tracking_status: str
+    lines: tuple[tuple[str, str, int], ...]  # title, SKU, units
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """Something that happened on the way."""
+
+    at: datetime
+    status: str
+    carrier_status: str
+    message: str
+    place: str
+    tracking_number: str
+
+
+@dataclass(frozen=True, slots=True)
+class PaperView:
+    """A file to be printed."""
+
+    id: UUID
+    kind: str
+    format: str
+    tracking_number: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ShipmentView:
+    """One shipment in full. ``row`` is its summary."""
+
+    row: ShipmentSummary
+    fulfillment_reference: str
+    fulfillment_state: str
+    connection_id: UUID | None
+    tracking_url: str
+    asking: bool
+    rates_at: datetime | None
+    offers: tuple[OfferView, ...]
+    answers: tuple[Answer, ...]
+    why: str
+    chosen_by: str
+    parcels: tuple[ParcelView, ...]
+    events: tuple[EventView, ...]
+    papers: tuple[PaperView, ...]
+    papers_awaited: bool
+    supersedes: tuple[UUID, str] | None
+    superseded_by: tuple[UUID, str] | None
+    told: str  # the state of the confirmation at the channel, "": it has not been told yet
+    channel_reference: str
+    promised_by: datetime | None
+    deliver_by: datetime | None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether something is being asked or bought at this moment."""
+        return self.asking or self.row.state == "buying" or self.papers_awaited or self.told in ("planned", "in_flight")
+
+
+def offer_key(connection: str, rate: Rate) -> str:
+    """What names an offer in a form."""
+    return f"{connection}|{rate.external_id}"
+
+
+def shipment(connection: Connection, merchant_id: UUID, shipment_id: UUID) -> ShipmentView | None:
+    """One shipment; None when there is none."""
+    row = connection.execute(
+        _rows()
+        .add_columns(_WORK.reference.label("work_reference"), _WORK.state.label("work_state"))
+        .where(_SENT.merchant_id == merchant_id, _SENT.id == shipment_id)
+    ).one_or_none()
+    if row is None:
+        return None
+    taken: Mapping[str, Any] = row.choice or {}
+    told = t.effect.c
+    confirmation = connection.execute(
+        select(told.state)
+        .where(
+            told.merchant_id == merchant_id,
+            told.order_id == row.order_id,
+            told.kind == "confirm_shipment",
+            told.request["reference"].as_string() == row.reference,
+        )
+        .order_by(told.generation.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+    return ShipmentView(
+        row=_summary(row),
+        fulfillment_reference=row.work_reference,
+        fulfillment_state=row.work_state,
+        connection_id=row.connection_id,
+        tracking_url=row.tracking_url,
+        asking=row.rates_wanted_at is not None and row.state == "draft",
+        rates_at=row.rates_at,
+        offers=tuple(_offers(connection, merchant_id, row)),
+        answers=tuple(labels.answers(row)),
+        why=taken.get("why", ""),
+        chosen_by=taken.get("by", ""),
+        parcels=tuple(_parcels(connection, merchant_id, shipment_id)),
+        events=tuple(_events(connection, merchant_id, shipment_id)),
+        papers=tuple(_papers(connection, merchant_id, row.effect_id)),
+        papers_awaited=row.documents_at is not None,
+        supersedes=_named(connection, merchant_id, _SENT.id == row.supersedes_id),
+        superseded_by=_named(connection, merchant_id, _SENT.supersedes_id == row.id),
+        told=confirmation or "",
+        channel_reference=row.channel_reference,
+        promised_by=row.promised_by,
+        deliver_by=row.deliver_by,
+    )
+
+
+def _offers(connection: Connection, merchant_id: UUID, row: Row[Any]) -> Sequence[OfferView]:
+    policy = labels.policy(connection, merchant_id)
+    taken = row.choice or {}
+    chosen = from_plain(Rate, taken["rate"]) if taken.get("rate") else None
+    views = [
+        OfferView(
+            key=offer_key(each.connection, each.rate),
+            account=each.account,
+            rate=each.rate,
+            allowed=policy.allows(each.rate),
+            chosen=each.rate == chosen and each.connection == taken.get("connection"),
+        )
+        for each in labels.offers(row)
+    ]
+    return sorted(views, key=lambda each: (each.rate.cost.currency, each.rate.cost.amount, each.key))
+
+
+def _parcels(connection: Connection, merchant_id: UUID, shipment_id: UUID) -> Sequence[ParcelView]:
+    box, inside, line = t.parcel.c, t.parcel_line.c, t.order_line.c
+    contents: dict[UUID, list[tuple[str, str, int]]] = {}
+    for each in connection.execute(
+        select(inside.parcel_id, line.title, line.sku_text, inside.quantity)
+        .select_from(
+            t.parcel_line.join(t.parcel, (box.merchant_id == inside.merchant_id) & (box.id == inside.parcel_id)).join(
+                t.order_line, (line.merchant_id == inside.merchant_id) & (line.id == inside.order_line_id)
+            )
+        )
+        .where(box.merchant_id == merchant_id, box.shipment_id == shipment_id)
+        .order_by(line.position)
+    ):
+        contents.setdefault(each.parcel_id, []).append((each.title, each.sku_text, each.quantity))
+    return [
+        ParcelView(
+            number=each.number,
+            weight_grams=each.weight_grams,
+            size=(each.length_mm, each.width_mm, each.height_mm) if each.length_mm else None,
+            tracking_number=each.tracking_number,
+            tracking_status=each.tracking_status,
+            lines=tuple(contents.get(each.id, ())),
+        )
+        for each in connection.execute(
+            select(t.parcel).where(box.merchant_id == merchant_id, box.shipment_id == shipment_id).order_by(box.number)
+        )
+    ]
+
+
+def _events(connection: Connection, merchant_id: UUID, shipment_id: UUID) -> Sequence[EventView]:
+    this = t.tracking_event.c
+    return [
+        EventView(row.happened_at, row.status, row.carrier_status, row.message, row.place, row.tracking_number)
+        for row in connection.execute(
+            select(t.tracking_event)
+            .where(this.merchant_id == merchant_id, this.shipment_id == shipment_id)
+            .order_by(this.happened_at.desc(), this.tracking_number)
+            .limit(200)
+        )
+    ]
+
+
+def _papers(connection: Connection, merchant_id: UUID, effect_id: UUID | None) -> Sequence[PaperView]:
+    this = t.document.c
+    return [
+        PaperView(row.id, row.kind, row.format, row.tracking_number, row.created_at)
+        for row in connection.execute(
+            select(this.id, this.kind, this.format, this.tracking_number, this.created_at)
+            .where(this.merchant_id == merchant_id, this.effect_id == effect_id)
+            .order_by(this.created_at, this.id)
+        )
+    ]
+
+
+def _named(connection: Connection, merchant_id: UUID, which: ColumnElement[bool]) -> tuple[UUID, str] | None:
+    row = connection.execute(
+        select(_SENT.id, _SENT.reference)
+        .where(_SENT.merchant_id == merchant_id, which)
+        .order_by(_SENT.created_at.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else (row.id, row.reference)
+
+
+# ---------------------------------------------------------------- of an order, and of a day
+
+
+@dataclass(frozen=True, slots=True)
+class WorkView:
+    """What one location ships of an order, with its shipments."""
+
+    id: UUID
+    reference: str
+    state: str
+    location_name: str
+    message: str
+    units: int
+    shipped: int
+    shipments: tuple[ShipmentSummary, ...]
+
+
+def of_order(connection: Connection, merchant_id: UUID, order_id: UUID) -> list[WorkView]:
+    """The fulfillment orders of an order, each with its shipments."""
+    line = t.fulfillment_line.c
+    sent: dict[UUID, list[ShipmentSummary]] = {}
+    for row in connection.execute(
+        _rows().where(_SENT.merchant_id == merchant_id, _SENT.order_id == order_id).order_by(_SENT.created_at)
+    ):
+        sent.setdefault(row.fulfillment_order_id, []).append(_summary(row))
+    counted = {
+        row.id: row
+        for row in connection.execute(
+            select(
+                line.fulfillment_order_id.label("id"),
+                func.sum(line.quantity).label("units"),
+                func.sum(line.shipped).label("shipped"),
+            )
+            .select_from(
+                t.fulfillment_line.join(
+                    t.fulfillment_order,
+                    (_WORK.merchant_id == line.merchant_id) & (_WORK.id == line.fulfillment_order_id),
+                )
+            )
+            .where(_WORK.merchant_id == merchant_id, _WORK.order_id == order_id)
+            .group_by(line.fulfillment_order_id)
+        )
+    }
+    return [
+        WorkView(
+            id=row.id,
+            reference=row.reference,
+            state=row.state,
+            location_name=row.location_name,
+            message=row.message,
+            units=int(counted[row.id].units) if row.id in counted else 0,
+            shipped=int(counted[row.id].shipped) if row.id in counted else 0,
+            shipments=tuple(sent.get(row.id, ())),
+        )
+        for row in connection.execute(
+            select(t.fulfillment_order, _PLACE.name.label("location_name"))
+            .join(t.location, (_PLACE.merchant_id == _WORK.merchant_id) & (_PLACE.id == _WORK.location_id))
+            .where(_WORK.merchant_id == merchant_id, _WORK.order_id == order_id)
+            .order_by(_WORK.number)
+        )
+    ]
+
+
+def manifest(connection: Connection, merchant_id: UUID, begins: datetime, ends: datetime) -> list[ShipmentSummary]:
+    """What was labelled between two moments and not given back, by carrier: what is handed over together."""
+    found = (
+        _rows()
+        .where(
+            _SENT.merchant_id == merchant_id,
+            _SENT.labelled_at >= begins,
+            _SENT.labelled_at < ends,
+            _SENT.state.in_(("labelled", "shipped")),
+            _SENT.withdrawn_at.is_(None),
+            _SENT.is_return.is_(False),
+        )
+        .order_by(_SENT.carrier, _SENT.service, _SENT.labelled_at, _SENT.id)
+        .limit(2000)
+    )
+    return [_summary(row) for row in connection.execute(found)]

@@ -1,0 +1,86 @@
+"""The counter: customers fetch their orders here, by the code they were told."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, flash, render_template, request, url_for
+from werkzeug.exceptions import NotFound
+
+from hub.errors import Conflict
+from hub.store import collecting, mail
+from hub.store.fulfillment import State
+from hub.store.queries import packing as queries
+from hub.web import forms
+from hub.web.gate import hub, see_other, visitor
+
+pages = Blueprint("collecting", __name__)
+
+
+@pages.get("/collect")
+def index() -> str:
+    return _index_page()
+
+
+@pages.post("/collect")
+def find() -> Any:
+    """The code that a customer shows or tells."""
+    code = request.form.get("code", "").strip()[:60]
+    with hub().database.read() as connection:
+        found = collecting.find(connection, visitor().merchant_id, code)
+    if found is None:
+        wrong = (
+            f"No order has the code “{code}”. Ask for the order's number, and look for it in the list." if code else ""
+        )
+        return _index_page(wrong or "Type or scan the customer's code."), 422
+    return see_other(url_for(".order", fulfillment_order_id=found))
+
+
+def _index_page(wrong: str = "") -> str:
+    with hub().database.read() as connection:
+        rows = queries.to_do(connection, visitor().merchant_id, state=State.READY.value)
+        return render_template("collect.html", rows=rows, wrong=wrong)
+
+
+@pages.get("/collect/<uuid:fulfillment_order_id>")
+def order(fulfillment_order_id: UUID) -> str:
+    return _order_page(fulfillment_order_id)
+
+
+@pages.post("/collect/<uuid:fulfillment_order_id>")
+def hand_out(fulfillment_order_id: UUID) -> Any:
+    """The customer has it."""
+    try:
+        lanes = collecting.hand_out(hub().database, visitor().merchant_id, fulfillment_order_id, visitor().email)
+    except Conflict as error:
+        return _order_page(fulfillment_order_id, str(error)), 409
+    for connection_id, lane in lanes:
+        hub().doorbell.ring(visitor().merchant_id, connection_id, lane)
+    flash("Handed out. The shop is told now.", "success")
+    return see_other(url_for(".index"))
+
+
+@pages.post("/collect/<uuid:fulfillment_order_id>/email")
+def email(fulfillment_order_id: UUID) -> Any:
+    """Have the notice sent again, or say that the customer knows."""
+    again = request.form.get("act") == "again"
+    connection_id = mail.decide(hub().database, visitor().merchant_id, forms.identity("email"), again, visitor().email)
+    if again:
+        hub().doorbell.ring(visitor().merchant_id, connection_id, "mail")
+    return see_other(url_for(".order", fulfillment_order_id=fulfillment_order_id))
+
+
+def _order_page(fulfillment_order_id: UUID, message: str = "") -> str:
+    with hub().database.read() as connection:
+        found = queries.bench(connection, visitor().merchant_id, fulfillment_order_id)
+        if found is None:
+            raise NotFound("This fulfillment order does not exist here.")
+        notices = mail.of_order(connection, visitor().merchant_id, found.work.order_id)
+    return render_template(
+        "collect_order.html",
+        bench=found,
+        notices=[each for each in notices if each.occasion == f"ready/{fulfillment_order_id}"],
+        sends_mail=hub().settings.sends_mail,
+        message=message,
+    )

@@ -1,0 +1,119 @@
+"""The page of a 3PL: what is with it, what lies there, what it calls our SKUs, and how it does."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, flash, render_template, request, url_for
+
+from hub.connector import Kind
+from hub.errors import BadInput
+from hub.store import connections as binding
+from hub.store import provider_stock, providers
+from hub.store.database import Database
+from hub.store.queries import connections
+from hub.store.queries import providers as queries
+from hub.web import forms
+from hub.web.connections import summary
+from hub.web.gate import hub, safe_path, see_other, visitor
+
+pages = Blueprint("providers", __name__)
+
+
+@pages.get("/connections/<uuid:connection_id>/warehouse")
+def warehouse(connection_id: UUID) -> str:
+    return _page(connection_id, {})
+
+
+def _page(connection_id: UUID, errors: forms.Messages) -> str:
+    shop, here = summary(connection_id), (visitor().merchant_id, connection_id)
+    connector = hub().registry.connectors.get(shop.connector)
+    if connector is None or connector.kind is not Kind.PROVIDER:
+        return render_template("provider.html", shop=shop, is_provider=False)
+    with hub().database.read() as db:
+        now = Database.now(db)
+        return render_template(
+            "provider.html",
+            shop=shop,
+            is_provider=True,
+            with_it=queries.with_it(db, *here, now),
+            stock=queries.compared(db, *here),
+            items=queries.items(db, *here),
+            score=queries.scorecard(db, *here, now),
+            days=queries.PERIOD.days,
+            places=connections.channel_locations(db, *here),
+            locations=connections.locations(db, visitor().merchant_id),
+            errors=errors,
+            typed=request.form,
+        )
+
+
+@pages.post("/connections/<uuid:connection_id>/warehouse/items")
+def match(connection_id: UUID) -> Any:
+    """Say which SKU the 3PL means by a name."""
+    summary(connection_id)
+    name, code = request.form.get("name", ""), request.form.get("code", "")
+    try:
+        lanes = provider_stock.match(
+            hub().database,
+            visitor().merchant_id,
+            connection_id,
+            name,
+            code,
+            visitor().email,
+            request.form.get("item", ""),
+        )
+    except BadInput as error:
+        return _page(connection_id, error.fields), 422
+    _ring(lanes)
+    said = f"is {code.strip()}" if code.strip() else "is none of your SKUs"
+    flash(f"“{name.strip()}” {said} from now on.", "success")
+    return see_other(url_for(".warehouse", connection_id=connection_id))
+
+
+@pages.post("/connections/<uuid:connection_id>/warehouse/places")
+def bind(connection_id: UUID) -> Any:
+    """Say which location of ours a place of the 3PL is."""
+    summary(connection_id)
+    chosen = request.form.get("location_id", "")
+    try:
+        location_id = UUID(chosen) if chosen else None
+    except ValueError as error:
+        raise BadInput("This location does not exist. Reload the page.") from error
+    touched = binding.bind_location(
+        hub().database,
+        visitor().merchant_id,
+        connection_id,
+        request.form.get("external_id", ""),
+        location_id,
+        visitor().email,
+    )
+    _ring([(each, "publish") for each in touched])
+    flash("The place is bound.", "success")
+    return see_other(url_for(".warehouse", connection_id=connection_id))
+
+
+@pages.post("/fulfillment/<uuid:work_id>/send-again")
+def send_again(work_id: UUID) -> Any:
+    """The cause of a rejection is put right."""
+    _ring(providers.send_again(hub().database, visitor().merchant_id, work_id, visitor().email))
+    flash("It is dealt out anew, and the 3PL may be asked again.", "success")
+    return _back()
+
+
+@pages.post("/fulfillment/<uuid:work_id>/take-back")
+def take_back(work_id: UUID) -> Any:
+    """Ask the 3PL not to ship it, so that another location does."""
+    _ring(providers.ask_to_cancel(hub().database, visitor().merchant_id, work_id, visitor().email))
+    flash("The 3PL is asked not to ship it. If it agrees, another location does.", "success")
+    return _back()
+
+
+def _back() -> Any:
+    return see_other(safe_path(request.form.get("back", "")))
+
+
+def _ring(lanes: provider_stock.Lanes) -> None:
+    for connection_id, lane in dict.fromkeys(lanes):
+        hub().doorbell.ring(visitor().merchant_id, connection_id, lane)

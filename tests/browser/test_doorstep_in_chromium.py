@@ -1,0 +1,247 @@
+"""From two shops to two doorsteps in a real browser: one parcel packed on the own bench, one left to a 3PL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from hub import plugins
+from hub.core.model import Address, Money
+from hub.core.shipping import TrackingStatus, Weight, WeightUnit
+from hub.jobs import Hub
+from hub.store import connections, locations
+from hub.store import tables as t
+from hub.store.database import Database
+from hub_3pl.shipbob import ShipBobConnector
+from hub_3pl.simulator_shipbob import ShipBobSimulator
+from hub_carriers.easypost import EasyPostConnector
+from hub_carriers.simulator_easypost import EasyPostSimulator
+from hub_carriers.simulator_ups import UpsSimulator
+from hub_carriers.ups import UpsConnector
+from hub_shopify.connector import ShopifyConnector
+from hub_shopify.simulator import ShopifySimulator
+from hub_woocommerce.connector import WooCommerceConnector
+from hub_woocommerce.simulator import WooCommerceSimulator
+from tests.browser.conftest import Site, Visit
+from tests.town import OWNER, Town
+from tests.web.shop_builder import Shop, hub_on
+
+pytestmark = pytest.mark.browser
+expect.set_options(timeout=15_000)
+
+LEEDS = Address(name="Leaf & Kettle", line1="1 High Street", city="Leeds", postcode="LS1 4DY", country="GB")
+
+
+class Street(NamedTuple):
+    """A hub at work between two shops, two carriers and a 3PL, all of them simulators that refuse what vendors do."""
+
+    town: Town
+    shopify: ShopifySimulator
+    woo: WooCommerceSimulator
+    easypost: EasyPostSimulator
+    ups: UpsSimulator
+    shipbob: ShipBobSimulator
+
+
+@pytest.fixture
+def hub(_sqlite_database: Database, tmp_path: Path) -> Iterator[Hub]:
+    """The hub with every connector that is installed."""
+    yield replace(hub_on(_sqlite_database, tmp_path), registry=plugins.load())
+    _sqlite_database.close()
+
+
+@pytest.fixture
+def street(hub: Hub, shop: Shop, site: Site) -> Iterator[Street]:
+    """Mugs lie in Leeds, vases at ShipBob; both shops sell both. What happens is told to the hub's own door."""
+    town = Town(replace(hub, settings=replace(hub.settings, public_url=site.address)), shop.merchant_id)
+    shopify, woo = ShopifySimulator(), WooCommerceSimulator(site="https://woo.example")
+    easypost, ups, shipbob = EasyPostSimulator(), UpsSimulator(), ShipBobSimulator()
+    everybody = (shopify, woo, easypost, ups, shipbob)
+    for each in everybody:
+        town.lead_to(each)
+    site.serve(town.hub)
+    for channel in (shopify, woo):
+        channel.add_product("MUG", "Stoneware mug", 8, "14.90")
+        channel.add_product("VASE", "Bud vase", 0, "26.50")
+    shipbob.stock_item("VASE", "Bud vase", 5)
+    shops = [town.connect(ShopifyConnector, shopify), town.connect(WooCommerceConnector, woo)]
+    town.open_for_business(shops[0], adopt=True)
+    leeds = town.row(t.location)
+    locations.save(
+        hub.database,
+        shop.merchant_id,
+        leeds.id,
+        locations.Location(name="Leeds", address=LEEDS, time_zone="Europe/London"),
+        OWNER,
+    )
+    town.connect(EasyPostConnector, easypost)
+    town.connect(UpsConnector, ups)
+    town.connect(ShipBobConnector, shipbob)
+    town.open_for_business(shops[1])
+    places = {row.id for row in town.rows(t.location)}
+    for row in town.rows(t.channel_location, t.channel_location.c.connection_id.in_(shops)):
+        connections.pool_locations(hub.database, shop.merchant_id, row.connection_id, row.external_id, places, OWNER)
+    town.settle()
+    yield Street(town, *everybody)
+    for each in everybody:
+        each.close()
+
+
+def buy_of_both(street: Street) -> tuple[str, str]:
+    """A customer buys a mug at Shopify, another one a vase at WooCommerce; the shops' ids of the two orders."""
+    mug, vase = street.shopify.buy([("MUG", 1)]), street.woo.buy([("VASE", 1)])
+    assert mug is not None
+    assert vase is not None
+    street.town.settle()
+    return mug.order_external_id, vase.order_external_id
+
+
+def shipping(page: Page) -> Locator:
+    """What an order's page says of how it is shipped."""
+    return page.get_by_role("region", name="Shipping", exact=True)
+
+
+def test_a_mug_and_a_vase_come_from_two_shops_to_two_doorsteps(street: Street, visit: Visit) -> None:
+    town = street.town
+    problems: list[str] = []
+    mug, vase = buy_of_both(street)
+    visit.sign_in()
+
+    # Where the mug is shipped from, and why.
+    page = visit.go("/orders")
+    page.get_by_role("link", name="#1001").click()
+    expect(page.get_by_text("Leeds: the only location that has it.").first).to_be_visible()
+    expect(shipping(page)).to_contain_text("To be packed")
+    reference = re.findall(r"1001-1-[A-Z2-7]{8}", shipping(page).inner_text())[0]
+    problems += visit.accessibility_problems()
+
+    # At the bench: the slip, a wrong item, the right one, the scales.
+    page.get_by_role("link", name="Packing", exact=True).click()
+    problems += visit.accessibility_problems()
+    page.keyboard.type(f"{reference}\n")
+    expect(page.get_by_role("heading", name="0 of 1 packed")).to_be_visible()
+    page.keyboard.type("VASE\n")
+    told = page.get_by_role("alert")
+    expect(told).to_have_text("STOP Wrong item: VASE (Bud vase) is not in this order. Put it back.")
+    expect(told).to_have_attribute("data-sound", "bad")
+    problems += visit.accessibility_problems()
+    page.keyboard.type("MUG\n")
+    expect(told).to_have_text("OK Stoneware mug: 1 of 1. Complete.")
+    expect(told).to_have_attribute("data-sound", "good")
+    page.get_by_label("Weight of parcel 1 in grams").fill("450")
+    page.get_by_role("button", name="Packed: go on to the label").click()
+    expect(page.get_by_text("Packed. Choose a rate and buy the label.")).to_be_visible()
+
+    # Both carriers are asked; their offers stand side by side while the page is open.
+    expect(page.get_by_text("Being asked")).to_be_visible()
+    town.settle()
+    offers = page.get_by_role("region", name="What carriers offer").locator("tbody tr")
+    expect(offers).to_have_count(8)
+    assert [
+        (offer.locator("td").nth(0).inner_text().split("\n")[0].strip(), *offer.locator("td").all_inner_texts()[1:4:2])
+        for offer in offers.all()
+    ] == [
+        ("UPS Ground", "EasyPost", "7.85 USD"),
+        ("USPS Ground Advantage", "EasyPost", "8.20 USD"),
+        ("FedEx Ground", "EasyPost", "9.30 USD"),
+        ("USPS Priority", "EasyPost", "11.01 USD"),
+        ("UPS Standard", "UPS", "17.30 USD"),
+        ("UPS Next Day Air", "EasyPost", "31.90 USD"),
+        ("UPS Worldwide Saver", "UPS", "52.40 USD"),
+        ("UPS Worldwide Express", "UPS", "66.10 USD"),
+    ]
+    expect(page.get_by_text("Chosen", exact=True)).to_have_count(1)
+    expect(offers.first).to_contain_text("Chosen")
+    expect(page.get_by_text("Cheapest of 8 offers: no day was promised.")).to_be_visible()
+    problems += visit.accessibility_problems()
+    assert street.easypost.charges() == street.ups.charges() == []
+
+    # The label: bought once, and a file that a printer takes.
+    offers.first.get_by_role("button", name="Buy").click()
+    expect(page.get_by_text("Label is being bought")).to_be_visible()
+    town.settle()
+    expect(page.get_by_text("Cheapest of 8 offers: no day was promised. (ada@tea.example)")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Label, PDF").click()
+    assert download.value.suggested_filename == f"label-{reference}-1.pdf"
+    assert download.value.path().read_bytes().startswith(b"%PDF-1.4\n")
+    (charge,) = street.easypost.charges()
+    (number,) = charge.tracking_numbers
+    assert (charge.reference, charge.cost, charge.voided) == (f"{reference}-1", Money(Decimal("7.85"), "USD"), False)
+    assert charge.weight == Weight(Decimal("15.9"), WeightUnit.OUNCE), "450 g, rounded up"
+    problems += visit.accessibility_problems()
+    sold = street.shopify.sold[int(mug)]
+    assert (sold.fulfillments, town.stock()["MUG"]) == ([], (8, 1)), "the parcel is still here"
+
+    # Handed over: now the shop knows, and its customer.
+    page.get_by_role("button", name="Handed over").click()
+    expect(page.get_by_text("It has left: stock is changed, and the shop is being told.")).to_be_visible()
+    town.settle()
+    (told_shopify,) = sold.fulfillments
+    assert [(line.name, units) for line, units in told_shopify.items] == [("Stoneware mug", 1)]
+    assert [(each.company, each.number, each.url) for each in told_shopify.tracking] == [
+        ("UPS", number, f"https://track.easypost.com/{number}")
+    ]
+    assert (told_shopify.cancelled, told_shopify.notified) == (False, 1)
+
+    # The van, and the doorstep.
+    for status, word in ((TrackingStatus.IN_TRANSIT, "On its way"), (TrackingStatus.DELIVERED, "Delivered")):
+        street.easypost.scan(number, status)
+        town.settle()
+        page.reload()
+        expect(page.get_by_role("region", name="On the way")).to_contain_text(word)
+    page.get_by_role("link", name="order #1001").click()
+    expect(shipping(page)).to_contain_text("1 of 1 unit shipped")
+    expect(shipping(page).get_by_text("Delivered").first).to_be_visible()
+    problems += visit.accessibility_problems()
+
+    # Meanwhile the vase went to the 3PL by itself.
+    page = visit.go("/orders")
+    page.get_by_role("link", name=vase, exact=True).click()
+    expect(page.get_by_text("ShipBob Cicero (IL): the only location that has it.").first).to_be_visible()
+    expect(shipping(page)).to_contain_text("Accepted by the 3PL")
+    expect(shipping(page)).to_contain_text("0 of 1 unit shipped")
+    (placed,) = street.shipbob.placed()
+    expect(page.get_by_text(f"{placed.reference} goes to the 3PL")).to_be_visible()
+    assert (placed.lines, placed.shipped) == ({"VASE": 1}, {})
+    provider = town.row(t.connection, t.connection.c.connector == "shipbob")
+    page = visit.go(f"/connections/{provider.id}/warehouse")
+    expect(page.get_by_role("region", name="With it").get_by_role("row", name=placed.reference)).to_contain_text(
+        "Accepted by the 3PL"
+    )
+    problems += visit.accessibility_problems()
+
+    # It ships, and delivers; its webhooks tell.
+    street.shipbob.ship(placed.reference)
+    town.settle()
+    (told_woo,) = street.woo.shop.orders[int(vase)].fulfillments
+    said = {entry["key"]: entry["value"] for entry in told_woo["meta_data"]}
+    (line,) = street.woo.shop.orders[int(vase)].lines
+    (left,) = town.rows(t.shipment, t.shipment.c.connection_id == provider.id)
+    assert said["_items"] == [{"item_id": line.id, "qty": 1}]
+    assert (said["_shipment_provider"], said["_tracking_number"]) == ("usps", *left.tracking_numbers)
+    assert told_woo["is_fulfilled"] is True
+    street.shipbob.deliver_parcel(placed.reference)
+    town.settle()
+    page.get_by_role("link", name="Orders", exact=True).click()
+    page.get_by_role("link", name=vase, exact=True).click()
+    expect(shipping(page)).to_contain_text("1 of 1 unit shipped")
+    expect(shipping(page).get_by_text("Delivered").first).to_be_visible()
+    expect(shipping(page)).to_contain_text(said["_tracking_number"])
+
+    # In the end everybody says the same, and nothing was done twice.
+    assert problems == []
+    assert (street.easypost.charges(), street.ups.charges()) == ([charge], [])
+    assert [(each.lines, each.shipped) for each in street.shipbob.placed()] == [({"VASE": 1}, {"VASE": 1})]
+    assert (len(sold.fulfillments), len(street.woo.shop.orders[int(vase)].fulfillments)) == (1, 1)
+    assert town.stock() == {"MUG": (7, 0), "VASE": (4, 0)}
+    assert street.shopify.stock() == street.woo.stock() == {"MUG": 7, "VASE": 4}
+    assert town.issues() == []
+    town.sound()
