@@ -488,8 +488,8 @@ class _Reading(Shift):
 
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def reader(self, row: Row[Any]) -> SalesChannel:
-        return self.hub.reader(self.connector(row), Credentials(self.settings, _MADE_UP))
+    def credentials(self, row: Row[Any]) -> Credentials:
+        return Credentials(self.settings, _MADE_UP)
 
 
 def _loaded(connector: type[Connector], settings: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -36,7 +36,8 @@ class Place:
     ``stock`` is what this order may take there, by SKU: what is available, and what it has reserved itself. ``load``
     are the fulfillment orders it has to do, ``capacity`` how many it does a day. ``days`` pass until what is given to
     it now leaves (cut-off, capacity). ``cost`` is what a parcel from here to there will cost about, None: nobody
-    knows. ``roughly``: ``point`` is only the middle of its country.
+    knows. ``roughly``: ``point`` is only the middle of its country. ``reserved`` are the units of ``stock`` that the
+    order has reserved there: where nothing else decides, they stay.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Place:
     cost: Decimal | None = None
     ships: bool = True
     collects: bool = False
+    reserved: int = 0
     stock: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -477,8 +479,15 @@ class _Way:
         )
 
     def turn(self, prefer: Sequence[Do]) -> tuple[Any, ...]:
-        """What ways are sorted by: where no preference decides, fewer parcels are better, then the names decide."""
-        return self.scores(prefer), len(self.found), [_by_name(each.place) for each in self.found]
+        """What ways are sorted by: where no preference decides, fewer parcels are better, then places where the order's
+        stock is reserved already, then the names decide."""
+        places = [each.place for each in self.found]
+        return (
+            self.scores(prefer),
+            len(places),
+            -sum(place.reserved for place in places),
+            [_by_name(place) for place in places],
+        )
 
 
 # So many places are tried in ways of 2, 3 and 4 parcels: no more than a few hundred ways altogether.
@@ -594,7 +603,8 @@ def _in_words(best: _Way, decisive: Sequence[Do], whole: int, request: Request, 
         return f"{name}: the customer fetches it there."
     if whole == 1:
         return f"{name}: the only location that has {it}."
-    return f"{name}: {by or 'first by name'} of the {whole} that have {it}{hint}."
+    usual = "reserved there, one" if best.found[0].place.reserved else "first by name"
+    return f"{name}: {by or usual} of the {whole} that have {it}{hint}."
 
 
 def _parts_in_words(way: _Way, request: Request) -> str:

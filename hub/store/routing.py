@@ -414,6 +414,7 @@ class _Desk:
     def _place(self, row: Row[Any], lines: Sequence[_ToRoute], currency: str, country: str, weight: str) -> Place:
         """A location, with what this order may take there: what is free, and what it has reserved there itself."""
         there: dict[str, int] = {}
+        reserved = 0
         for sku_id in dict.fromkeys(sku_id for each in lines for sku_id in each.parts):
             if (sku_id, row.id) in self._book.places(sku_id):
                 there[str(sku_id)] = self._book.level((sku_id, row.id)).available
@@ -422,6 +423,7 @@ class _Desk:
                 held = self._book.claims[each.row.id].allocated.get((sku_id, row.id), 0)
                 if mine := held - each.given.get(row.id, 0) * per_unit:
                     there[str(sku_id)] = there.get(str(sku_id), 0) + mine
+                    reserved += mine
         load = self._loads.get(row.id, 0)
         local = self._at.astimezone(ZoneInfo(row.time_zone) if row.time_zone else UTC)
         return Place(
@@ -439,6 +441,7 @@ class _Desk:
             cost=self._cost(row.id, country, currency, weight),
             ships=row.ships,
             collects=row.collects,
+            reserved=reserved,
             stock=there,
         )
 

@@ -64,6 +64,7 @@ def hand_out(fulfillment_order_id: UUID) -> Any:
 @pages.post("/collect/<uuid:fulfillment_order_id>/email")
 def email(fulfillment_order_id: UUID) -> Any:
     """Have the notice sent again, or say that the customer knows."""
+    _bench(fulfillment_order_id)
     again = request.form.get("act") == "again"
     connection_id = mail.decide(hub().database, visitor().merchant_id, forms.identity("email"), again, visitor().email)
     if again:
@@ -71,11 +72,17 @@ def email(fulfillment_order_id: UUID) -> Any:
     return see_other(url_for(".order", fulfillment_order_id=fulfillment_order_id))
 
 
-def _order_page(fulfillment_order_id: UUID, message: str = "") -> str:
+def _bench(fulfillment_order_id: UUID) -> queries.BenchView:
     with hub().database.read() as connection:
         found = queries.bench(connection, visitor().merchant_id, fulfillment_order_id)
-        if found is None:
-            raise NotFound("This fulfillment order does not exist here.")
+    if found is None:
+        raise NotFound("This fulfillment order does not exist here.")
+    return found
+
+
+def _order_page(fulfillment_order_id: UUID, message: str = "") -> str:
+    found = _bench(fulfillment_order_id)
+    with hub().database.read() as connection:
         notices = mail.of_order(connection, visitor().merchant_id, found.work.order_id)
     return render_template(
         "collect_order.html",

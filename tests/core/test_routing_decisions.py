@@ -106,6 +106,10 @@ def test_says_why_it_is_that_one() -> None:
         ),
         (asked(LEEDS_FULL, LONDON_FULL, point=None), "Leeds: first by name of the 2 that have it."),
         (
+            asked(LEEDS_FULL, replace(LONDON_FULL, reserved=1), point=None),
+            "London: reserved there, one of the 2 that have it.",
+        ),
+        (
             asked(LEEDS_FULL, replace(LEEDS_FULL, id="b", name="Bath", priority=1), LONDON_FULL),
             "Leeds: nearest, then first by priority of the 3 that have it.",
         ),

@@ -28,6 +28,11 @@ FOR_MACHINES = {
 FOR_OWNERS = {
     "connections.connect_form",
     "connections.connect",
+    "locations.add",
+    "locations.save",
+    "routing.change",
+    "routing.say_service",
+    "shipments.save_policy",
     "connections.reconnect_form",
     "connections.reconnect",
     "going_live.form",
