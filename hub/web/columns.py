@@ -77,6 +77,8 @@ def columns(connection_id: UUID) -> str:
 @pages.post("/connections/<uuid:connection_id>/columns/<kind>")
 def look(connection_id: UUID, kind: str) -> Any:
     """Show what comes of a sample and the columns chosen, and keep them when it reads and that is wished."""
+    shop, connector = connector_of(connection_id)
+    declared = _declared(connector, kind)
     uploaded = request.files.get("file")
     if uploaded is not None and uploaded.filename:
         return _page(connection_id, kind, uploaded.stream.read(_SAMPLE), None)
@@ -86,8 +88,6 @@ def look(connection_id: UUID, kind: str) -> Any:
         raise BadInput("This form is damaged. Choose the file again.") from None
     if not sample:
         raise BadInput("Choose a file first: one that the vendor has sent.")
-    shop, connector = connector_of(connection_id)
-    declared = _declared(connector, kind)
     chosen = {name: request.form.get(f"column/{name}", "") for name in declared.columns}
     if request.form.get("act") != "save":
         return _page(connection_id, kind, sample, chosen)

@@ -16,10 +16,12 @@ import structlog
 from flask import Flask, Response, current_app, g, jsonify, redirect, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface
 from flask_wtf.csrf import CSRFProtect
-from werkzeug.exceptions import BadRequest, Forbidden
+from sqlalchemy import select
+from werkzeug.exceptions import BadRequest, Forbidden, NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
 from hub.store import accounts
+from hub.store import tables as t
 from hub.store.accounts import Visitor
 from hub.store.database import Database, DatabaseAway
 from hub.store.queries.home import open_issues
@@ -108,6 +110,7 @@ def install(app: Flask) -> None:
     app.before_request(_check_host)
     csrf.init_app(app)
     app.before_request(_admit)
+    app.before_request(_must_be_here)
     app.after_request(_add_headers)
 
 
@@ -182,6 +185,25 @@ def needs_no_session(view: View) -> View:
     view.needs_no_session = True  # type: ignore[attr-defined]
     exempt: View = csrf.exempt(view)
     return exempt
+
+
+# What an address may name, and where the merchant keeps it.
+_KEPT = {"order_id": t.sales_order, "fulfillment_order_id": t.fulfillment_order, "shipment_id": t.shipment}
+
+
+def _must_be_here() -> None:
+    """What somebody acts on has to exist for their merchant before anything is said about what they filled in."""
+    named = request.view_args or {}
+    if g.visitor is None or request.method != "POST":
+        return
+    for name in named.keys() & _KEPT.keys():
+        kept = _KEPT[name].c
+        with hub().database.read() as connection:
+            there = connection.execute(
+                select(kept.id).where(kept.merchant_id == g.visitor.merchant_id, kept.id == named[name])
+            ).first()
+        if there is None:
+            raise NotFound("This does not exist here.")
 
 
 def _recognize(token: str) -> Visitor | None:
