@@ -51,7 +51,7 @@ class Crew:
     carriers: Sequence[Vendor[CarrierSimulator]]
     warehouses: Sequence[Vendor[WarehouseSimulator]]
     ring: Callable[[UUID, str], None]
-    pace: float = 4.0
+    pace: float = 1.0
     merchant_id: UUID = _NOBODY
     seen: Counter[str] = field(default_factory=Counter)  # scans by tracking number
     _left_alone: set[UUID] = field(default_factory=set)
