@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, true
 
 from hub.demo.crew import Vendor
 from hub.demo.market import Shop
@@ -89,7 +89,7 @@ class Books:
             (t.fetch_request, t.fetch_request.c.due_at.is_not(None)),
             (t.effect, t.effect.c.state.in_(("planned", "in_flight"))),
             (t.task, t.task.c.state.in_(("waiting", "running"))),
-            (t.sales_order, t.sales_order.c.route_at.is_not(None)),
+            (t.routing_mark, true()),
             (t.shipment, t.shipment.c.rates_wanted_at.is_not(None)),
             (t.fulfillment_order, t.fulfillment_order.c.state.in_(("requested", "accepted", "in_progress"))),
         )

@@ -24,7 +24,7 @@ from hub.store import (
     labels,
     orders,
     publications,
-    routing,
+    routing_queue,
     stock,
     tasks,
 )
@@ -135,7 +135,7 @@ def due(hub: Hub, *, connection_id: UUID | None = None) -> list[tuple[UUID, UUID
                 (*each, "inbox")
                 for each in _shops(connection, anything(t.inbox, t.inbox.c.state == "pending"), _READS, *one)
             ),
-            *((*each, "route") for each in routing.shops_due(connection, at) if each in existing),
+            *((*each, "route") for each in routing_queue.shops_due(connection, at) if each in existing),
             *((*each, "publish") for each in publications.connections_due(connection, at, *one)),
             *((*each, "fetch") for each in _shops(connection, fetch_lane.task_due(at), *one)),
             *((*each, "ship") for each in labels.connections_due(connection, at) if each in existing),

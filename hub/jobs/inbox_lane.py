@@ -44,7 +44,7 @@ from hub.store import (
     orders,
     privacy,
     publications,
-    routing,
+    routing_queue,
     stock,
     tracking,
 )
@@ -247,7 +247,7 @@ def _apply_readings(shift: Shift, reader: Connector, readings: _Readings) -> set
             plan, touched = orders.apply(*here, [each for _, each in readings.received], at=at)
             fetching = fetching or bool(plan.refetch)
             lanes = set(plan.lanes)
-            if routing.due(*here, at, 1):
+            if routing_queue.due(*here, at, 1):
                 lanes.add((shift.connection_id, "route"))
         for kind in {each.kind for each in readings.refetch}:
             asked = {each.external_id for each in readings.refetch if each.kind == kind}

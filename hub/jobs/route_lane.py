@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from hub.core.routing import Decision, Request, given
 from hub.jobs.shift import Shift
 from hub.plugins import Registry, in_words
-from hub.store import routing
+from hub.store import routing, routing_queue
 from hub.store.database import Broken, Interrupted, LeaseLost
 
 log = structlog.get_logger()
@@ -27,7 +27,7 @@ def work(shift: Shift) -> None:
         shift.keep()
         with shift.hub.database.read() as connection:
             at = shift.hub.database.now(connection)
-            order_ids = routing.due(connection, shift.merchant_id, shift.connection_id, at, _AT_ONCE)
+            order_ids = routing_queue.due(connection, shift.merchant_id, shift.connection_id, at, _AT_ONCE)
         if not order_ids:
             return
         try:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from hub.connector import Connector, Kind, Token
 from hub.core.model import Account, ChannelLocation
 from hub.errors import BadInput, Conflict
-from hub.store import activity, inbox, labels, publications, vault, warehouse
+from hub.store import activity, inbox, labels, publications, routing_queue, vault, warehouse
 from hub.store import tables as t
 from hub.store.database import Database, for_update, in_chunks, new_id, upsert
 from hub.store.secrets import KeyRing
@@ -293,7 +293,7 @@ def checked(
     if connector.kind is Kind.PROVIDER:
         _keep_warehouses(connection, merchant_id, connection_id, connector.label, account, at)
     streams = dict.fromkeys(STREAMS[connector.kind], at)
-    if streams and connector.capabilities.webhooks:
+    if connector.capabilities.webhooks and (streams or "subscribe_webhooks" in connector.effects):
         streams["webhooks"] = at + _UNTIL_SUBSCRIBED
     for stream, due_at in streams.items():
         statement = upsert(connection, t.cursor).values(
@@ -535,7 +535,7 @@ def _change_state(
             ).all()
             unsent = [each.ordering_key for each in cancelled if each.kind == "submit" and each.sent_at is None]
             _give_back(connection, merchant_id, connection_id, unsent, at)
-            labels.carrier_removed(connection, merchant_id, cancelled, at=at)
+            labels.carrier_removed(connection, merchant_id, connection_id, cancelled, at=at)
             inbox.ignore_pending(connection, merchant_id, connection_id, at=at)
             task = t.task.c
             connection.execute(
@@ -572,7 +572,7 @@ def _give_back(
     connection: Connection, merchant_id: UUID, connection_id: UUID, ordering_keys: Collection[str], at: datetime
 ) -> None:
     """What a 3PL that is removed was never asked for is dealt out anew."""
-    work, order = t.fulfillment_order.c, t.sales_order.c
+    work = t.fulfillment_order.c
     references = [key.partition("/")[2] for key in ordering_keys]
     for some in in_chunks(references):
         order_ids = connection.execute(
@@ -586,11 +586,7 @@ def _give_back(
             .values(state="cancelled", message="The 3PL was removed.", closed_at=at, updated_at=at)
             .returning(work.order_id)
         ).scalars()
-        connection.execute(
-            update(t.sales_order)
-            .where(order.merchant_id == merchant_id, order.id.in_(list(order_ids)))
-            .values(route_at=at)
-        )
+        routing_queue.mark(connection, merchant_id, set(order_ids), at=at)
 
 
 def sync_now(database: Database, merchant_id: UUID, connection_id: UUID, actor: str) -> None:

@@ -297,8 +297,15 @@ def among(connection: Connection, column: ColumnElement[Value], values: Iterable
 
 
 def for_update(connection: Connection, statement: Any, *, skip_locked: bool = False) -> Any:
-    """Lock the selected rows on PostgreSQL; on SQLite the transaction holds the only write lock already."""
-    return statement if connection.dialect.name == "sqlite" else statement.with_for_update(skip_locked=skip_locked)
+    """Lock the selected rows on PostgreSQL; on SQLite the transaction holds the only write lock already.
+
+    FOR NO KEY UPDATE: it shuts out every other writer, but not the check of a foreign key. A line on an order's
+    timeline, written by whoever serves the order with stock, must not wait for who is changing the order: that one
+    may be waiting for the stock.
+    """
+    if connection.dialect.name == "sqlite":
+        return statement
+    return statement.with_for_update(skip_locked=skip_locked, key_share=True)
 
 
 def _take_over_sqlite_transactions(engine: Engine, busy_seconds: float) -> None:

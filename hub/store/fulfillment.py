@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 
 from hub.core.model import OrderStatus
 from hub.errors import Conflict
-from hub.store import activity
+from hub.store import activity, routing_queue
 from hub.store import tables as t
 from hub.store.database import for_update, in_chunks, new_id
 
@@ -240,10 +240,8 @@ def deal_out_again(
 ) -> list[tuple[UUID, str]]:
     """Have what no location ships any more dealt out anew; returns the lane to ring for."""
     order = t.sales_order.c
+    routing_queue.mark(connection, merchant_id, [order_id], at=at)
     connection_id = connection.execute(
-        update(t.sales_order)
-        .where(order.merchant_id == merchant_id, order.id == order_id)
-        .values(route_at=at)
-        .returning(order.connection_id)
+        select(order.connection_id).where(order.merchant_id == merchant_id, order.id == order_id)
     ).scalar_one()
     return [(connection_id, "route")]

@@ -20,7 +20,7 @@ from hub.core.priorities import DEFAULT_RULES, Facts, PriorityRule, Ranking, ran
 from hub.core.shipping import ConfirmedLine, ShipmentConfirmation
 from hub.errors import BadInput, Conflict
 from hub.papers import Paper
-from hub.store import activity, effects, fulfillment, holds
+from hub.store import activity, effects, fulfillment, holds, routing_queue
 from hub.store import tables as t
 from hub.store.database import Database, for_update, in_chunks, upsert
 
@@ -338,7 +338,8 @@ def collect_at(database: Database, merchant_id: UUID, order_id: UUID, location_i
         ).scalar_one()
         if in_hand:
             raise Conflict("Locations have this order in hand already. Cancel their part of it first.")
-        _change(connection, row, collect_at=location_id, route_at=at)
+        _change(connection, row, collect_at=location_id)
+        routing_queue.mark(connection, merchant_id, [order_id], at=at)
         said = f"The customer fetches it at {name}" if name else "It is shipped, not fetched"
         activity.note(connection, merchant_id, "collection_set", said, at=at, order_id=order_id, actor=actor)
         holds.check_address(connection, merchant_id, order_id, at=at)

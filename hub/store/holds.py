@@ -14,7 +14,7 @@ from hub import addresses
 from hub.core.model import Address, Hold, HoldReason, Order, OrderStatus, RiskLevel
 from hub.core.plain import from_plain, to_plain
 from hub.errors import BadInput, Conflict
-from hub.store import activity
+from hub.store import activity, routing_queue
 from hub.store import tables as t
 from hub.store.bulk import insert_rows
 from hub.store.database import Database, for_update, in_chunks, new_id
@@ -324,7 +324,7 @@ def _channels_holds(order: Order) -> Iterable[Hold]:
 def _end(
     connection: Connection, merchant_id: UUID, order_id: UUID, hold_ids: Iterable[UUID], at: datetime, actor: str
 ) -> None:
-    hold, order = t.order_hold.c, t.sales_order.c
+    hold = t.order_hold.c
     reasons = connection.execute(
         update(t.order_hold)
         .where(hold.merchant_id == merchant_id, hold.id.in_(list(hold_ids)))
@@ -336,9 +336,7 @@ def _end(
         connection, merchant_id, "hold_released", f"No longer on hold ({named})", at=at, order_id=order_id, actor=actor
     )
     # What waited for this goes on: the lane "route" looks at the order again.
-    connection.execute(
-        update(t.sales_order).where(order.merchant_id == merchant_id, order.id == order_id).values(route_at=at)
-    )
+    routing_queue.mark(connection, merchant_id, [order_id], at=at)
 
 
 def _locked_order(connection: Connection, merchant_id: UUID, order_id: UUID) -> UUID:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 
 from hub.core.model import OrderStatus
 from hub.errors import BadInput, Conflict
-from hub.store import activity, routing, withdrawals
+from hub.store import activity, fulfillment, routing, withdrawals
 from hub.store import tables as t
 from hub.store.database import Database, for_update
 from hub.store.fulfillment import State
@@ -46,18 +46,11 @@ def again(database: Database, merchant_id: UUID, order_id: UUID, actor: str) -> 
 
     def work(connection: Connection) -> Lanes:
         at = database.now(connection)
-        order = t.sales_order.c
         number = _locked(connection, merchant_id, order_id)
         taken = _take_back(connection, merchant_id, order_id, f"{actor} has it dealt out again", at)
-        connection_id = connection.execute(
-            update(t.sales_order)
-            .where(order.merchant_id == merchant_id, order.id == order_id)
-            .values(route_at=at)
-            .returning(order.connection_id)
-        ).scalar_one()
         summary = f"Order {number} is dealt out again"
         activity.note(connection, merchant_id, "routed_again", summary, at=at, order_id=order_id, actor=actor)
-        return [*taken, (connection_id, "route")]
+        return taken + fulfillment.deal_out_again(connection, merchant_id, order_id, at=at)
 
     return database.transact(work)
 

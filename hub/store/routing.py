@@ -11,14 +11,14 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, func, select
 
 from hub.core.geo import Point
 from hub.core.model import Money, OrderStatus
 from hub.core.plain import to_plain
 from hub.core.routing import Decision, Line, Place, Request, decide, given, leaves_in
 from hub.core.stock import StockBook
-from hub.store import activity, fulfillment, geography, holds, locations, providers, routing_rules, stock
+from hub.store import activity, fulfillment, geography, holds, locations, providers, routing_queue, routing_rules, stock
 from hub.store import tables as t
 from hub.store.bulk import insert_rows
 from hub.store.database import Interrupted, for_update, new_id
@@ -82,26 +82,6 @@ class Outcome:
     failed: dict[UUID, Exception | SystemExit] = field(default_factory=dict)
 
 
-def due(connection: Connection, merchant_id: UUID, connection_id: UUID, at: datetime, limit: int) -> list[UUID]:
-    """Orders of a shop that are to be dealt out now, the most urgent first."""
-    order = t.sales_order.c
-    return list(
-        connection.execute(
-            select(order.id)
-            .where(order.merchant_id == merchant_id, order.connection_id == connection_id, order.route_at <= at)
-            .order_by(order.route_at, order.id)
-            .limit(limit)
-        ).scalars()
-    )
-
-
-def shops_due(connection: Connection, at: datetime) -> list[tuple[UUID, UUID]]:
-    """(merchant, connection) of the shops that have orders to be dealt out."""
-    order = t.sales_order.c
-    rows = connection.execute(select(order.merchant_id, order.connection_id).distinct().where(order.route_at <= at))
-    return [(row.merchant_id, row.connection_id) for row in rows]
-
-
 def route(
     connection: Connection,
     merchant_id: UUID,
@@ -123,7 +103,8 @@ def route(
     desk = _Desk(connection, merchant_id, [row.id for row in open_ones], at)
     later = {row.id for row in open_ones if desk.unmatched(row.id)}
     holds.wait_for_stock(connection, merchant_id, {row.id: desk.waits(row.id) for row in open_ones}, at=at)
-    _postpone(connection, merchant_id, [row.id for row in orders], later, at)
+    routing_queue.unmark(connection, merchant_id, [row.id for row in orders])
+    routing_queue.mark(connection, merchant_id, later, at=at + LOOK_AGAIN)
     desk.look_up(open_ones)
     made: list[_Made] = []
     for row in open_ones:
@@ -149,29 +130,13 @@ def _locked(connection: Connection, merchant_id: UUID, order_ids: Collection[UUI
     return connection.execute(for_update(connection, statement.order_by(order.id))).all()
 
 
-def _postpone(
-    connection: Connection, merchant_id: UUID, order_ids: Sequence[UUID], later: Collection[UUID], at: datetime
-) -> None:
-    """They are due no more; where something is still to be matched, later."""
-    order = t.sales_order.c
-    for ids, when in ((set(order_ids) - set(later), None), (set(later), at + LOOK_AGAIN)):
-        if ids:
-            connection.execute(
-                update(t.sales_order)
-                .where(order.merchant_id == merchant_id, order.id.in_(sorted(ids)))
-                .values(route_at=when)
-            )
-
-
 def set_aside(connection: Connection, merchant_id: UUID, order_id: UUID, why: str, *, at: datetime) -> None:
     """Nobody could be asked to ship an order, for a reason that trying again does not change: a person is told."""
     order = t.sales_order.c
     number = connection.execute(
-        update(t.sales_order)
-        .where(order.merchant_id == merchant_id, order.id == order_id)
-        .values(route_at=None)
-        .returning(order.number)
+        select(order.number).where(order.merchant_id == merchant_id, order.id == order_id)
     ).scalar_one_or_none()
+    routing_queue.unmark(connection, merchant_id, [order_id])
     if number is not None:
         activity.raise_issue(
             connection,

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from hub.core.allocation import QueueOrder, StockPolicy
 from hub.core.model import Money, StockLevel
 from hub.core.stock import Claim, Movement, Place, StockBook
-from hub.store import marking, oversold
+from hub.store import marking, oversold, routing_queue
 from hub.store import tables as t
 from hub.store.bulk import insert_rows
 from hub.store.database import Broken, Database, for_update, in_chunks, new_id
@@ -516,16 +516,12 @@ def _write_claims(connection: Connection, merchant_id: UUID, book: StockBook) ->
 
 
 def _have_dealt_out(connection: Connection, merchant_id: UUID, movements: Iterable[Movement], at: datetime) -> None:
-    """Orders that hold more than before are dealt out to locations: the lane "route" finds them by their route_at."""
+    """Orders that hold more than before are dealt out to locations."""
     more: Counter[UUID] = Counter()
     for each in movements:
         if each.order_id is not None:
             more[each.order_id] += each.change.allocated
-    order = t.sales_order.c
-    for some in in_chunks(sorted(order_id for order_id, units in more.items() if units > 0)):
-        connection.execute(
-            update(t.sales_order).where(order.merchant_id == merchant_id, order.id.in_(some)).values(route_at=at)
-        )
+    routing_queue.mark(connection, merchant_id, [order_id for order_id, units in more.items() if units > 0], at=at)
 
 
 # ---------------------------------------------------------------- those who wait for several SKUs

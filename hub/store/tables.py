@@ -733,7 +733,6 @@ sales_order = Table(
     _moment("placed_at"),
     _moment("promised_at"),
     _moment("hold_until"),  # unpaid: its reservation is given back then, unless it is paid before
-    _moment("route_at"),  # to be dealt out to locations then; None: there is nothing to be dealt out
     _count("priority"),  # of its fulfillment orders: the smaller the sooner
     Column("own_priority", Integer),  # as a person set it; None: the merchant's rules say it
     _id("collect_at", nullable=True),  # the location where the customer fetches it
@@ -779,14 +778,6 @@ sales_order = Table(
     ),
     Index("ix_sales_order_placed", "merchant_id", "placed_at"),
     Index(
-        "ix_sales_order_route_at",
-        "merchant_id",
-        "connection_id",
-        "route_at",
-        sqlite_where=text("route_at is not null"),
-        postgresql_where=text("route_at is not null"),
-    ),
-    Index(
         "ix_sales_order_risky",
         "merchant_id",
         "placed_at",
@@ -816,6 +807,36 @@ sales_order = Table(
         "hold_until",
         sqlite_where=text("hold_until is not null"),
         postgresql_where=text("hold_until is not null"),
+    ),
+)
+
+# What a carrier thinks of the address an order goes to, as a person asked it last; one per order.
+address_check = Table(
+    "address_check",
+    metadata,
+    _id("merchant_id"),
+    _id("order_id"),
+    _id("connection_id"),  # the carrier's
+    _text("state", 10),  # asked: the answer is awaited. answered. failed: it could not be asked, or would not say
+    Column("address", JSON, nullable=False),  # that was asked about, plain
+    Column("verdict", JSON(none_as_null=True)),  # core.shipping.AddressVerdict, plain
+    _text("error", 1000),  # why there is no verdict
+    _moment("asked_at", nullable=False),
+    _text("asked_by", 200),
+    _moment("due_at"),  # the carrier is to be asked then; None: it has answered
+    _count("attempts"),
+    _moment("answered_at"),
+    PrimaryKeyConstraint("merchant_id", "order_id"),
+    _belongs("merchant_id", "order_id", to="sales_order"),
+    _belongs("merchant_id", "connection_id", to="connection"),
+    CheckConstraint("state in ('asked', 'answered', 'failed')", name="state"),
+    Index(
+        "ix_address_check_due_at",
+        "merchant_id",
+        "connection_id",
+        "due_at",
+        sqlite_where=text("due_at is not null"),
+        postgresql_where=text("due_at is not null"),
     ),
 )
 
@@ -1057,6 +1078,21 @@ routing_decision = Table(
     _belongs("merchant_id", "order_id", to="sales_order"),
     Index("ix_routing_decision_order", "merchant_id", "order_id", "at"),
     Index("ix_routing_decision_at", "merchant_id", "at", "id"),
+)
+
+# Orders that are to be dealt out to locations, as often as there is a reason. Rows come and go, none is ever changed
+# (store/routing_queue.py).
+routing_mark = Table(
+    "routing_mark",
+    metadata,
+    _id("merchant_id"),
+    _id("order_id"),
+    _id(),
+    _id("connection_id"),  # the order's
+    _moment("due_at", nullable=False),
+    PrimaryKeyConstraint("merchant_id", "order_id", "id"),
+    _belongs("merchant_id", "order_id", to="sales_order"),
+    Index("ix_routing_mark_due", "merchant_id", "connection_id", "due_at"),
 )
 
 # What one location is asked to ship of one order.
@@ -1321,6 +1357,12 @@ shipment = Table(
     _moment("tracked_at"),
     _moment("track_at"),  # to be asked after next; None: not, or no more
     _moment("documents_at"),  # the files of its label are to be fetched then; None: they are there
+    # Its carrier is asked then to send what happens to its parcels; None: not, or no more.
+    _moment("follow_at"),
+    # The carrier has taken the wish to give the label back, and has not decided yet: since when, and when it is asked
+    # next what has become of it.
+    _moment("void_requested_at"),
+    _moment("void_ask_at"),
     _moment("deliver_by"),  # the carrier's estimate
     _moment("promised_by"),  # as the rate promised
     _id("supersedes_id", nullable=True),  # the shipment whose label this one replaces
@@ -1367,6 +1409,22 @@ shipment = Table(
         "track_at",
         sqlite_where=text("track_at is not null"),
         postgresql_where=text("track_at is not null"),
+    ),
+    Index(
+        "ix_shipment_follow_at",
+        "merchant_id",
+        "connection_id",
+        "follow_at",
+        sqlite_where=text("follow_at is not null"),
+        postgresql_where=text("follow_at is not null"),
+    ),
+    Index(
+        "ix_shipment_void_ask_at",
+        "merchant_id",
+        "connection_id",
+        "void_ask_at",
+        sqlite_where=text("void_ask_at is not null"),
+        postgresql_where=text("void_ask_at is not null"),
     ),
 )
 

@@ -11,14 +11,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection
 
 from hub import hookimpl, jobs, plugins
 from hub.core.model import Address
 from hub.core.routing import Place, Request
 from hub.jobs import draining, route_lane
 from hub.plugins import Allocate, Registry
-from hub.store import locations, routing, warehouse
+from hub.store import locations, routing, routing_queue, warehouse
 from hub.store import tables as t
 from hub.store.database import Interrupted
 from hub.store.locations import Location
@@ -70,14 +70,14 @@ def street(hub_town: Town) -> Street:
 
 
 def test_an_order_that_holds_stock_is_due_and_rung_for(street: Street) -> None:
-    order = street.sell()
+    street.sell()
 
     assert (street.town.merchant, street.place, "route") in jobs.due(street.town.hub)
     assert (street.place, "route") in street.town.hub.doorbell.heard  # type: ignore[attr-defined]
     street.deal_out()
 
     assert len(street.asked()) == 1
-    assert street.town.row(t.sales_order, t.sales_order.c.id == order).route_at is None
+    assert street.town.rows(t.routing_mark) == []
     assert (street.town.merchant, street.place, "route") not in jobs.due(street.town.hub)
     street.town.sound()
 
@@ -162,7 +162,7 @@ def test_a_plugin_that_misbehaves_sets_one_order_aside(street: Street, allocate:
     street.town.hub = replace(street.town.hub, registry=replace(street.town.hub.registry, allocators={}))
     with street.town.hub.database.write() as connection:
         at = street.town.hub.database.now(connection)
-        connection.execute(update(t.sales_order).where(t.sales_order.c.id == odd).values(route_at=at))
+        routing_queue.mark(connection, street.town.merchant, [odd], at=at)
     street.deal_out()
     assert len(street.asked()) == 2
     assert street.issues() == []
@@ -201,7 +201,7 @@ def test_a_stop_in_the_middle_sets_nothing_aside(street: Street) -> None:
     assert (street.asked(), street.issues()) == ([], [])
     with street.town.hub.database.read() as connection:
         at = street.town.hub.database.now(connection)
-        assert len(routing.due(connection, street.town.merchant, street.place, at, 9)) == 1
+        assert len(routing_queue.due(connection, street.town.merchant, street.place, at, 9)) == 1
 
 
 def test_a_plugin_offers_itself_by_the_hook() -> None:

@@ -25,7 +25,7 @@ from hub.core.rates import ShippingPolicy
 from hub.core.shipping import DocumentFormat, Quotes, Shipment, TrackingStatus
 from hub.jobs import ship_lane
 from hub.plugins import Registry
-from hub.store import fulfillment, holds, labels, papers, policies, shipments
+from hub.store import fulfillment, holds, labels, papers, policies, routing_queue, shipments
 from hub.store import tables as t
 from hub.store.database import Database
 from hub.store.secrets import KeyRing
@@ -93,10 +93,9 @@ class Bench:
             now = self.database.now(connection)
             connection.execute(update(t.order_hold).values(released_at=now, released_by=OWNER))
             connection.execute(
-                update(t.sales_order)
-                .where(t.sales_order.c.id == order.id)
-                .values(shipping_address=to_plain(YORK), route_at=now)
+                update(t.sales_order).where(t.sales_order.c.id == order.id).values(shipping_address=to_plain(YORK))
             )
+            routing_queue.mark(connection, self.town.merchant, [order.id], at=now)
         self.town.work()
         return self.town.row(t.fulfillment_order, t.fulfillment_order.c.order_id == order.id).id  # type: ignore[no-any-return]
 

@@ -235,9 +235,17 @@ class Shop:
         """The two mugs that are held are to be shipped: the place was chosen, one lies in a parcel, and it is held."""
         decision, to_ship, replaced, goods, box = (new_id() for _ in range(5))
         yield t.order_hold, {"id": new_id(), "order_id": self.order, "reason": "address", "placed_at": NOON}
+        asked = {
+            "order_id": self.order,
+            "connection_id": self.channel,
+            "state": "answered",
+            "address": {"city": "Leeds"},
+        }
+        yield t.address_check, asked | {"asked_at": NOON, "answered_at": NOON}
         yield t.routing_policy, {"number": 1, "rules": {}, "created_at": NOON}
         yield t.shipping_policy, {"rules": {}, "changed_at": NOON}
         yield t.shipping_service, {"method": "dhl express", "service": "express"}
+        yield t.routing_mark, {"id": new_id(), "order_id": self.order, "connection_id": self.channel, "due_at": NOON}
         asked = {"order_id": self.order, "policy_number": 1, "cause": "imported", "inputs": {}, "outcome": {}}
         yield t.routing_decision, asked | {"id": decision, "at": NOON}
         work = {"order_id": self.order, "location_id": self.place, "number": 1, "reference": "100-1"}

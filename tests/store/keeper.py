@@ -25,7 +25,7 @@ from hub.core.shipping import (
     StockCount,
     Submission,
 )
-from hub.store import connections, effects, provider_shipments, provider_stock, providers, routing
+from hub.store import connections, effects, provider_shipments, provider_stock, providers, routing, routing_queue
 from hub.store import tables as t
 from hub.store.fulfillment import State
 from tests.core.making import a_line, an_order
@@ -178,7 +178,7 @@ class Keeper:
     def route(self) -> None:
         with self.database.read() as connection:
             at = self.database.now(connection)
-            due = routing.due(connection, self.merchant, self.channel, at + timedelta(minutes=1), 100)
+            due = routing_queue.due(connection, self.merchant, self.channel, at + timedelta(minutes=1), 100)
         if due:
 
             def work(connection: Any) -> None:

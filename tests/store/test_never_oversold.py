@@ -10,7 +10,7 @@ from functools import partial
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from hub.children import Child
@@ -123,12 +123,23 @@ def test_buying_cancelling_shipping_and_counting_at_once_leaves_everything_sound
                 f"{seed}/{number}",
             )
 
+    before = deadlocks(warehouse.database)
     at_once(
         warehouse.database, [*(partial(trade, seed) for seed in range(5)), *(partial(count, seed) for seed in (5, 6))]
     )
 
+    assert deadlocks(warehouse.database) == before, "everybody locks in the same order"
     warehouse.sound()
     assert len(warehouse.rows(t.sales_order)) == 60
+
+
+def deadlocks(database: Database) -> int:
+    """How often PostgreSQL had to end a transaction because two waited for each other, since ever."""
+    if database.engine.dialect.name == "sqlite":
+        return 0
+    with database.read() as connection:
+        counted = text("select deadlocks from pg_stat_database where datname = current_database()")
+        return int(connection.execute(counted).scalar_one())
 
 
 def ended(order: Order, status: OrderStatus) -> Order:

@@ -9,14 +9,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, event, insert, select, update
+from sqlalchemy import Connection, event, insert, update
 
 from hub.core.model import Address, HoldReason, Order
 from hub.core.plain import from_plain, to_plain
 from hub.core.routing import Decision, Do, Request, RoutingPolicy, Rule, decide
 from hub.core.shipping import ProviderState
 from hub.errors import Conflict
-from hub.store import forgetting, fulfillment, holds, locations, routing, routing_rules
+from hub.store import forgetting, fulfillment, holds, locations, routing, routing_queue, routing_rules
 from hub.store import tables as t
 from hub.store.locations import Location
 from tests.core.making import a_line, an_order
@@ -82,7 +82,7 @@ class Merchant:
         database = self.warehouse.database
         with database.read() as connection:
             at = database.now(connection)
-            return routing.due(connection, self.warehouse.merchant, self.shop, at, 100)
+            return routing_queue.due(connection, self.warehouse.merchant, self.shop, at, 100)
 
     def policy(self, *rules: Rule, **more: Any) -> None:
         house = self.warehouse
@@ -225,7 +225,7 @@ def test_what_is_to_be_matched_keeps_the_rest_and_is_looked_at_again(house: Merc
     house.route(order)
     assert house.asked() == []
     assert house.due() == []
-    house.warehouse.let_pass(t.sales_order, "route_at", routing.LOOK_AGAIN)
+    house.warehouse.let_pass(t.routing_mark, "due_at", routing.LOOK_AGAIN)
     assert house.due() == [order]
 
     # A product that nobody wants matched holds nothing back.
@@ -464,10 +464,8 @@ def test_due_orders_come_oldest_first(house: Merchant) -> None:
     house.stock(mug={house.leeds: 9})
     first, second = house.sell("100", ("mug", 1)), house.sell("101", ("mug", 1))
     with house.warehouse.database.write() as connection:
-        moment = connection.execute(
-            select(t.sales_order.c.route_at).where(t.sales_order.c.id == second)
-        ).scalar_one() - timedelta(minutes=1)
-        connection.execute(update(t.sales_order).where(t.sales_order.c.id == second).values(route_at=moment))
+        moment = house.warehouse.now() - timedelta(minutes=1)
+        routing_queue.mark(connection, house.warehouse.merchant, [second], at=moment)
 
     assert house.due() == [second, first]
 

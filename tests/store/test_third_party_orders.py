@@ -95,8 +95,8 @@ def test_an_answer_that_gets_lost_is_looked_up_and_the_order_is_there_once(keepe
 
 def test_what_is_refused_at_once_goes_to_another_place_and_cannot_be_sent_by_accident(keeper: Keeper) -> None:
     keeper.depot.before = [Rejected("No such street.")]
-    keeper.warehouse.count(keeper.skus["mug"], 5, keeper.warehouse.location())
     keeper.sell(("mug", 2))
+    keeper.warehouse.count(keeper.skus["mug"], 5, keeper.warehouse.location())
     keeper.send()
     assert keeper.issues()["rejected_by_3pl"].endswith("No such street.")
     keeper.route()
@@ -112,8 +112,8 @@ def test_what_is_refused_at_once_goes_to_another_place_and_cannot_be_sent_by_acc
 
 
 def test_what_is_rejected_later_goes_to_another_place(keeper: Keeper) -> None:
-    keeper.warehouse.count(keeper.skus["mug"], 5, keeper.warehouse.location())
     keeper.sell(("mug", 2))
+    keeper.warehouse.count(keeper.skus["mug"], 5, keeper.warehouse.location())
     keeper.send()
     keeper.tell(ProviderState.REJECTED, message="Out of boxes.")
     keeper.route()
@@ -293,8 +293,8 @@ def test_what_is_cancelled_in_part_is_dealt_out_only_when_it_is_known_what_has_l
 
 
 def test_a_person_takes_an_order_back_and_another_place_ships_it(keeper: Keeper) -> None:
-    keeper.warehouse.count(keeper.skus["mug"], 5, keeper.warehouse.location())
     keeper.sell(("mug", 2))
+    keeper.warehouse.count(keeper.skus["mug"], 5, keeper.warehouse.location())
     keeper.send()
     providers.ask_to_cancel(keeper.database, keeper.merchant, keeper.work()[0].id, OWNER)
     with pytest.raises(Conflict, match="already"):
@@ -484,8 +484,8 @@ def test_what_is_shipped_though_it_was_cancelled_is_gone_and_a_person_is_told(ke
 
 
 def test_what_is_shipped_though_it_was_rejected_is_not_shipped_by_anybody_else(keeper: Keeper) -> None:
-    keeper.warehouse.count(keeper.skus["mug"], 5, keeper.warehouse.location())
     keeper.sell(("mug", 2))
+    keeper.warehouse.count(keeper.skus["mug"], 5, keeper.warehouse.location())
     keeper.send()
     first = keeper.reference
     keeper.tell(ProviderState.REJECTED)
@@ -512,8 +512,8 @@ def test_a_shipment_that_is_faster_than_the_answer_is_believed(keeper: Keeper) -
 
 def test_what_left_the_3pl_s_shelf_is_not_taken_from_another_place(keeper: Keeper) -> None:
     """The order's reservation lies elsewhere by now: it is given up, and nothing leaves that shelf."""
-    keeper.warehouse.count(keeper.skus["mug"], 5, keeper.warehouse.location())
     keeper.sell(("mug", 2))
+    keeper.warehouse.count(keeper.skus["mug"], 5, keeper.warehouse.location())
     keeper.send()
     with keeper.database.write() as connection:
         held = t.allocation.c
@@ -557,8 +557,8 @@ def test_an_order_that_is_held_before_it_is_sent_goes_when_it_is_released(keeper
 
 
 def test_what_a_3pl_was_not_asked_for_yet_goes_elsewhere_when_it_is_removed(keeper: Keeper) -> None:
-    keeper.warehouse.count(keeper.skus["mug"], 5, keeper.warehouse.location())
     keeper.sell(("mug", 2))
+    keeper.warehouse.count(keeper.skus["mug"], 5, keeper.warehouse.location())
     here = (keeper.database, keeper.merchant, keeper.id, OWNER)
     connections.remove(*here, keyring=keeper.warehouse.keyring, connector=KeeperConnector)
     keeper.route()

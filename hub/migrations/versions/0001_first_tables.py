@@ -580,7 +580,6 @@ def upgrade() -> None:
         sa.Column("placed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("promised_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("hold_until", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("route_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("priority", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("own_priority", sa.Integer(), nullable=True),
         sa.Column("collect_at", sa.Uuid(), nullable=True),
@@ -672,13 +671,6 @@ def upgrade() -> None:
         ["merchant_id", "placed_at"],
         sqlite_where=sa.text("risk_level in ('medium', 'high')"),
         postgresql_where=sa.text("risk_level in ('medium', 'high')"),
-    )
-    op.create_index(
-        "ix_sales_order_route_at",
-        "sales_order",
-        ["merchant_id", "connection_id", "route_at"],
-        sqlite_where=sa.text("route_at is not null"),
-        postgresql_where=sa.text("route_at is not null"),
     )
     op.create_index(
         "ix_sales_order_test",
@@ -882,6 +874,42 @@ def upgrade() -> None:
     )
     op.create_index("ix_activity_at", "activity", ["merchant_id", "at"])
     op.create_index("ix_activity_order", "activity", ["merchant_id", "order_id", "at"])
+    op.create_table(
+        "address_check",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("state", sa.String(length=10), server_default=sa.text("''"), nullable=False),
+        sa.Column("address", sa.JSON(), nullable=False),
+        sa.Column("verdict", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("error", sa.String(length=1000), server_default=sa.text("''"), nullable=False),
+        sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("asked_by", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("answered_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("state in ('asked', 'answered', 'failed')", name=op.f("ck_address_check_state")),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_address_check_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_id"],
+            ["sales_order.merchant_id", "sales_order.id"],
+            name=op.f("fk_address_check_merchant_id_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "order_id", name=op.f("pk_address_check")),
+    )
+    op.create_index(
+        "ix_address_check_due_at",
+        "address_check",
+        ["merchant_id", "connection_id", "due_at"],
+        sqlite_where=sa.text("due_at is not null"),
+        postgresql_where=sa.text("due_at is not null"),
+    )
     op.create_table(
         "authorization",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
@@ -1357,6 +1385,22 @@ def upgrade() -> None:
     op.create_index("ix_routing_decision_at", "routing_decision", ["merchant_id", "at", "id"])
     op.create_index("ix_routing_decision_order", "routing_decision", ["merchant_id", "order_id", "at"])
     op.create_table(
+        "routing_mark",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_id"],
+            ["sales_order.merchant_id", "sales_order.id"],
+            name=op.f("fk_routing_mark_merchant_id_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "order_id", "id", name=op.f("pk_routing_mark")),
+    )
+    op.create_index("ix_routing_mark_due", "routing_mark", ["merchant_id", "connection_id", "due_at"])
+    op.create_table(
         "selling_rule",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -1785,6 +1829,9 @@ def upgrade() -> None:
         sa.Column("tracked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("track_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("documents_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("follow_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("void_requested_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("void_ask_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("deliver_by", sa.DateTime(timezone=True), nullable=True),
         sa.Column("promised_by", sa.DateTime(timezone=True), nullable=True),
         sa.Column("supersedes_id", sa.Uuid(), nullable=True),
@@ -1839,6 +1886,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("documents_at is not null"),
     )
     op.create_index("ix_shipment_external_id", "shipment", ["merchant_id", "connection_id", "external_id"])
+    op.create_index(
+        "ix_shipment_follow_at",
+        "shipment",
+        ["merchant_id", "connection_id", "follow_at"],
+        sqlite_where=sa.text("follow_at is not null"),
+        postgresql_where=sa.text("follow_at is not null"),
+    )
     op.create_index("ix_shipment_fulfillment_order", "shipment", ["merchant_id", "fulfillment_order_id"])
     op.create_index("ix_shipment_order", "shipment", ["merchant_id", "order_id"])
     op.create_index(
@@ -1855,6 +1909,13 @@ def upgrade() -> None:
         ["merchant_id", "connection_id", "track_at"],
         sqlite_where=sa.text("track_at is not null"),
         postgresql_where=sa.text("track_at is not null"),
+    )
+    op.create_index(
+        "ix_shipment_void_ask_at",
+        "shipment",
+        ["merchant_id", "connection_id", "void_ask_at"],
+        sqlite_where=sa.text("void_ask_at is not null"),
+        postgresql_where=sa.text("void_ask_at is not null"),
     )
     op.create_table(
         "packing_scan",

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 
 from hub.core.plain import from_plain
 from hub.core.routing import Decision
+from hub.store import routing_queue
 from hub.store import tables as t
 
 _SHOWN = 20  # decisions of one order
@@ -42,7 +43,7 @@ class DealtOut:
 
 def of_order(connection: Connection, merchant_id: UUID, order_id: UUID) -> DealtOut:
     """Where an order is shipped from, and why."""
-    this, place, order = t.routing_decision.c, t.location.c, t.sales_order.c
+    this, place = t.routing_decision.c, t.location.c
     rows = connection.execute(
         select(t.routing_decision)
         .where(this.merchant_id == merchant_id, this.order_id == order_id)
@@ -63,7 +64,5 @@ def of_order(connection: Connection, merchant_id: UUID, order_id: UUID) -> Dealt
     places = connection.execute(
         select(place.id, place.name).where(place.merchant_id == merchant_id).order_by(place.name)
     ).all()
-    due_at = connection.execute(
-        select(order.route_at).where(order.merchant_id == merchant_id, order.id == order_id)
-    ).scalar_one_or_none()
+    due_at = routing_queue.due_at(connection, merchant_id, order_id)
     return DealtOut(decisions, [(row.id, row.name) for row in places], due_at)
