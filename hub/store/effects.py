@@ -26,7 +26,8 @@ from hub.errors import AuthError, Conflict, ConnectorError, RateLimited, Rejecte
 from hub.store import activity, papers
 from hub.store import tables as t
 from hub.store.breaker import note_outcome
-from hub.store.database import Database, LeaseLost, for_update, new_id, upsert
+from hub.store.database import Database, Lanes, LeaseLost, for_update, new_id, upsert
+from hub.store.locking import lock_order
 from hub.store.secrets import KeyRing
 
 log = structlog.get_logger()
@@ -275,23 +276,14 @@ def _choose(
         next_one = connection.execute(due).one_or_none()
         if next_one is None:
             return None
-        if next_one.kind in gated:
-            _lock_order(connection, merchant_id, next_one.order_id)
+        if next_one.kind in gated and next_one.order_id is not None:
+            lock_order(connection, merchant_id, next_one.order_id)
         chosen = connection.execute(
             for_update(connection, due.where(this.id == next_one.id), skip_locked=True)
         ).one_or_none()
         if chosen is not None:
             return chosen
         passed_over.append(next_one.id)
-
-
-def _lock_order(connection: Connection, merchant_id: UUID, order_id: UUID | None) -> None:
-    """Whatever follows from an effect may change its order, and orders are locked before their effects."""
-    if order_id is not None:
-        order = t.sales_order.c
-        connection.execute(
-            for_update(connection, select(order.id).where(order.merchant_id == merchant_id, order.id == order_id))
-        )
 
 
 def _claimable(now: datetime) -> ColumnElement[bool]:
@@ -456,10 +448,12 @@ def _key_is_kept(effect: Effect) -> bool:
 
 def _finish(
     connection: Connection, keyring: KeyRing, effect: Effect, connector: Connector, ending: _Ending, random: Random
-) -> list[tuple[UUID, str]]:
+) -> Lanes:
     from hub.store import followups  # what follows from one effect may be another, and so needs this module
 
-    _lock_order(connection, effect.merchant_id, effect.order_id)
+    if effect.order_id is not None:
+        # What follows may change the order.
+        lock_order(connection, effect.merchant_id, effect.order_id)
     now = Database.now(connection)
     values: dict[str, Any] = {
         "state": ending.state,
@@ -581,14 +575,12 @@ def retry(database: Database, merchant_id: UUID, effect_id: UUID, actor: str) ->
     return database.transact(renew)
 
 
-def mark_succeeded(
-    database: Database, merchant_id: UUID, effect_id: UUID, actor: str, reference: str = ""
-) -> list[tuple[UUID, str]]:
+def mark_succeeded(database: Database, merchant_id: UUID, effect_id: UUID, actor: str, reference: str = "") -> Lanes:
     """A person has seen that it was done; ``reference`` is the vendor's id of it. Returns the lanes to ring for. Raises
     Conflict unless it is failed or unknown."""
     from hub.store import followups
 
-    def mark(connection: Connection) -> list[tuple[UUID, str]]:
+    def mark(connection: Connection) -> Lanes:
         now = database.now(connection)
         row = _locked(connection, merchant_id, effect_id)
         _require(row, "failed", "unknown")
@@ -599,12 +591,12 @@ def mark_succeeded(
     return database.transact(mark)
 
 
-def cancel(database: Database, merchant_id: UUID, effect_id: UUID, actor: str) -> list[tuple[UUID, str]]:
+def cancel(database: Database, merchant_id: UUID, effect_id: UUID, actor: str) -> Lanes:
     """A person wants it no more, or has seen that it was not done. Returns the lanes to ring for. Raises Conflict while
     it is being sent, and when it has succeeded."""
     from hub.store import followups
 
-    def give_up(connection: Connection) -> list[tuple[UUID, str]]:
+    def give_up(connection: Connection) -> Lanes:
         now = database.now(connection)
         row = _locked(connection, merchant_id, effect_id)
         _require(row, "planned", "failed", "unknown")
@@ -620,7 +612,8 @@ def _locked(connection: Connection, merchant_id: UUID, effect_id: UUID) -> Row[A
     order_id = connection.execute(
         select(this.order_id).where(this.merchant_id == merchant_id, this.id == effect_id)
     ).scalar_one_or_none()
-    _lock_order(connection, merchant_id, order_id)
+    if order_id is not None:
+        lock_order(connection, merchant_id, order_id)
     statement = select(t.effect).where(t.effect.c.merchant_id == merchant_id, t.effect.c.id == effect_id)
     row = connection.execute(for_update(connection, statement)).one_or_none()
     if row is None:

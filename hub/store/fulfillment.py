@@ -14,10 +14,13 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from hub.core.model import OrderStatus
+from hub.core.plain import to_plain
+from hub.core.shipping import ShipmentConfirmation
 from hub.errors import Conflict
-from hub.store import activity, routing_queue
+from hub.store import activity, effects, routing_queue
 from hub.store import tables as t
-from hub.store.database import for_update, in_chunks, new_id
+from hub.store.database import Lanes, for_update, in_chunks, new_id
+from hub.store.locking import connection_of, lock_order
 
 
 class State(StrEnum):
@@ -164,10 +167,7 @@ def locked(connection: Connection, merchant_id: UUID, fulfillment_order_id: UUID
     here = (this.merchant_id == merchant_id, this.id == fulfillment_order_id)
     order_id = connection.execute(select(this.order_id).where(*here)).scalar_one_or_none()
     if order_id is not None:
-        order = t.sales_order.c
-        connection.execute(
-            for_update(connection, select(order.id).where(order.merchant_id == merchant_id, order.id == order_id))
-        )
+        lock_order(connection, merchant_id, order_id)
     row = connection.execute(for_update(connection, select(t.fulfillment_order).where(*here))).one_or_none()
     if row is None:
         raise Conflict("This fulfillment order does not exist any more. Go back to the list.")
@@ -235,13 +235,32 @@ def note(
     )
 
 
-def deal_out_again(
-    connection: Connection, merchant_id: UUID, order_id: UUID, *, at: datetime
-) -> list[tuple[UUID, str]]:
+def confirm(
+    connection: Connection,
+    merchant_id: UUID,
+    connection_id: UUID,
+    order_id: UUID,
+    confirmation: ShipmentConfirmation,
+    *,
+    at: datetime,
+) -> Lanes:
+    """Have the order's channel told what was shipped, in the caller's transaction, after what it was told of the order
+    before; returns the lane to ring for."""
+    effects.plan(
+        connection,
+        merchant_id,
+        connection_id,
+        "confirm_shipment",
+        confirmation.reference,
+        to_plain(confirmation),
+        now=at,
+        ordering_key=f"{connection_id}/order/{order_id}",
+        order_id=order_id,
+    )
+    return [(connection_id, "effects")]
+
+
+def deal_out_again(connection: Connection, merchant_id: UUID, order_id: UUID, *, at: datetime) -> Lanes:
     """Have what no location ships any more dealt out anew; returns the lane to ring for."""
-    order = t.sales_order.c
     routing_queue.mark(connection, merchant_id, [order_id], at=at)
-    connection_id = connection.execute(
-        select(order.connection_id).where(order.merchant_id == merchant_id, order.id == order_id)
-    ).scalar_one()
-    return [(connection_id, "route")]
+    return [(connection_of(connection, merchant_id, order_id), "route")]

@@ -22,9 +22,8 @@ from hub.errors import BadInput, Conflict
 from hub.papers import Paper
 from hub.store import activity, effects, fulfillment, holds, routing_queue
 from hub.store import tables as t
-from hub.store.database import Database, for_update, in_chunks, upsert
-
-Lanes = list[tuple[UUID, str]]
+from hub.store.database import Database, Lanes, for_update, in_chunks, upsert
+from hub.store.locking import lock_order
 
 _MOST_TAGS = 20
 _TAG_LENGTH = 40
@@ -198,21 +197,11 @@ def confirm_digital(connection: Connection, merchant_id: UUID, order_id: UUID, *
     confirmation = ShipmentConfirmation(
         reference=reference, order_external_id=row.external_id, lines=tuple(lines), shipped_at=at
     )
-    effects.plan(
-        connection,
-        merchant_id,
-        row.connection_id,
-        "confirm_shipment",
-        reference,
-        to_plain(confirmation),
-        now=at,
-        ordering_key=f"{row.connection_id}/order/{order_id}",
-        order_id=order_id,
-    )
+    lanes = fulfillment.confirm(connection, merchant_id, row.connection_id, order_id, confirmation, at=at)
     units = sum(each.quantity for each in lines)
     summary = f"{units} {'unit needs' if units == 1 else 'units need'} no parcel: the channel is told"
     activity.note(connection, merchant_id, "digital_confirmed", summary, at=at, order_id=order_id)
-    return [(row.connection_id, "effects")]
+    return lanes
 
 
 # ---------------------------------------------------------------- what people say of one order
@@ -223,7 +212,7 @@ def release(database: Database, merchant_id: UUID, order_id: UUID, hold_id: UUID
     connection_id = holds.release(database, merchant_id, order_id, hold_id, actor)
 
     def work(connection: Connection) -> Lanes:
-        _locked(connection, merchant_id, order_id)
+        lock_order(connection, merchant_id, order_id)
         if not policy(connection, merchant_id).confirms_digital:
             return []
         return confirm_digital(connection, merchant_id, order_id, at=database.now(connection))
@@ -236,7 +225,7 @@ def set_priority(database: Database, merchant_id: UUID, order_id: UUID, priority
 
     def work(connection: Connection) -> None:
         at = database.now(connection)
-        row = _locked(connection, merchant_id, order_id)
+        row = lock_order(connection, merchant_id, order_id)
         if row.own_priority == priority:
             return
         said = "is left to the rules again" if priority is None else f"is {priority} now"
@@ -258,7 +247,7 @@ def set_tags(database: Database, merchant_id: UUID, order_id: UUID, tags: Collec
 
     def work(connection: Connection) -> None:
         at = database.now(connection)
-        row = _locked(connection, merchant_id, order_id)
+        row = lock_order(connection, merchant_id, order_id)
         if list(row.own_tags) == clean:
             return
         _change(connection, row, own_tags=clean)
@@ -286,7 +275,7 @@ def correct_address(database: Database, merchant_id: UUID, order_id: UUID, addre
 
     def work(connection: Connection) -> UUID:
         at = database.now(connection)
-        row = _locked(connection, merchant_id, order_id)
+        row = lock_order(connection, merchant_id, order_id)
         if row.status != OrderStatus.OPEN:
             raise Conflict(f"Order {row.number} is {row.status}. Its address cannot be changed any more.")
         own = to_plain(replace(ship_to, country=ship_to.country.upper()))
@@ -320,7 +309,7 @@ def collect_at(database: Database, merchant_id: UUID, order_id: UUID, location_i
 
     def work(connection: Connection) -> UUID:
         at = database.now(connection)
-        row = _locked(connection, merchant_id, order_id)
+        row = lock_order(connection, merchant_id, order_id)
         if row.collect_at == location_id:
             return row.connection_id  # type: ignore[no-any-return]
         place = t.location.c
@@ -352,16 +341,6 @@ def _again(connection: Connection, merchant_id: UUID, order_id: UUID, at: dateti
     order = t.sales_order.c
     rows = connection.execute(select(t.sales_order).where(order.merchant_id == merchant_id, order.id == order_id)).all()
     _prioritize(connection, merchant_id, rows, policy(connection, merchant_id), at)
-
-
-def _locked(connection: Connection, merchant_id: UUID, order_id: UUID) -> Row[Any]:
-    order = t.sales_order.c
-    row = connection.execute(
-        for_update(connection, select(t.sales_order).where(order.merchant_id == merchant_id, order.id == order_id))
-    ).one_or_none()
-    if row is None:
-        raise Conflict("This order does not exist. Go back to the list.")
-    return row
 
 
 def _change(connection: Connection, row: Row[Any], **values: Any) -> None:

@@ -17,7 +17,8 @@ from hub.errors import BadInput, Conflict
 from hub.store import activity, routing_queue
 from hub.store import tables as t
 from hub.store.bulk import insert_rows
-from hub.store.database import Database, for_update, in_chunks, new_id
+from hub.store.database import Database, in_chunks, new_id
+from hub.store.locking import lock_order
 
 # Marks of the holds that the hub itself places and takes off again; those of a channel carry the channel's id.
 _OURS = "hub:"
@@ -117,7 +118,7 @@ def hold_order(
         raise BadInput("Say why it is held: whoever packs has to know.", {"note": ["Say why."]})
 
     def work(connection: Connection) -> None:
-        _locked_order(connection, merchant_id, order_id)
+        lock_order(connection, merchant_id, order_id)
         place(connection, merchant_id, order_id, reason, note.strip(), at=database.now(connection), actor=actor)
 
     database.transact(work)
@@ -128,7 +129,7 @@ def release(database: Database, merchant_id: UUID, order_id: UUID, hold_id: UUID
     when it is off already, or is the channel's own, which only the channel takes off."""
 
     def work(connection: Connection) -> UUID:
-        connection_id = _locked_order(connection, merchant_id, order_id)
+        connection_id: UUID = lock_order(connection, merchant_id, order_id).connection_id
         at = database.now(connection)
         hold = t.order_hold.c
         here = (hold.merchant_id == merchant_id, hold.id == hold_id, hold.order_id == order_id)
@@ -337,18 +338,6 @@ def _end(
     )
     # What waited for this goes on: the lane "route" looks at the order again.
     routing_queue.mark(connection, merchant_id, [order_id], at=at)
-
-
-def _locked_order(connection: Connection, merchant_id: UUID, order_id: UUID) -> UUID:
-    order = t.sales_order.c
-    connection_id: UUID | None = connection.execute(
-        for_update(
-            connection, select(order.connection_id).where(order.merchant_id == merchant_id, order.id == order_id)
-        )
-    ).scalar_one_or_none()
-    if connection_id is None:
-        raise Conflict("This order does not exist. Go back to the list.")
-    return connection_id
 
 
 # ---------------------------------------------------------------- telling

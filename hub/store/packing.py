@@ -17,11 +17,10 @@ from sqlalchemy import Connection, Row, case, delete, func, insert, select, upda
 from hub.errors import BadInput, Conflict
 from hub.store import activity, collecting, fulfillment, shipments, stock
 from hub.store import tables as t
-from hub.store.database import Database, for_update, upsert
+from hub.store.database import Database, Lanes, for_update, upsert
 from hub.store.fulfillment import Part, State
+from hub.store.locking import connection_of
 from hub.store.queries.stock import find
-
-Lanes = list[tuple[UUID, str]]
 
 AWAY = timedelta(minutes=15)  # after so long without a scan, a packer is not taken for somebody who packs
 _MOST_PARCELS = 50
@@ -538,11 +537,7 @@ def finish(
             return shipment_id, collecting.put_aside(connection, row, shipment_id, at=at)
         if not any(line.left for line in lines.values()):
             fulfillment.change(connection, row, State.PACKED, at=at, packed_at=at)
-        order = t.sales_order.c
-        connection_id = connection.execute(
-            select(order.connection_id).where(order.merchant_id == merchant_id, order.id == row.order_id)
-        ).scalar_one()
-        return shipment_id, [(connection_id, "ship")]
+        return shipment_id, [(connection_of(connection, merchant_id, row.order_id), "ship")]
 
     return database.transact(work)
 

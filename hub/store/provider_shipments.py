@@ -13,7 +13,6 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 
 from hub.core.plain import to_plain
 from hub.core.shipping import Lot, ProviderShipment, ShippedLine
-from hub.core.stock import Claim
 from hub.errors import Unreadable
 from hub.store import (
     activity,
@@ -27,7 +26,7 @@ from hub.store import (
     withdrawals,
 )
 from hub.store import tables as t
-from hub.store.database import for_update, new_id
+from hub.store.database import Lanes, for_update, new_id
 from hub.store.fulfillment import State
 from hub.store.providers import Asked
 
@@ -35,7 +34,6 @@ STRANGE = "3pl_shipped_something_else"  # the kind of issue; the subject is the 
 ALL_THE_SAME = "3pl_shipped_all_the_same"  # likewise
 CAME_BACK = "3pl_shipment_cancelled"  # likewise
 
-Lanes = list[tuple[UUID, str]]
 _Key = tuple[UUID, UUID]  # order line, SKU
 
 
@@ -456,20 +454,6 @@ def _open(connection: Connection, work: Row[Any], lines: Sequence[_Line]) -> sto
     return opened
 
 
-def _claim(opened: stock.OpenBook, work: Row[Any], line: _Line) -> Claim:
-    row = line.row
-    return opened.book.claim(
-        Claim(
-            row.id,
-            work.order_id,
-            line.parts,
-            row.placed_at or row.received_at,
-            stock.rank_of(opened.policy, row),
-            opened.policy.hold_together,
-        )
-    )
-
-
 def _take_out(
     connection: Connection,
     work: Row[Any],
@@ -499,7 +483,7 @@ def _take_out(
             there = provider_stock.still_there(
                 connection, work.merchant_id, work.connection_id, work.location_id, left, book, at=at
             )
-            claim = _claim(opened, work, each)
+            claim = opened.claim(each.row, each.parts)
             missing = book.ship_from(claim, units, work.location_id, there, reference)
             counted = units - max((-(-short // each.parts[sku]) for sku, short in missing.items()), default=0)
             happened |= {(sku_id, work.location_id): moment for sku_id, (_, moment) in left.items()}
@@ -603,7 +587,7 @@ def _put_back(
         sent = max(0, row.sent - units)
         shipped = row.shipped
         if book.counts(each.parts):
-            claim = _claim(opened, work, each)
+            claim = opened.claim(each.row, each.parts)
             shipped = max(0, row.shipped - units)
             left = {sku_id: (units * per_unit, moment) for sku_id, per_unit in each.parts.items()}
             there = provider_stock.counted_since(

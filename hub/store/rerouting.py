@@ -11,9 +11,10 @@ from hub.core.model import OrderStatus
 from hub.errors import BadInput, Conflict
 from hub.store import activity, fulfillment, routing, withdrawals
 from hub.store import tables as t
-from hub.store.database import Database, for_update
+from hub.store.database import Database, Lanes, for_update
 from hub.store.fulfillment import State
-from hub.store.routing import Choice, Lanes
+from hub.store.locking import lock_order
+from hub.store.routing import Choice
 
 
 def choose(database: Database, merchant_id: UUID, order_id: UUID, location_id: UUID, reason: str, actor: str) -> Lanes:
@@ -26,7 +27,7 @@ def choose(database: Database, merchant_id: UUID, order_id: UUID, location_id: U
 
     def work(connection: Connection) -> Lanes:
         at = database.now(connection)
-        number = _locked(connection, merchant_id, order_id)
+        number = _to_be_shipped(connection, merchant_id, order_id)
         taken = _take_back(connection, merchant_id, order_id, f"{actor} chose another location", at)
         choice = Choice(location_id, reason.strip()[:300], actor)
         outcome = routing.route(connection, merchant_id, [order_id], at=at, chosen=choice)
@@ -46,7 +47,7 @@ def again(database: Database, merchant_id: UUID, order_id: UUID, actor: str) -> 
 
     def work(connection: Connection) -> Lanes:
         at = database.now(connection)
-        number = _locked(connection, merchant_id, order_id)
+        number = _to_be_shipped(connection, merchant_id, order_id)
         taken = _take_back(connection, merchant_id, order_id, f"{actor} has it dealt out again", at)
         summary = f"Order {number} is dealt out again"
         activity.note(connection, merchant_id, "routed_again", summary, at=at, order_id=order_id, actor=actor)
@@ -55,16 +56,9 @@ def again(database: Database, merchant_id: UUID, order_id: UUID, actor: str) -> 
     return database.transact(work)
 
 
-def _locked(connection: Connection, merchant_id: UUID, order_id: UUID) -> str:
-    order = t.sales_order.c
-    row = connection.execute(
-        for_update(
-            connection,
-            select(order.number, order.status).where(order.merchant_id == merchant_id, order.id == order_id),
-        )
-    ).one_or_none()
-    if row is None:
-        raise Conflict("This order does not exist. Go back to the list.")
+def _to_be_shipped(connection: Connection, merchant_id: UUID, order_id: UUID) -> str:
+    """The number of the order, which is locked from now on. Raises Conflict unless it is open."""
+    row = lock_order(connection, merchant_id, order_id)
     if row.status != OrderStatus.OPEN:
         raise Conflict(f"Order {row.number} is {row.status}: nothing more is to be shipped.")
     return row.number  # type: ignore[no-any-return]

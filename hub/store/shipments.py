@@ -14,16 +14,12 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, case, func, insert, select, update
 
 from hub.connector import EffectResult
-from hub.core.plain import to_plain
 from hub.core.shipping import ConfirmedLine, ShipmentConfirmation
-from hub.core.stock import Claim
 from hub.errors import BadInput, Conflict
 from hub.store import effects, fulfillment, stock
 from hub.store import tables as t
-from hub.store.database import for_update, new_id
+from hub.store.database import Lanes, for_update, new_id
 from hub.store.fulfillment import State
-
-Lanes = list[tuple[UUID, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +48,7 @@ def draft(
     """A shipment of these parcels, without a label yet; the fulfillment order's row is locked by the caller.
 
     Carriers are asked for their rates, unless the customer fetches it: ring the lane "ship" of the order's connection.
-    Raises BadInput for parcels that
-    hold nothing, weigh nothing, or more than is to be shipped.
+    Raises BadInput for parcels that hold nothing, weigh nothing, or hold more than is to be shipped.
     """
     if not parcels or any(not each.units or min(each.units.values()) < 1 for each in parcels):
         raise BadInput("Every parcel needs something in it. Pack at least one unit into each, or remove it.")
@@ -282,7 +277,16 @@ def _take_out(
 ) -> set[UUID]:
     line, order = t.order_line.c, t.sales_order.c
     lines = connection.execute(
-        select(line.id, line.sku_id, order.placed_at, order.received_at)
+        select(
+            line.id,
+            line.order_id,
+            line.sku_id,
+            order.placed_at,
+            order.received_at,
+            order.promised_at,
+            order.total_minor,
+            order.currency,
+        )
         .select_from(
             t.order_line.join(t.sales_order, (order.merchant_id == line.merchant_id) & (order.id == line.order_id))
         )
@@ -297,8 +301,7 @@ def _take_out(
     for each in lines:
         left = counted = contents[each.id]
         if each.id in parts and opened.book.counts(parts[each.id]):
-            since = each.placed_at or each.received_at
-            claim = opened.book.claim(Claim(each.id, row.order_id, parts[each.id], since))
+            claim = opened.claim(each, parts[each.id])
             missing = opened.book.ship(claim, left, reference, first=work.location_id)
             counted -= max((-(-short // parts[each.id][sku_id]) for sku_id, short in missing.items()), default=0)
         else:
@@ -369,18 +372,7 @@ def tell_the_channel(
         location_external_id=_place_at_channel(connection, row.merchant_id, told.connection_id, work.location_id),
         supersedes=earlier.channel_reference if earlier is not None else "",
     )
-    effects.plan(
-        connection,
-        row.merchant_id,
-        told.connection_id,
-        "confirm_shipment",
-        row.reference,
-        to_plain(confirmation),
-        now=at,
-        ordering_key=f"{told.connection_id}/order/{row.order_id}",
-        order_id=row.order_id,
-    )
-    return [(told.connection_id, "effects")]
+    return fulfillment.confirm(connection, row.merchant_id, told.connection_id, row.order_id, confirmation, at=at)
 
 
 def _confirmation(merchant_id: UUID, reference: str) -> UUID:

@@ -50,6 +50,12 @@ class OpenBook:
     counted: Mapping[UUID, datetime]
     sells_from: Mapping[UUID, Sequence[UUID]]
 
+    def claim(self, row: Row[*tuple[Any, ...]], parts: Mapping[UUID, int]) -> Claim:
+        """What an order line holds and waits for; ``row`` is the line's, with what gives its order its turn."""
+        since = row.placed_at or row.received_at
+        rank = rank_of(self.policy, row)
+        return self.book.claim(Claim(row.id, row.order_id, parts, since, rank, self.policy.hold_together))
+
 
 def policy(connection: Connection, merchant_id: UUID) -> StockPolicy:
     """How the merchant's orders get stock."""
@@ -646,7 +652,7 @@ def lines_to_hold(connection: Connection, merchant_id: UUID, sku_ids: Iterable[U
     return sorted(lines, key=lambda each: (each.since, each.id))
 
 
-def rank_of(goes_by: StockPolicy, row: Row[Any]) -> int:
+def rank_of(goes_by: StockPolicy, row: Row[*tuple[Any, ...]]) -> int:
     """The place in the queue of the order in ``row``, which has its total_minor, currency and promised_at."""
     return goes_by.rank(Money.from_minor(row.total_minor, row.currency or "XXX").amount, row.promised_at)
 
