@@ -206,7 +206,7 @@ class _Answering(SimpleWorker):
                 self.heartbeat()
                 self._beat_at = time.monotonic() + 10
             self._worker.redis_answers()
-            if not free:  # another worker may have time for the ring
+            if not free or self._all_given_back():  # another worker may have time for the ring
                 self._worker.wait(0.25)
                 continue
             found = self._next(None if self._worker.busy else 1)
@@ -214,6 +214,13 @@ class _Answering(SimpleWorker):
                 return found
             if self._worker.busy:
                 self._worker.wait(0.05)
+
+    def _all_given_back(self) -> bool:
+        """Whether this worker has looked at every ring there is, and has no room for any of them now."""
+        if not self._worker.given_back or self._worker.given_back < self.connection.llen(self.queues[0].key):
+            return False
+        self._worker.given_back = 0
+        return True
 
     def _next(self, timeout: int | None) -> Any:
         try:
@@ -272,7 +279,8 @@ class Worker:
     """Answers the doorbell, or polls while there is none, and drains lanes in children until it is told to stop.
 
     ``due`` tells which lanes have work, ``drain(merchant_id, connection_id, lane)`` works one off, ``broke_down``
-    hears of drains that did not come to an orderly end, with the reason. ``lanes`` are the names a ring may carry.
+    hears of drains that did not come to an orderly end, with the reason. ``lanes`` are the names a ring may carry;
+    those that are ``urgent`` go first, and find a third of the children kept free of the others.
     Without ``redis_url`` it polls. SIGTERM and SIGINT let the running drains finish for ``grace_seconds``; a second one
     ends them at once.
     """
@@ -285,6 +293,7 @@ class Worker:
         due: Callable[[], Sequence[Lane]],
         broke_down: Callable[[UUID, UUID, str, str], object],
         lanes: Collection[str],
+        urgent: Collection[str] = (),
         chores: Sequence[Chore] = (),
         redis_url: str | None = None,
         at_once: int = 6,
@@ -296,8 +305,10 @@ class Worker:
         self._due = due
         self._broke_down = broke_down
         self._lanes = frozenset(lanes)
+        self._urgent = frozenset(urgent)
         self._chores = dict.fromkeys(chores, 0.0)
         self._redis_url = redis_url
+        self._doorbell = RedisDoorbell(redis_url) if redis_url else None
         self._at_once = at_once
         self._deadline = deadline_seconds
         self._grace = grace_seconds
@@ -305,6 +316,7 @@ class Worker:
         self._draining: dict[Lane, Runner] = {}
         self._idle: dict[UUID, list[Runner]] = {}  # by the connection they have worked for, the last one last
         self._doing: dict[Chore, Child] = {}
+        self.given_back = 0  # rings in a row that this worker had no room for
         self._redis_seen: bool | None = None
         self._connection: redis.Redis | None = None
         self._stop_at: float | None = None
@@ -375,6 +387,12 @@ class Worker:
             # First of all: what is committed from here on rings again.
             with suppress(redis.RedisError):
                 self._connection.delete(_flag(found[1], lane))
+        if self._doorbell is not None and self._is_full(urgent=lane in self._urgent):
+            # What is kept free is kept for others. Another worker may have room for this one.
+            self.given_back += 1
+            self._doorbell.ring(*found)
+            return
+        self.given_back = 0
         self._waiting[found] = None
 
     # ------------------------------------------------------------ without one
@@ -407,11 +425,10 @@ class Worker:
             if time.monotonic() >= at and chore not in self._doing:
                 self._chores[chore] = time.monotonic() + chore.every_seconds
                 self._start_chore(chore)
-        for lane in list(self._waiting):
+        for lane in sorted(self._waiting, key=lambda lane: lane[2] not in self._urgent):
             if len(self._draining) >= self._at_once:
                 break
-            # A connection gets two children at most, so that one whose plugin hangs cannot take them all.
-            if lane not in self._draining and sum(lane[1] == each[1] for each in self._draining) < 2:
+            if self._may_begin(lane):
                 try:
                     self._draining[lane] = self._runner(lane)
                 except OSError as error:
@@ -419,6 +436,22 @@ class Worker:
                     break
                 del self._waiting[lane]
         return len(self._draining) < self._at_once
+
+    def _may_begin(self, lane: Lane) -> bool:
+        """Whether there is a child for the lane.
+
+        A connection gets two for urgent lanes and two for the others at most, so that one whose plugin hangs cannot
+        take them all, and so that stock does not wait for labels.
+        """
+        urgent = lane[2] in self._urgent
+        of_connection = sum(lane[1] == each[1] for each in self._draining if (each[2] in self._urgent) is urgent)
+        return lane not in self._draining and of_connection < 2 and not self._is_full(urgent=urgent)
+
+    def _is_full(self, *, urgent: bool) -> bool:
+        if urgent or not self._urgent:
+            return len(self._draining) >= self._at_once
+        ordinary = sum(lane[2] not in self._urgent for lane in self._draining)
+        return ordinary >= self._at_once - self._at_once // 3
 
     def wait(self, seconds: float) -> None:
         """Wait for so long, or until a child ends."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -56,7 +56,7 @@ def drain(hub: Hub, merchant_id: UUID, connection_id: UUID, lane: str, budget_se
                 return True
         log.debug("drained", lane=lane, connection=str(connection_id), seconds=round(time.monotonic() - began, 3))
         # Work may have come in between the last look and the release, while its ring found the lane taken.
-        if stop_requested() or (merchant_id, connection_id, lane) not in due(hub, connection_id=connection_id):
+        if stop_requested() or (merchant_id, connection_id, lane) not in due(hub, connection_id, lane):
             return True
         if time.monotonic() >= ends:
             hub.doorbell.ring(merchant_id, connection_id, lane)  # somebody goes on where this drain ends
@@ -84,6 +84,8 @@ _WORK: dict[str, Callable[[Shift], None]] = {
     "mail": mail_lane.work,
 }
 LANES = tuple(_WORK)
+# What the other shops wait for: a sale comes in, and their stock says so. Labels may take a moment longer.
+URGENT_LANES = ("inbox", "publish")
 
 
 def broke_down(hub: Hub, merchant_id: UUID, connection_id: UUID, lane: str, reason: str) -> None:
@@ -119,30 +121,33 @@ _DOING = {
 # ---------------------------------------------------------------- finding what is due
 
 
-def due(hub: Hub, *, connection_id: UUID | None = None) -> list[tuple[UUID, UUID, str]]:
+def due(hub: Hub, connection_id: UUID | None = None, lane: str | None = None) -> list[tuple[UUID, UUID, str]]:
     """Every (merchant, connection, lane) with work to do that no worker is at, the most urgent lanes first.
 
-    Each lane is asked in the very terms in which it picks its work, so that nothing is due that cannot be done.
-    Connections whose plugin is missing are parked: their rows wait for it.
+    Given a connection or a lane, of these alone, and no other lane is looked at. Each is asked in the very terms in
+    which it picks its work, so that nothing is due that cannot be done. Connections whose plugin is missing are parked:
+    their rows wait for it.
     """
     shop = t.connection.c
     one = [] if connection_id is None else [shop.id == connection_id]
     with hub.database.read() as connection:
         at = Database.now(connection)
         existing = set(_shops(connection, shop.state != "removed", *one))
-        found = [
-            *(
-                (*each, "inbox")
-                for each in _shops(connection, anything(t.inbox, t.inbox.c.state == "pending"), _READS, *one)
-            ),
-            *((*each, "route") for each in routing_queue.shops_due(connection, at) if each in existing),
-            *((*each, "publish") for each in publications.connections_due(connection, at, *one)),
-            *((*each, "fetch") for each in _shops(connection, fetch_lane.task_due(at), *one)),
-            *((*each, "ship") for each in labels.connections_due(connection, at) if each in existing),
-            *((*each, "effects") for each in effects.due(connection, at) if each in existing),
-            *((*each, "fetch") for each in _shops(connection, fetch_lane.fetch_due(at), _callable(at), *one)),
-            *((*each, "mail") for each in mail_lane.due(hub.settings, connection, at) if each in existing),
-        ]
+
+        def here(found: Iterable[tuple[UUID, UUID]]) -> list[tuple[UUID, UUID]]:
+            return [each for each in found if each in existing]
+
+        looks: tuple[tuple[str, Callable[[], Iterable[tuple[UUID, UUID]]]], ...] = (
+            ("inbox", lambda: _shops(connection, anything(t.inbox, t.inbox.c.state == "pending"), _READS, *one)),
+            ("route", lambda: here(routing_queue.shops_due(connection, at))),
+            ("publish", lambda: publications.connections_due(connection, at, *one)),
+            ("fetch", lambda: _shops(connection, fetch_lane.task_due(at), *one)),
+            ("ship", lambda: here(labels.connections_due(connection, at))),
+            ("effects", lambda: here(effects.due(connection, at))),
+            ("fetch", lambda: _shops(connection, fetch_lane.fetch_due(at), _callable(at), *one)),
+            ("mail", lambda: here(mail_lane.due(hub.settings, connection, at))),
+        )
+        found = [(*each, named) for named, look in looks if lane in (None, named) for each in look()]
         usable = set(_shops(connection, shop.connector.in_(list(hub.registry.connectors)), *one))
         taken = set(connection.execute(select(t.lease.c.name).where(t.lease.c.until > at)).scalars())
     return [each for each in dict.fromkeys(found) if each[:2] in usable and f"{each[2]}:{each[1]}" not in taken]

@@ -1,6 +1,6 @@
 """A worker as a process of its own, for tests that stop, kill and starve it. Work is files in a folder.
 
-    python -m tests.engine.real_worker DATABASE_URL REDIS_URL|poll FOLDER [SWEEP_SECONDS]
+    python -m tests.engine.real_worker DATABASE_URL REDIS_URL|poll FOLDER [SWEEP_SECONDS [DEADLINE_SECONDS]]
 
 A file ``due/<merchant>_<connection>_<lane>`` means that the lane has work; what draining it does is the lane's name.
 ``done`` has a line for each drain that came to its end, ``broke`` one for each that did not, ``chores`` one per sweep.
@@ -22,10 +22,10 @@ from hub.children import stop_requested
 from hub.store.database import Database, DatabaseAway
 from hub.wakeup import Chore, RedisDoorbell, Worker
 
-DEADLINE = 2.0
 
-
-def main(database_url: str, redis_url: str, folder: str, sweep_seconds: str = "0.5") -> None:
+def main(
+    database_url: str, redis_url: str, folder: str, sweep_seconds: str = "0.5", deadline_seconds: str = "2.0"
+) -> None:
     root = Path(folder)
     doorbell = RedisDoorbell(redis_url) if redis_url != "poll" else None
 
@@ -75,11 +75,12 @@ def main(database_url: str, redis_url: str, folder: str, sweep_seconds: str = "0
         drain=drain,
         due=due,
         broke_down=lambda merchant_id, connection_id, lane, reason: say("broke", connection_id, lane, reason),
-        lanes=["work", "hang", "stuck", "crash", "exit", "away", "slow", "patient", "litter"],
+        lanes=["work", "hang", "stuck", "crash", "exit", "away", "slow", "patient", "litter", "urgent"],
+        urgent=["urgent"],
         chores=[Chore("sweep", float(sweep_seconds), sweep)],
         redis_url=None if redis_url == "poll" else redis_url,
-        at_once=3,
-        deadline_seconds=DEADLINE,
+        at_once=4,
+        deadline_seconds=float(deadline_seconds),
         grace_seconds=3.0,
     ).run()
 

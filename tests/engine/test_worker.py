@@ -28,11 +28,13 @@ class Site:
         self.workers: list[subprocess.Popen[bytes]] = []
         (folder / "due").mkdir()
 
-    def start(self, redis_url: str = "poll", sweep_seconds: float = 0.5) -> subprocess.Popen[bytes]:
+    def start(
+        self, redis_url: str = "poll", sweep_seconds: float = 0.5, deadline_seconds: float = 2.0
+    ) -> subprocess.Popen[bytes]:
         log = (self.folder / f"log{len(self.workers)}").open("wb")
         worker = subprocess.Popen(
             [sys.executable, "-m", "tests.engine.real_worker", self.database_url, redis_url, self.folder,
-             str(sweep_seconds)],
+             str(sweep_seconds), str(deadline_seconds)],
             stdout=log, stderr=subprocess.STDOUT, preexec_fn=die_with_parent,
         )  # fmt: skip
         log.close()
@@ -129,6 +131,22 @@ def test_a_connection_all_of_whose_lanes_hang_cannot_take_every_child(site: Site
     eventually(lambda: f"{good} work" in site.lines("done"), seconds=10)
 
     assert site.lines("broke") == []  # there was room before the first of them was killed
+
+
+@on_sqlite
+def test_what_is_urgent_finds_room_however_busy_the_others_are(site: Site, eventually: Eventually) -> None:
+    busy = uuid4()
+    for lane in ("patient", "hang"):
+        site.need(lane, busy)
+    for _ in range(3):
+        site.need("patient")
+    site.start(deadline_seconds=60)
+    site.drainer("patient")
+    site.need("urgent", busy)
+
+    eventually(lambda: f"{busy} urgent" in site.lines("done"), seconds=10)
+
+    assert site.lines("broke") == []  # nothing had to end before
 
 
 @on_sqlite
@@ -414,7 +432,8 @@ def test_a_worker_with_its_hands_full_leaves_the_rings_to_others(
     site.drainer("slow")
     end = time.monotonic() + 1
     while time.monotonic() < end:
-        assert client.llen(f"rq:queue:{QUEUE}") >= 3  # it runs three at once and takes no more
+        # It runs three at once and takes no more; one may just be on its way back.
+        assert client.llen(f"rq:queue:{QUEUE}") >= 2
         time.sleep(0.02)
 
     site.start(redis_server.url, sweep_seconds=600)
