@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection
@@ -16,12 +15,11 @@ from hub.core.shipping import Cancellation, Progress, ProviderShipment, StockAdj
 from hub.errors import HubError, Unreadable
 from hub.jobs.shift import Shift
 from hub.store import activity, inbox, orders, provider_shipments, provider_stock, providers, stock, tracking
-from hub.store.database import Interrupted
+from hub.store.database import Interrupted, Lanes
 
 log = structlog.get_logger()
 
 BATCH = 300
-Lanes = list[tuple[UUID, str]]
 
 
 @dataclass

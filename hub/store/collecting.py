@@ -15,10 +15,8 @@ from hub.errors import Conflict
 from hub.mail import ready_to_collect
 from hub.store import fulfillment, mail, shipments
 from hub.store import tables as t
-from hub.store.database import Database
+from hub.store.database import Database, Lanes
 from hub.store.fulfillment import State
-
-Lanes = list[tuple[UUID, str]]
 
 _LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # none that is taken for another
 _LENGTH = 8

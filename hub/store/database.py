@@ -42,6 +42,9 @@ from hub.store import tables as t
 Result = TypeVar("Result")
 Value = TypeVar("Value")
 
+Lanes = list[tuple[UUID, str]]
+"""Connections, each with a lane of it: what an act returns of those that have to be rung for after its commit."""
+
 
 class Interrupted(HubError):
     """Our own database got in the way: nothing was stored, and neither the record at hand nor a vendor is to blame."""

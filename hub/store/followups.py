@@ -18,7 +18,7 @@ from hub.core.shipping import Cancellation
 from hub.errors import Conflict
 from hub.store import activity, fulfillment, labels, listings, orders, providers, shipments
 from hub.store import tables as t
-from hub.store.database import Interrupted
+from hub.store.database import Interrupted, Lanes
 
 log = structlog.get_logger()
 
@@ -33,7 +33,7 @@ Gate = Callable[[Connection, Row[Any], datetime], object]
 ISSUE = "followup"  # the kind of its issues; the subject is the effect's id
 
 
-def follow_up(connection: Connection, effect: Row[Any], result: EffectResult, at: datetime) -> list[tuple[UUID, str]]:
+def follow_up(connection: Connection, effect: Row[Any], result: EffectResult, at: datetime) -> Lanes:
     """Let everything follow from an effect that was done, in the caller's transaction.
 
     That it was done stays true whatever happens here: what fails is undone alone and put before a person. Returns the
@@ -45,7 +45,7 @@ def follow_up(connection: Connection, effect: Row[Any], result: EffectResult, at
     return _guarded(connection, effect, at, "Done", lambda: function(connection, effect, result, at))
 
 
-def follow_up_without(connection: Connection, effect: Row[Any], why: str, at: datetime) -> list[tuple[UUID, str]]:
+def follow_up_without(connection: Connection, effect: Row[Any], why: str, at: datetime) -> Lanes:
     """The same for an effect that was surely not done, and will not be."""
     function = NOT_DONE.get(effect.kind)
     if function is None:
@@ -67,7 +67,7 @@ def barred(connection: Connection, effect: Row[Any], at: datetime) -> str:
 
 def _guarded(
     connection: Connection, effect: Row[Any], at: datetime, done: str, follow: Callable[[], Iterable[tuple[UUID, str]]]
-) -> list[tuple[UUID, str]]:
+) -> Lanes:
     try:
         with connection.begin_nested():
             return list(follow())

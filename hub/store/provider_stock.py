@@ -19,13 +19,12 @@ from hub.core.shipping import Lot, StockAdjustment, StockCount
 from hub.core.stock import MOST_UNITS, Cause, Place, StockBook
 from hub.store import activity, provider_items, providers, publications, stock
 from hub.store import tables as t
-from hub.store.database import Database, in_chunks, upsert
+from hub.store.database import Database, Lanes, in_chunks, upsert
 from hub.store.fulfillment import ELSEWHERE
 
 GROWS = "3pl_stock_shrinks"  # the kind of issue; the subject is the connection's id, the place and the name
 NO_PLACE = "unknown_3pl_place"  # the kind of issue; the subject is the connection's id and the place
 
-Lanes = list[tuple[UUID, str]]
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -21,7 +21,7 @@ from hub.core.stock import StockBook
 from hub.store import activity, fulfillment, geography, holds, locations, providers, routing_queue, routing_rules, stock
 from hub.store import tables as t
 from hub.store.bulk import insert_rows
-from hub.store.database import Interrupted, for_update, new_id
+from hub.store.database import Interrupted, Lanes, for_update, new_id
 from hub.store.fulfillment import Part, State
 
 NOBODY = "nobody_can_ship"  # the kind of issue; the subject is the order's id
@@ -29,7 +29,6 @@ FAILED = "routing_failed"  # likewise
 
 LOOK_AGAIN = timedelta(minutes=15)  # at an order of which something is still to be matched
 
-Lanes = list[tuple[UUID, str]]
 # Somebody else who may decide about an order before the policy does; None: the policy decides.
 Allocator = Callable[[Request], Decision | None]
 

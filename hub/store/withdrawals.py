@@ -16,10 +16,8 @@ from sqlalchemy import Connection, Row, delete, func, select, update
 from hub.core.model import OrderStatus
 from hub.store import fulfillment, labels, providers
 from hub.store import tables as t
-from hub.store.database import for_update, in_chunks
+from hub.store.database import Lanes, for_update, in_chunks
 from hub.store.fulfillment import ELSEWHERE, State
-
-Lanes = list[tuple[UUID, str]]
 
 
 def keep_up(connection: Connection, merchant_id: UUID, order_ids: Collection[UUID], *, at: datetime) -> Lanes:

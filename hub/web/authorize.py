@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 from flask import Blueprint, flash, jsonify, render_template, request, url_for
 from marshmallow import EXCLUDE
-from werkzeug.exceptions import Gone, NotFound, RequestEntityTooLarge, TooManyRequests
+from werkzeug.exceptions import Gone, NotFound, TooManyRequests
 from werkzeug.wrappers import Response
 
 from hub.connector import AuthorizationAnswer, AuthorizationRequest, Connector
@@ -21,7 +21,7 @@ from hub.store.authorizations import Authorization, Spent
 from hub.web import forms
 from hub.web.connections import connect_page, connector_of, form_of, known_connector, reconnect_page
 from hub.web.failures import failure
-from hub.web.gate import hub, needs_no_session, owners_only, see_other, visitor
+from hub.web.gate import hub, needs_no_session, owners_only, public_address, raw_body, see_other, visitor
 from hub.web.throttle import Throttle
 
 pages = Blueprint("authorize", __name__)
@@ -81,12 +81,13 @@ def _on_the_way(connector: type[Connector], settings: Mapping[str, Any], **more:
     authorization_id, state = authorizations.begin(
         hub().database, hub().keyring, visitor(), connector, settings, **more
     )
-    base = str(hub().settings.public_url).rstrip("/")
     asked = AuthorizationRequest(
         state=state,
         # The same for everybody: vendors want to be told it beforehand, to the letter.
-        return_url=base + url_for(".come_back", name=connector.name),
-        callback_url=base + url_for(".call_back", merchant_id=visitor().merchant_id, authorization_id=authorization_id),
+        return_url=public_address(url_for(".come_back", name=connector.name)),
+        callback_url=public_address(
+            url_for(".call_back", merchant_id=visitor().merchant_id, authorization_id=authorization_id)
+        ),
     )
     with form_of(connector):
         assert connector.authorization_schema is not None  # noqa: S101 (what _typed made sure of, told to mypy)
@@ -151,7 +152,7 @@ def call_back(merchant_id: UUID, authorization_id: UUID) -> Response:
     whom = request.remote_addr or ""
     if wait := _strangers.wait(whom):
         raise TooManyRequests(retry_after=int(wait) + 1)
-    body = _body()
+    body = raw_body(LARGEST_BODY)
     parameters = request.args.to_dict()
     asked = authorizations.come_back(
         hub().database,
@@ -207,15 +208,6 @@ def _complete(connector: type[Connector], asked: Authorization, settings: Mappin
 
 def _to_check(connection_id: UUID | None, task_id: UUID) -> Response:
     return see_other(url_for("connections.follow", connection_id=connection_id, task_id=task_id))
-
-
-def _body() -> bytes:
-    # One byte more than may be, as at the door for webhooks.
-    request.max_content_length = LARGEST_BODY + 1
-    body = request.get_data(cache=True)
-    if len(body) > LARGEST_BODY:
-        raise RequestEntityTooLarge
-    return body
 
 
 def _texts(values: Any) -> list[str]:

@@ -6,14 +6,15 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, flash, render_template, request, url_for
-from werkzeug.exceptions import NotFound
 
 from hub.errors import Conflict
 from hub.store import collecting, mail
 from hub.store.fulfillment import State
 from hub.store.queries import packing as queries
 from hub.web import forms
+from hub.web.failures import existing
 from hub.web.gate import hub, see_other, visitor
+from hub.web.waking import ring, wake
 
 pages = Blueprint("collecting", __name__)
 
@@ -55,8 +56,7 @@ def hand_out(fulfillment_order_id: UUID) -> Any:
         lanes = collecting.hand_out(hub().database, visitor().merchant_id, fulfillment_order_id, visitor().email)
     except Conflict as error:
         return _order_page(fulfillment_order_id, str(error)), 409
-    for connection_id, lane in lanes:
-        hub().doorbell.ring(visitor().merchant_id, connection_id, lane)
+    ring(lanes)
     flash("Handed out. The shop is told now.", "success")
     return see_other(url_for(".index"))
 
@@ -68,16 +68,13 @@ def email(fulfillment_order_id: UUID) -> Any:
     again = request.form.get("act") == "again"
     connection_id = mail.decide(hub().database, visitor().merchant_id, forms.identity("email"), again, visitor().email)
     if again:
-        hub().doorbell.ring(visitor().merchant_id, connection_id, "mail")
+        wake([connection_id], "mail")
     return see_other(url_for(".order", fulfillment_order_id=fulfillment_order_id))
 
 
 def _bench(fulfillment_order_id: UUID) -> queries.BenchView:
     with hub().database.read() as connection:
-        found = queries.bench(connection, visitor().merchant_id, fulfillment_order_id)
-    if found is None:
-        raise NotFound("This fulfillment order does not exist here.")
-    return found
+        return existing(queries.bench(connection, visitor().merchant_id, fulfillment_order_id), "fulfillment order")
 
 
 def _order_page(fulfillment_order_id: UUID, message: str = "") -> str:

@@ -20,8 +20,9 @@ from hub.connector import Connector
 from hub.errors import BadInput, Unreadable
 from hub.store import tasks, words
 from hub.store.queries import connections
-from hub.web.connections import connector_of, form_of, wake
+from hub.web.connections import connector_of, follow_task, form_of
 from hub.web.gate import hub, see_other, visitor
+from hub.web.waking import wake
 
 pages = Blueprint("columns", __name__)
 
@@ -115,8 +116,7 @@ def fetch(connection_id: UUID, kind: str) -> Any:
     task_id = tasks.ask(
         hub().database, visitor().merchant_id, connection_id, "sample", visitor().email, {"about": kind}
     )
-    wake([connection_id], "fetch")
-    return see_other(url_for("connections.follow", connection_id=connection_id, task_id=task_id))
+    return follow_task(connection_id, task_id)
 
 
 def _declared(connector: type[Connector], kind: str) -> rows.FileKind:

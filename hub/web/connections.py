@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,10 +20,13 @@ from hub.errors import BadInput, Conflict, HubError
 from hub.plugins import in_words
 from hub.store import activity, effects, inbox, matching, tasks
 from hub.store import connections as commands
+from hub.store.database import Lanes
 from hub.store.queries import catalogue as queries
 from hub.store.queries import connections, importing, journal, previews
 from hub.web import forms, lists
-from hub.web.gate import hub, owners_only, see_other, visitor
+from hub.web.failures import existing
+from hub.web.gate import hub, owners_only, public_address, see_other, visitor
+from hub.web.waking import ring, wake
 
 pages = Blueprint("connections", __name__)
 log = structlog.get_logger()
@@ -69,8 +72,7 @@ def connect(name: str) -> Any:
         connection_id, task_id = commands.connect(
             hub().database, hub().keyring, visitor().merchant_id, connector, label, settings, visitor().email
         )
-    wake([connection_id], "fetch")
-    return see_other(url_for(".follow", connection_id=connection_id, task_id=task_id))
+    return follow_task(connection_id, task_id)
 
 
 @pages.get("/connections/<uuid:connection_id>/reconnect")
@@ -91,8 +93,7 @@ def reconnect(connection_id: UUID) -> Any:
         task_id = commands.reconnect(
             hub().database, hub().keyring, visitor().merchant_id, connection_id, connector, settings, visitor().email
         )
-    wake([connection_id], "fetch")
-    return see_other(url_for(".follow", connection_id=connection_id, task_id=task_id))
+    return follow_task(connection_id, task_id)
 
 
 @pages.get("/connections/<uuid:connection_id>/tasks/<uuid:task_id>")
@@ -100,11 +101,15 @@ def follow(connection_id: UUID, task_id: UUID) -> str:
     """Long work as it goes: the page asks again every second until it is finished."""
     shop = summary(connection_id)
     with hub().database.read() as connection:
-        task = connections.task(connection, visitor().merchant_id, connection_id, task_id)
+        task = existing(connections.task(connection, visitor().merchant_id, connection_id, task_id), "task")
         found = tasks.result(connection, hub().keyring, visitor().merchant_id, task_id)
-    if task is None:
-        raise NotFound("This task does not exist here.")
     return render_template("task.html", shop=shop, task=task, found=found)
+
+
+def follow_task(connection_id: UUID, task_id: UUID) -> Any:
+    """Wake the worker that does a task just asked for, and lead to the page on which it is followed."""
+    wake([connection_id], "fetch")
+    return see_other(url_for("connections.follow", connection_id=connection_id, task_id=task_id))
 
 
 def connector_of(connection_id: UUID) -> tuple[connections.ConnectionSummary, type[Connector]]:
@@ -227,18 +232,16 @@ def _one_click(
 
 def _app_address(connector: type[Connector]) -> str:
     """Where the vendor sends the webhooks of a merchant's app to, "" where it has no such address."""
-    base = hub().settings.public_url
-    if not base or connector.webhook_account.__func__ is Connector.webhook_account.__func__:  # type: ignore[attr-defined]
+    if connector.webhook_account.__func__ is Connector.webhook_account.__func__:  # type: ignore[attr-defined]
         return ""
-    return base.rstrip("/") + url_for(
-        "webhooks.receive_for_app", merchant_id=visitor().merchant_id, connector=connector.name
+    return public_address(
+        url_for("webhooks.receive_for_app", merchant_id=visitor().merchant_id, connector=connector.name)
     )
 
 
 def _return_url(connector: type[Connector]) -> str:
     """Where the vendor sends the merchant back to, "" where nobody can reach this hub."""
-    base = hub().settings.public_url
-    return base.rstrip("/") + url_for("authorize.come_back", name=connector.name) if base else ""
+    return public_address(url_for("authorize.come_back", name=connector.name))
 
 
 # ---------------------------------------------------------------- the list, and one connection
@@ -255,9 +258,7 @@ def index() -> str:
 def connection(connection_id: UUID) -> str:
     merchant_id = visitor().merchant_id
     with hub().database.read() as db:
-        shop = connections.connection_summary(db, merchant_id, connection_id)
-        if shop is None:
-            raise NotFound("This connection does not exist here.")
+        shop = existing(connections.connection_summary(db, merchant_id, connection_id), "connection")
         issues = journal.issues(db, merchant_id, connection_id=connection_id)
         unreadable = any(each.kind == _UNREADABLE for each in issues)
         return render_template(
@@ -328,17 +329,12 @@ def unbind(connection_id: UUID, listing_id: UUID) -> Any:
 @pages.post("/connections/<uuid:connection_id>/locations")
 def bind_location(connection_id: UUID) -> Any:
     summary(connection_id)
-    chosen = request.form.get("location_id", "")
-    try:
-        location_id = UUID(chosen) if chosen else None
-    except ValueError:
-        raise BadInput("This form is damaged. Reload the page.") from None
     touched = commands.bind_location(
         hub().database,
         visitor().merchant_id,
         connection_id,
         request.form.get("external_id", "")[:200],
-        location_id,
+        forms.optional_identity("location_id"),
         visitor().email,
     )
     wake(touched, "publish")
@@ -350,10 +346,7 @@ def bind_location(connection_id: UUID) -> Any:
 def pool_locations(connection_id: UUID) -> Any:
     """Say from which of our locations a channel's location sells, one or several of them."""
     summary(connection_id)
-    try:
-        chosen = {UUID(text) for text in request.form.getlist("source")}
-    except ValueError:
-        raise BadInput("This form is damaged. Reload the page.") from None
+    chosen = set(forms.identities("source"))
     touched = commands.pool_locations(
         hub().database,
         visitor().merchant_id,
@@ -371,8 +364,7 @@ def pool_locations(connection_id: UUID) -> Any:
 def adopt(connection_id: UUID) -> Any:
     summary(connection_id)
     task_id = commands.adopt_stock(hub().database, visitor().merchant_id, connection_id, visitor().email)
-    wake([connection_id], "fetch")
-    return see_other(url_for(".follow", connection_id=connection_id, task_id=task_id))
+    return follow_task(connection_id, task_id)
 
 
 @pages.post("/connections/<uuid:connection_id>/pause")
@@ -428,7 +420,7 @@ def decide(connection_id: UUID, effect_id: UUID) -> Any:
     with hub().database.read() as db:
         if effect_id not in {each.id for each in connections.undecided(db, merchant_id, connection_id)}:
             raise NotFound("Nothing is to be decided here any more.")
-    lanes: list[tuple[UUID, str]] = []
+    lanes: Lanes = []
     match request.form.get("decision"):
         case "retry":
             effects.retry(hub().database, merchant_id, effect_id, who)
@@ -441,8 +433,7 @@ def decide(connection_id: UUID, effect_id: UUID) -> Any:
             flash("Noted: it is not done, and not tried again.", "success")
         case _:
             raise BadInput("Choose what is to be done about it.")
-    for woken, lane in [(connection_id, "effects"), *lanes]:
-        wake([woken], lane)
+    ring([(connection_id, "effects"), *lanes])
     return see_other(url_for(".connection", connection_id=connection_id))
 
 
@@ -470,18 +461,13 @@ def remove(connection_id: UUID) -> Any:
 def summary(connection_id: UUID) -> connections.ConnectionSummary:
     """A connection of the visitor's merchant. Raises NotFound."""
     with hub().database.read() as db:
-        shop = connections.connection_summary(db, visitor().merchant_id, connection_id)
-    if shop is None:
-        raise NotFound("This connection does not exist here.")
-    return shop
+        return existing(connections.connection_summary(db, visitor().merchant_id, connection_id), "connection")
 
 
 def _listing(connection_id: UUID, listing_id: UUID) -> connections.ListingView:
     with hub().database.read() as db:
         listing = connections.listing(db, visitor().merchant_id, listing_id)
-    if listing is None or listing.connection_id != connection_id:
-        raise NotFound("This listing does not exist here.")
-    return listing
+    return existing(listing if listing and listing.connection_id == connection_id else None, "listing")
 
 
 def _listings_page(connection_id: UUID, wrong: UUID | None, errors: forms.Messages, code: str) -> str:
@@ -525,10 +511,3 @@ def _back(connection_id: UUID) -> str:
     if request.form.get("from") == "listings":
         return url_for(".listings", connection_id=connection_id, show=request.form.get("show") or None)
     return url_for(".connection", connection_id=connection_id)
-
-
-def wake(connection_ids: Iterable[UUID], *lanes: str) -> None:
-    """Ring for these lanes of these connections."""
-    for connection_id in connection_ids:
-        for lane in lanes:
-            hub().doorbell.ring(visitor().merchant_id, connection_id, lane)

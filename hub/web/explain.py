@@ -5,10 +5,10 @@ from __future__ import annotations
 from uuid import UUID
 
 from flask import Blueprint, render_template
-from werkzeug.exceptions import NotFound
 
 from hub.explain import chart, oversell
 from hub.explain import stock as story
+from hub.web.failures import existing
 from hub.web.gate import hub, visitor
 
 pages = Blueprint("explain", __name__)
@@ -19,15 +19,12 @@ def stock(sku_id: UUID) -> str:
     database = hub().database
     with database.read() as connection:
         found = story.stock(connection, visitor().merchant_id, sku_id, at=database.now(connection))
-    if found is None:
-        raise NotFound("This SKU does not exist here.")
-    return render_template("explain_stock.html", sku=found, picture=chart.picture(found.lines))
+    sku = existing(found, "SKU")
+    return render_template("explain_stock.html", sku=sku, picture=chart.picture(sku.lines))
 
 
 @pages.get("/orders/<uuid:order_id>/oversell")
 def order(order_id: UUID) -> str:
     with hub().database.read() as connection:
-        found = oversell.oversell(connection, visitor().merchant_id, order_id)
-    if found is None:
-        raise NotFound("This order does not exist here.")
+        found = existing(oversell.oversell(connection, visitor().merchant_id, order_id), "order")
     return render_template("explain_oversell.html", order=found)

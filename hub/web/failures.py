@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from flask import Flask, Response, g, jsonify, make_response, render_template, request
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.exceptions import HTTPException, InternalServerError, NotFound
 
 from hub.errors import BadInput, Conflict, HubError
 from hub.store.accounts import Busy, NotAllowed
@@ -15,6 +15,8 @@ from hub.store.database import DatabaseAway
 from hub.web.gate import is_partial, wants_json
 
 log = structlog.get_logger()
+
+Found = TypeVar("Found")
 
 # What a person reads, by status: what happened, and what to do next.
 _SAID = {
@@ -71,6 +73,13 @@ def _on_hub_error(error: HubError) -> Response:
 def _on_surprise(error: Exception) -> Response:
     log.exception("page failed", path=request.path)
     return failure(500, None)
+
+
+def existing(found: Found | None, what: str) -> Found:
+    """``found``, which the address names; raises NotFound where the visitor's merchant has no such ``what``."""
+    if found is None:
+        raise NotFound(f"This {what} does not exist here.")
+    return found
 
 
 def failure(status: int, sentence: str | None = None, headers: dict[str, str] | None = None) -> Response:

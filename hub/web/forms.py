@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from enum import Enum
+from typing import Any, TypeVar
 from uuid import UUID
 
 import marshmallow
@@ -17,6 +19,7 @@ from werkzeug.datastructures import MultiDict
 from hub.errors import BadInput, HubError
 
 Messages = Mapping[str, list[str]]
+Member = TypeVar("Member", bound=Enum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +124,69 @@ def moment(text: str, name: str) -> datetime | None:
 
 def identity(name: str) -> UUID:
     """An id that the form carries along. Raises BadInput: a person never types one."""
+    return read_identity(request.form.get(name, ""))
+
+
+def read_identity(text: str) -> UUID:
+    """An id that is part of what the form says. Raises BadInput."""
     try:
-        return UUID(request.form.get(name, ""))
+        return UUID(text)
     except ValueError:
-        raise BadInput("This form is damaged. Reload the page.") from None
+        raise damaged() from None
+
+
+def optional_identity(name: str) -> UUID | None:
+    """An id that was chosen from a list, None where nothing was. Raises BadInput."""
+    return identity(name) if request.form.get(name) else None
+
+
+def identities(name: str) -> list[UUID]:
+    """Every id that the form carries under this name. Raises BadInput."""
+    return [read_identity(text) for text in request.form.getlist(name)]
+
+
+def rows(name: str) -> dict[UUID, str]:
+    """The units typed in each row of a form, by the id that the row carries under ``name``. Raises BadInput."""
+    ids, units = identities(name), request.form.getlist("units")
+    if len(units) != len(ids) or len(set(ids)) != len(ids):
+        raise damaged()
+    return dict(zip(ids, units, strict=True))
+
+
+def at_rows(said: Messages, row_ids: Iterable[UUID]) -> dict[str, list[str]]:
+    """What the store says of each row, by the names of their fields: the store calls a row by its id alone."""
+    ids = {str(row_id) for row_id in row_ids}
+    return {f"units-{name}" if name in ids else name: messages for name, messages in said.items()}
+
+
+def words(text: str, longest: int = 100) -> tuple[str, ...]:
+    """The words of a list with commas or line breaks between them, each of them once."""
+    typed = text.replace("\n", ",").split(",")
+    return tuple(dict.fromkeys(word for each in typed if (word := each.strip()[:longest])))
+
+
+def one_of(kind: type[Member], text: str) -> Member | None:
+    """What was chosen from a list of ``kind``, None where it is not on that list."""
+    return next((each for each in kind if each.value == text), None)
+
+
+@contextmanager
+def gathering(errors: dict[str, list[str]]) -> Iterator[None]:
+    """Around the reading of one field: what is wrong with it is added to ``errors``, and the next field is read."""
+    try:
+        yield
+    except BadInput as error:
+        errors |= error.fields
+
+
+def damaged() -> BadInput:
+    """Raised for a form that carries what no page of ours has put there."""
+    return BadInput("This form is damaged. Reload the page.")
+
+
+def unknown_code(code: str) -> list[str]:
+    """What stands at the field where a SKU or a barcode was typed that nothing has."""
+    return [f"There is no SKU or barcode “{code[:60]}” here. Check the code."]
 
 
 def once() -> UUID:

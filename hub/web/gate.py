@@ -17,7 +17,7 @@ from flask import Flask, Response, current_app, g, jsonify, redirect, request, s
 from flask.sessions import SecureCookieSessionInterface
 from flask_wtf.csrf import CSRFProtect
 from sqlalchemy import select
-from werkzeug.exceptions import BadRequest, Forbidden, NotFound
+from werkzeug.exceptions import BadRequest, Forbidden, NotFound, RequestEntityTooLarge
 from werkzeug.wrappers import Response as AnyResponse
 
 from hub.store import accounts
@@ -86,6 +86,23 @@ def see_other(address: str) -> AnyResponse:
 def wants_json() -> bool:
     """Whether a program asks, rather than a browser: those name HTML."""
     return request.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html"
+
+
+def public_address(path: str) -> str:
+    """``path`` as it is reached from outside, "" where nobody can reach this hub."""
+    base = hub().settings.public_url
+    return base.rstrip("/") + path if base else ""
+
+
+def raw_body(largest: int) -> bytes:
+    """The body of the request as it came. Raises RequestEntityTooLarge beyond ``largest`` bytes."""
+    # One byte more than may be: a body without a length is cut off at the limit, not refused, and has to be told from
+    # one that just fits.
+    request.max_content_length = largest + 1
+    body = request.get_data()
+    if len(body) > largest:
+        raise RequestEntityTooLarge
+    return body
 
 
 def safe_path(target: str) -> str:

@@ -13,8 +13,9 @@ from hub.store import connections as commands
 from hub.store import tasks
 from hub.store.queries import connections, previews
 from hub.web import lists
-from hub.web.connections import is_channel, summary, wake
+from hub.web.connections import follow_task, is_channel, summary
 from hub.web.gate import hub, owners_only, see_other, visitor
+from hub.web.waking import wake
 
 pages = Blueprint("going_live", __name__)
 
@@ -53,8 +54,7 @@ def preview(connection_id: UUID) -> Any:
     """Have a worker compare what the shop says with what the hub would write."""
     _channel(connection_id)
     task_id = tasks.ask(hub().database, visitor().merchant_id, connection_id, "preview", visitor().email)
-    wake([connection_id], "fetch")
-    return see_other(url_for("connections.follow", connection_id=connection_id, task_id=task_id))
+    return follow_task(connection_id, task_id)
 
 
 @pages.post("/connections/<uuid:connection_id>/go-live")
@@ -99,4 +99,4 @@ def _read_mark() -> tuple[int, UUID, str] | None:
             raise ValueError(value)
         return int(drop), UUID(listing_id), place
     except ValueError:
-        raise BadInput("This page of the list cannot be found. Go back to the first page.") from None
+        raise lists.stale() from None

@@ -9,19 +9,22 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, flash, render_template, request, url_for
-from werkzeug.exceptions import NotFound
 
 from hub import addresses
+from hub.connector import CarrierCapabilities
 from hub.core.model import Address, HoldReason
 from hub.core.plain import from_plain
 from hub.core.priorities import EXPRESS_WORDS, Kind, PriorityRule, Urgency
 from hub.errors import BadInput, Conflict
 from hub.papers import Paper
-from hub.store import handling, holds
+from hub.store import address_checks, handling, holds
+from hub.store.database import Lanes
 from hub.store.handling import HandlingPolicy
 from hub.store.queries import handling as queries
 from hub.web import forms
+from hub.web.failures import existing
 from hub.web.gate import hub, see_other, visitor
+from hub.web.waking import ring
 
 pages = Blueprint("handling", __name__)
 
@@ -42,49 +45,74 @@ def act(order_id: UUID) -> Any:
     """One of the things a person can say of an order: ``act`` names it."""
     wanted = _ACTS.get(request.form.get("act", ""))
     if wanted is None:
-        raise BadInput("This form is damaged. Reload the page.")
+        raise forms.damaged()
     try:
         lanes = wanted(order_id)
     except BadInput as error:
         return _page(order_id, str(error), error.fields), 422
     except Conflict as error:
         return _page(order_id, str(error)), 409
-    for connection_id, lane in lanes:
-        hub().doorbell.ring(visitor().merchant_id, connection_id, lane)
+    ring(lanes)
     return see_other(url_for("orders.order", order_id=order_id))
 
 
-def _hold(order_id: UUID) -> handling.Lanes:
-    reason = request.form.get("reason", "")
-    if reason not in HoldReason._value2member_map_:
+def _hold(order_id: UUID) -> Lanes:
+    reason = forms.one_of(HoldReason, request.form.get("reason", ""))
+    if reason is None:
         raise BadInput("Choose why it is held.", {"reason": ["Choose why it is held."]})
     note = request.form.get("note", "")[:500]
-    holds.hold_order(hub().database, visitor().merchant_id, order_id, HoldReason(reason), note, visitor().email)
+    holds.hold_order(hub().database, visitor().merchant_id, order_id, reason, note, visitor().email)
     flash("The order is on hold: nothing of it is packed or shipped.", "success")
     return []
 
 
-def _release(order_id: UUID) -> handling.Lanes:
+def _release(order_id: UUID) -> Lanes:
     lanes = handling.release(hub().database, visitor().merchant_id, order_id, forms.identity("hold"), visitor().email)
     flash("This hold is off.", "success")
     return lanes
 
 
-def _address(order_id: UUID) -> handling.Lanes:
+def _address(order_id: UUID) -> Lanes:
     address = Address(**{part: " ".join(request.form.get(part, "").split())[:200] for part in ADDRESS_PARTS})
     shop = handling.correct_address(hub().database, visitor().merchant_id, order_id, address, visitor().email)
     flash("The address is changed here. The shop still shows its own.", "success")
     return [(shop, "route")]
 
 
-def _tags(order_id: UUID) -> handling.Lanes:
+def _ask_carrier(order_id: UUID) -> Lanes:
+    carrier = forms.identity("carrier")
+    if carrier not in dict(address_carriers()):
+        raise Conflict("This carrier cannot be asked about addresses now. Reload the page.")
+    address_checks.ask(hub().database, visitor().merchant_id, order_id, carrier, visitor().email)
+    return [(carrier, "fetch")]
+
+
+def _take_over(order_id: UUID) -> Lanes:
+    number = forms.whole_number(request.form.get("suggestion", ""), "suggestion")
+    shop = address_checks.take_over(hub().database, visitor().merchant_id, order_id, number, visitor().email)
+    flash("The address is written as the carrier has it. The shop still shows its own.", "success")
+    return [(shop, "route")]
+
+
+def address_carriers() -> list[tuple[UUID, str]]:
+    """The merchant's carriers that can be asked whether an address is right."""
+    names = [name for name, each in hub().registry.connectors.items() if _checks_addresses(each.capabilities)]
+    with hub().database.read() as connection:
+        return queries.accounts(connection, visitor().merchant_id, names)
+
+
+def _checks_addresses(capabilities: object) -> bool:
+    return isinstance(capabilities, CarrierCapabilities) and capabilities.validates_addresses
+
+
+def _tags(order_id: UUID) -> Lanes:
     handling.set_tags(
         hub().database, visitor().merchant_id, order_id, request.form.get("tags", "").split(","), visitor().email
     )
     return []
 
 
-def _priority(order_id: UUID) -> handling.Lanes:
+def _priority(order_id: UUID) -> Lanes:
     chosen = request.form.get("priority", "")
     known = {str(each.value): each.value for each in Urgency}
     if chosen and chosen not in known:
@@ -95,16 +123,18 @@ def _priority(order_id: UUID) -> handling.Lanes:
     return []
 
 
-def _collect(order_id: UUID) -> handling.Lanes:
-    location_id = forms.identity("location") if request.form.get("location") else None
+def _collect(order_id: UUID) -> Lanes:
+    location_id = forms.optional_identity("location")
     shop = handling.collect_at(hub().database, visitor().merchant_id, order_id, location_id, visitor().email)
     return [(shop, "route")]
 
 
-_ACTS: Mapping[str, Callable[[UUID], handling.Lanes]] = {
+_ACTS: Mapping[str, Callable[[UUID], Lanes]] = {
     "hold": _hold,
     "release": _release,
     "address": _address,
+    "ask_carrier": _ask_carrier,
+    "take_suggestion": _take_over,
     "tags": _tags,
     "priority": _priority,
     "collect": _collect,
@@ -113,9 +143,8 @@ _ACTS: Mapping[str, Callable[[UUID], handling.Lanes]] = {
 
 def _page(order_id: UUID, message: str = "", errors: forms.Messages | None = None) -> str:
     with hub().database.read() as connection:
-        found = queries.order(connection, visitor().merchant_id, order_id, hub().database.now(connection))
-    if found is None:
-        raise NotFound("This order does not exist here.")
+        at = hub().database.now(connection)
+        found = existing(queries.order(connection, visitor().merchant_id, order_id, at), "order")
     ship_to = found.ship_to
     if request.form.get("act") == "address":
         ship_to = {part: request.form.get(part, "") for part in ADDRESS_PARTS}
@@ -125,6 +154,7 @@ def _page(order_id: UUID, message: str = "", errors: forms.Messages | None = Non
         ship_to=ship_to,
         verdict=addresses.check(from_plain(Address, found.ship_to)),
         fitted={carrier: addresses.fitted(from_plain(Address, found.ship_to), carrier) for carrier in addresses.LIMITS},
+        carriers=address_carriers(),
         parts=ADDRESS_PARTS,
         reasons=[each.value for each in HoldReason],
         urgencies=[(each.value, each.name.capitalize()) for each in Urgency],
@@ -163,20 +193,21 @@ def save_rules() -> Any:
 def _typed_rules() -> tuple[PriorityRule, ...]:
     kinds, sizes, urgencies = (request.form.getlist(name) for name in ("kind", "value", "urgency"))
     if not len(kinds) == len(sizes) == len(urgencies) <= _MOST_RULES:
-        raise BadInput("This form is damaged. Reload the page.")
+        raise forms.damaged()
     known = {str(each.value): each for each in Urgency}
     made = []
-    for kind, text, urgency in zip(kinds, sizes, urgencies, strict=True):
-        if not kind:
+    for name, text, urgency in zip(kinds, sizes, urgencies, strict=True):
+        if not name:
             continue
-        if kind not in Kind._value2member_map_ or urgency not in known:
-            raise BadInput("This form is damaged. Reload the page.")
-        made.append(_rule(Kind(kind), " ".join(text.split()), known[urgency]))
+        kind = forms.one_of(Kind, name)
+        if kind is None or urgency not in known:
+            raise forms.damaged()
+        made.append(_rule(kind, " ".join(text.split()), known[urgency]))
     return tuple(made)
 
 
 def _rule(kind: Kind, text: str, urgency: Urgency) -> PriorityRule:
-    words = tuple(word.strip()[:100] for word in text.split(",") if word.strip())
+    words = forms.words(text)
     try:
         if kind is Kind.PROMISED:
             return PriorityRule(kind=kind, urgency=urgency, days=forms.whole_number(text, "value"))

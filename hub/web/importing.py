@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from flask import Blueprint, render_template, request
-from werkzeug.exceptions import NotFound
 
 from hub.store.queries import connections
 from hub.store.queries import importing as queries
+from hub.web.failures import existing
 from hub.web.gate import hub, visitor
 
 pages = Blueprint("importing", __name__)
@@ -30,10 +30,8 @@ class Look:
 def progress(connection_id: UUID) -> str:
     merchant_id = visitor().merchant_id
     with hub().database.read() as db:
-        shop = connections.connection_summary(db, merchant_id, connection_id)
+        shop = existing(connections.connection_summary(db, merchant_id, connection_id), "connection")
         found = queries.progress(db, merchant_id, connection_id)
-    if shop is None:
-        raise NotFound("This connection does not exist here.")
     if found is None:
         return render_template("importing.html", shop=shop, progress=None)
     now = Look(datetime.now(UTC).timestamp(), found.read)

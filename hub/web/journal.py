@@ -6,13 +6,13 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, flash, render_template, request, url_for
-from werkzeug.exceptions import NotFound
 
 from hub.errors import Conflict
 from hub.store import activity as log
 from hub.store import effects
 from hub.store.queries import connections, journal
 from hub.web import lists
+from hub.web.failures import existing
 from hub.web.gate import hub, safe_path, see_other, visitor
 
 pages = Blueprint("journal", __name__)
@@ -38,9 +38,7 @@ def resolve(issue_id: UUID) -> Any:
     database, merchant_id = hub().database, visitor().merchant_id
 
     def close(connection: Any) -> bool:
-        found = journal.issue(connection, merchant_id, issue_id)
-        if found is None:
-            raise NotFound("This issue does not exist here.")
+        found = existing(journal.issue(connection, merchant_id, issue_id), "issue")
         if found.kind == effects.ISSUE:
             raise Conflict("This one is settled by a decision, on the page of its connection.")
         now = database.now(connection)

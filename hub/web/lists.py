@@ -54,7 +54,7 @@ def chosen_id(parameter: str) -> UUID | None:
     try:
         return UUID(value)
     except ValueError:
-        raise _stale() from None
+        raise stale() from None
 
 
 def time_mark(at: datetime, row_id: UUID) -> str:
@@ -72,7 +72,7 @@ def read_time_mark(parameter: str = "before") -> tuple[datetime, UUID] | None:
         # A plus sign that was not escaped arrives as a space.
         return utc(datetime.fromisoformat(at.replace(" ", "+"))), UUID(row_id)
     except (ValueError, OverflowError):
-        raise _stale() from None
+        raise stale() from None
 
 
 def text_mark(text: str, row_id: UUID) -> str:
@@ -89,11 +89,12 @@ def read_text_mark(parameter: str = "after") -> tuple[str, UUID] | None:
     try:
         identity = UUID(row_id)
     except ValueError:
-        raise _stale() from None
+        raise stale() from None
     if not separator or "\x00" in text:
-        raise _stale()
+        raise stale()
     return text, identity
 
 
-def _stale() -> BadInput:
+def stale() -> BadInput:
+    """Raised for a mark that no page of the list has given out."""
     return BadInput("This page of the list cannot be found. Go back to the first page.")

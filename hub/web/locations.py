@@ -8,7 +8,6 @@ from uuid import UUID
 from zoneinfo import available_timezones
 
 from flask import Blueprint, flash, render_template, request, url_for
-from werkzeug.exceptions import NotFound
 
 from hub.core.countries import COUNTRIES
 from hub.core.geo import Point
@@ -17,6 +16,7 @@ from hub.errors import BadInput, Conflict
 from hub.store import locations
 from hub.store.locations import Location
 from hub.web import forms
+from hub.web.failures import existing
 from hub.web.forms import Messages
 from hub.web.gate import hub, owners_only, see_other, visitor
 
@@ -68,18 +68,12 @@ def _typed() -> Location:
     errors: dict[str, list[str]] = {}
     point: Point | None = None
     priority, capacity = 0, None
-    try:
+    with forms.gathering(errors):
         point = _point(form.get("latitude", ""), form.get("longitude", ""))
-    except BadInput as error:
-        errors |= error.fields
-    try:
+    with forms.gathering(errors):
         priority = forms.optional_number(form.get("priority", ""), "priority") or 0
-    except BadInput as error:
-        errors |= error.fields
-    try:
+    with forms.gathering(errors):
         capacity = forms.optional_number(form.get("capacity", ""), "capacity")
-    except BadInput as error:
-        errors |= error.fields
     if errors:
         raise BadInput("Some fields need another look.", errors)
     return Location(
@@ -111,8 +105,8 @@ def _page(location_id: UUID | None, errors: Messages) -> str:
     with hub().database.read() as db:
         every = locations.locations(db, visitor().merchant_id)
     chosen = next((each for each in every if each.id == location_id), None)
-    if location_id is not None and chosen is None:
-        raise NotFound("This location does not exist here.")
+    if location_id is not None:
+        existing(chosen, "location")
     return render_template(
         "locations.html",
         locations=every,

@@ -191,6 +191,7 @@ _CAUSES = {
     "safety_stock": State("shield", "Safety stock changed", "calm"),
     "location_bound": State("map-pin", "Locations changed", "calm"),
     "drift": State("arrows-exchange", "Changed at the shop", "warn"),
+    "came_late": State("hourglass", "An older figure came late", "calm"),
     "seen": State("arrows-exchange", "Changed at the shop", "warn"),
 }
 

@@ -11,8 +11,9 @@ from hub.errors import BadInput
 from hub.store import matching, tasks
 from hub.store.queries import matching as queries
 from hub.store.queries.parts import PAGE
-from hub.web import lists
+from hub.web import forms, lists
 from hub.web.gate import hub, see_other, visitor
+from hub.web.waking import wake
 
 pages = Blueprint("matching", __name__)
 
@@ -61,13 +62,8 @@ def _page(typed: dict[UUID, str] | None = None, wrong: str = "") -> str:
 def decide() -> Any:
     """What a person wants done: with one listing (its id follows the word), with the chosen ones, or with all."""
     wish, _, one = request.form.get("act", "").partition(":")
-    try:
-        marked = [UUID(text) for text in request.form.getlist("listing")]
-        listing_ids = [UUID(one)] if one else marked
-        shop = request.form.get("connection", "")
-        connection_id = UUID(shop) if shop else None
-    except ValueError:
-        raise BadInput("This form is damaged. Reload the page.") from None
+    listing_ids = [forms.read_identity(one)] if one else forms.identities("listing")
+    connection_id = forms.optional_identity("connection")
     if wish != "sure" and not listing_ids:
         flash("Choose listings first, by the boxes before them.", "warning")
         return see_other(_back())
@@ -117,8 +113,7 @@ def _have_it_done(shops: list[UUID]) -> Any:
     """Let workers match, and follow the longest of it."""
     database, merchant_id, who = hub().database, visitor().merchant_id, visitor().email
     planned = [tasks.ask(database, merchant_id, each, "match", who) for each in shops]
-    for each in shops:
-        hub().doorbell.ring(merchant_id, each, "fetch")
+    wake(shops, "fetch")
     return see_other(url_for("connections.follow", connection_id=shops[0], task_id=planned[0]))
 
 
@@ -140,8 +135,7 @@ def _tell(act: matching.Act, why_nothing: str) -> None:
         return
     new = f", {act.new_skus} of them to new SKUs" if act.new_skus else ""
     flash(f"{_listings(act.matched)} matched{new}. You can undo this below.", "success")
-    for shop in _shops():
-        hub().doorbell.ring(visitor().merchant_id, shop, "publish")
+    wake(_shops(), "publish")
 
 
 def _shops() -> list[UUID]:

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from flask import Blueprint, flash, render_template, request, url_for
-from werkzeug.exceptions import NotFound
 
 from hub import addresses
 from hub.core.model import Address, HoldReason, OrderStatus
@@ -17,7 +16,10 @@ from hub.errors import BadInput
 from hub.store import channel_work
 from hub.store.queries import connections, handling, journal, orders, routing, shipments
 from hub.web import forms, lists
+from hub.web.failures import existing
 from hub.web.gate import hub, see_other, visitor
+from hub.web.handling import address_carriers
+from hub.web.waking import wake
 
 pages = Blueprint("orders", __name__)
 
@@ -67,35 +69,35 @@ def work(order_id: UUID) -> Any:
     part = request.form.get("part", "")
     act = _ACTS.get(request.form.get("act", ""))
     if act is None:
-        raise BadInput("This form is damaged. Reload the page.")
+        raise forms.damaged()
     try:
         act(desk, part)
     except BadInput as error:
         return _order_page(order_id, wrong={part: str(error)}), 422
-    hub().doorbell.ring(visitor().merchant_id, found.connection_id, "effects")
+    wake([found.connection_id], "effects")
     flash(f"{found.connection_label} is told now. The order is fetched again as soon as it is done.", "success")
     return see_other(url_for(".order", order_id=order_id, _anchor="work"))
 
 
 def _hold(desk: channel_work.Desk, part: str) -> object:
-    reason = request.form.get("reason", "")
-    if reason not in HoldReason._value2member_map_:
+    reason = forms.one_of(HoldReason, request.form.get("reason", ""))
+    if reason is None:
         raise BadInput("Choose why it is held back.")
-    return desk.hold(part, HoldReason(reason), _typed("note"))
+    return desk.hold(part, reason, _typed("note"))
 
 
 def _split(desk: channel_work.Desk, part: str) -> object:
     lines, units = request.form.getlist("line"), request.form.getlist("units")
     if len(lines) != len(units):
-        raise BadInput("This form is damaged. Reload the page.")
+        raise forms.damaged()
     return desk.split(part, {line: forms.whole_number(text or "0", "units") for line, text in zip(lines, units)})  # noqa: B905
 
 
 def _answer(desk: channel_work.Desk, part: str) -> object:
-    question = request.form.get("question", "")
-    if question not in WorkQuestion._value2member_map_:
-        raise BadInput("This form is damaged. Reload the page.")
-    return desk.answer(part, WorkQuestion(question), request.form.get("answer") == "accept", _typed("message"))
+    question = forms.one_of(WorkQuestion, request.form.get("question", ""))
+    if question is None:
+        raise forms.damaged()
+    return desk.answer(part, question, request.form.get("answer") == "accept", _typed("message"))
 
 
 _ACTS: Mapping[str, Callable[[channel_work.Desk, str], object]] = {
@@ -113,10 +115,7 @@ def _typed(name: str) -> str:
 
 def _found(order_id: UUID) -> orders.OrderView:
     with hub().database.read() as connection:
-        found = orders.order(connection, visitor().merchant_id, order_id)
-    if found is None:
-        raise NotFound("This order does not exist here.")
-    return found
+        return existing(orders.order(connection, visitor().merchant_id, order_id), "order")
 
 
 def _order_page(order_id: UUID, wrong: Mapping[str, str] | None = None) -> str:
@@ -134,6 +133,7 @@ def _order_page(order_id: UUID, wrong: Mapping[str, str] | None = None) -> str:
         dealt=dealt,
         handled=handled,
         verdict=addresses.check(from_plain(Address, handled.ship_to)) if handled else None,
+        carriers=address_carriers(),
         parts=[(part, channel_work.possible(part, _declared(found))) for part in found.details.work],
         asked={part.external_id: channel_work.question(part) for part in found.details.work},
         reasons=[each.value for each in HoldReason],

@@ -28,7 +28,9 @@ from hub.store.packing import Box
 from hub.store.queries import connections
 from hub.store.queries import packing as queries
 from hub.web import forms, lists
+from hub.web.failures import existing
 from hub.web.gate import hub, see_other, visitor
+from hub.web.waking import ring
 
 pages = Blueprint("packing", __name__)
 
@@ -142,11 +144,12 @@ def declaration_pdf(shipment_id: UUID) -> Response:
 def _export(shipment_id: UUID) -> Export:
     with hub().database.read() as connection:
         this = t.shipment.c
-        row = connection.execute(
-            select(t.shipment).where(this.merchant_id == visitor().merchant_id, this.id == shipment_id)
-        ).one_or_none()
-        if row is None:
-            raise NotFound("This shipment does not exist here.")
+        row = existing(
+            connection.execute(
+                select(t.shipment).where(this.merchant_id == visitor().merchant_id, this.id == shipment_id)
+            ).one_or_none(),
+            "shipment",
+        )
         carried = labels.to_carry(connection, row)
         at = hub().database.now(connection)
     if carried.customs is None:
@@ -176,14 +179,12 @@ def _zone() -> str | None:
 
 
 def _paper(usual: Paper) -> Paper:
-    wanted = request.args.get("paper", "")
-    return Paper(wanted) if wanted in Paper._value2member_map_ else usual
+    return forms.one_of(Paper, request.args.get("paper", "")) or usual
 
 
 def _pdf(content: bytes, name: str) -> Response:
-    answer = Response(content, mimetype="application/pdf")
-    answer.headers["Content-Disposition"] = f'inline; filename="{name}.pdf"'
-    return answer
+    disposition = {"Content-Disposition": f'inline; filename="{name}.pdf"'}
+    return Response(content, mimetype="application/pdf", headers=disposition)
 
 
 # ---------------------------------------------------------------- one order on the table
@@ -231,7 +232,7 @@ def scan(fulfillment_order_id: UUID) -> Any:
 @pages.post("/pack/<uuid:fulfillment_order_id>/undo")
 def undo(fulfillment_order_id: UUID) -> Any:
     """Take the last unit out again, or the last one of a line."""
-    line_id = forms.identity("line") if request.form.get("line") else None
+    line_id = forms.optional_identity("line")
     try:
         said = packing.take_out(hub().database, visitor().merchant_id, fulfillment_order_id, visitor().email, line_id)
     except Conflict as error:
@@ -259,7 +260,7 @@ def finish(fulfillment_order_id: UUID) -> Any:
     try:
         for number in [forms.whole_number(text, "number") for text in request.form.getlist("parcel")]:
             name = f"weight-{number}"
-            box_id = forms.identity(f"box-{number}") if request.form.get(f"box-{number}") else None
+            box_id = forms.optional_identity(f"box-{number}")
             grams = forms.optional_number(request.form.get(name, ""), name)
             if grams == 0:
                 raise BadInput("A parcel weighs something.", {name: ["Weigh the parcel, with everything in it."]})
@@ -273,8 +274,7 @@ def finish(fulfillment_order_id: UUID) -> Any:
         return _bench_page(fulfillment_order_id, message=str(error), errors=error.fields), 422
     except Conflict as error:
         return _bench_page(fulfillment_order_id, message=str(error)), 409
-    for connection_id, lane in lanes:
-        hub().doorbell.ring(merchant_id, connection_id, lane)
+    ring(lanes)
     return see_other(_after_packing(fulfillment_order_id, shipment_id))
 
 
@@ -292,15 +292,9 @@ def _after_packing(fulfillment_order_id: UUID, shipment_id: UUID) -> str:
 @pages.post("/pack/<uuid:fulfillment_order_id>/split")
 def split(fulfillment_order_id: UUID) -> Any:
     """Units that are packed by themselves, as a fulfillment order of their own."""
+    typed = forms.rows("line")
     try:
-        lines = [UUID(text) for text in request.form.getlist("line")]
-    except ValueError:
-        raise BadInput("This form is damaged. Reload the page.") from None
-    texts = request.form.getlist("units")
-    if len(texts) != len(lines):
-        raise BadInput("This form is damaged. Reload the page.")
-    try:
-        units = {line: forms.whole_number(text or "0", "units") for line, text in zip(lines, texts, strict=True)}
+        units = {line: forms.whole_number(text or "0", "units") for line, text in typed.items()}
         packing.split(hub().database, visitor().merchant_id, fulfillment_order_id, units, visitor().email)
     except BadInput as error:
         return _bench_page(fulfillment_order_id, message=str(error)), 422
@@ -336,9 +330,7 @@ def _bench_page(
     errors: forms.Messages | None = None,
 ) -> str:
     with hub().database.read() as connection:
-        found = queries.bench(connection, visitor().merchant_id, fulfillment_order_id)
-        if found is None:
-            raise NotFound("This fulfillment order does not exist here.")
+        found = existing(queries.bench(connection, visitor().merchant_id, fulfillment_order_id), "fulfillment order")
         return render_template(
             "bench.html",
             bench=found,
@@ -374,10 +366,8 @@ def save_box() -> Any:
     numbers: dict[str, int] = {}
     errors: dict[str, list[str]] = {}
     for name in ("length_mm", "width_mm", "height_mm", "empty_grams", "most_grams"):
-        try:
+        with forms.gathering(errors):
             numbers[name] = forms.whole_number(request.form.get(name, ""), name)
-        except BadInput as error:
-            errors |= error.fields
     try:
         if errors:
             raise BadInput("Some fields need another look.", errors)

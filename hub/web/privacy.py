@@ -36,9 +36,9 @@ def download(request_id: UUID) -> Response:
     asked = _wish(request_id)
     with hub().database.read() as db:
         found = commands.gathered(db, hub().keyring, visitor().merchant_id, request_id)
-    answer = Response(json.dumps(found, indent=1, ensure_ascii=False), mimetype="application/json")
-    answer.headers["Content-Disposition"] = f'attachment; filename="customer-{asked.received_at:%Y-%m-%d}.json"'
-    return answer
+    text = json.dumps(found, indent=1, ensure_ascii=False)
+    disposition = {"Content-Disposition": f'attachment; filename="customer-{asked.received_at:%Y-%m-%d}.json"'}
+    return Response(text, mimetype="application/json", headers=disposition)
 
 
 @pages.post("/privacy/<uuid:request_id>")

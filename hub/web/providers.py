@@ -17,6 +17,7 @@ from hub.store.queries import providers as queries
 from hub.web import forms
 from hub.web.connections import summary
 from hub.web.gate import hub, safe_path, see_other, visitor
+from hub.web.waking import ring, wake
 
 pages = Blueprint("providers", __name__)
 
@@ -66,7 +67,7 @@ def match(connection_id: UUID) -> Any:
         )
     except BadInput as error:
         return _page(connection_id, error.fields), 422
-    _ring(lanes)
+    ring(lanes)
     said = f"is {code.strip()}" if code.strip() else "is none of your SKUs"
     flash(f"“{name.strip()}” {said} from now on.", "success")
     return see_other(url_for(".warehouse", connection_id=connection_id))
@@ -76,20 +77,15 @@ def match(connection_id: UUID) -> Any:
 def bind(connection_id: UUID) -> Any:
     """Say which location of ours a place of the 3PL is."""
     summary(connection_id)
-    chosen = request.form.get("location_id", "")
-    try:
-        location_id = UUID(chosen) if chosen else None
-    except ValueError as error:
-        raise BadInput("This location does not exist. Reload the page.") from error
     touched = binding.bind_location(
         hub().database,
         visitor().merchant_id,
         connection_id,
         request.form.get("external_id", ""),
-        location_id,
+        forms.optional_identity("location_id"),
         visitor().email,
     )
-    _ring([(each, "publish") for each in touched])
+    wake(touched, "publish")
     flash("The place is bound.", "success")
     return see_other(url_for(".warehouse", connection_id=connection_id))
 
@@ -97,7 +93,7 @@ def bind(connection_id: UUID) -> Any:
 @pages.post("/fulfillment/<uuid:work_id>/send-again")
 def send_again(work_id: UUID) -> Any:
     """The cause of a rejection is put right."""
-    _ring(providers.send_again(hub().database, visitor().merchant_id, work_id, visitor().email))
+    ring(providers.send_again(hub().database, visitor().merchant_id, work_id, visitor().email))
     flash("It is dealt out anew, and the 3PL may be asked again.", "success")
     return _back()
 
@@ -105,15 +101,10 @@ def send_again(work_id: UUID) -> Any:
 @pages.post("/fulfillment/<uuid:work_id>/take-back")
 def take_back(work_id: UUID) -> Any:
     """Ask the 3PL not to ship it, so that another location does."""
-    _ring(providers.ask_to_cancel(hub().database, visitor().merchant_id, work_id, visitor().email))
+    ring(providers.ask_to_cancel(hub().database, visitor().merchant_id, work_id, visitor().email))
     flash("The 3PL is asked not to ship it. If it agrees, another location does.", "success")
     return _back()
 
 
 def _back() -> Any:
     return see_other(safe_path(request.form.get("back", "")))
-
-
-def _ring(lanes: provider_stock.Lanes) -> None:
-    for connection_id, lane in dict.fromkeys(lanes):
-        hub().doorbell.ring(visitor().merchant_id, connection_id, lane)

@@ -22,6 +22,7 @@ from hub.store.replaying import Replayed
 from hub.web import forms
 from hub.web.forms import Messages
 from hub.web.gate import hub, owners_only, see_other, visitor
+from hub.web.waking import ring
 
 pages = Blueprint("routing", __name__)
 
@@ -76,7 +77,7 @@ def change() -> Any:
         )
         at = forms.whole_number(nth, "act") if nth else None
         if at is not None and at > len(draft.rules):
-            raise BadInput("This form is damaged. Reload the page.")
+            raise forms.damaged()
         if act == "edit" and at is not None:
             return _page(draft, after, {}, edited=at, changed=True)
         if act == "put":
@@ -124,7 +125,7 @@ def choose(order_id: UUID) -> Any:
     except BadInput as error:
         flash(str(error), "danger")
         return see_other(url_for("orders.order", order_id=order_id, _anchor="dealt-out"))
-    _ring(lanes)
+    ring(lanes)
     flash("It is shipped from there now.", "success")
     return see_other(url_for("orders.order", order_id=order_id, _anchor="dealt-out"))
 
@@ -132,14 +133,9 @@ def choose(order_id: UUID) -> Any:
 @pages.post("/orders/<uuid:order_id>/route-again")
 def route_again(order_id: UUID) -> Any:
     """Have the rules decide once more."""
-    _ring(rerouting.again(hub().database, visitor().merchant_id, order_id, visitor().email))
+    ring(rerouting.again(hub().database, visitor().merchant_id, order_id, visitor().email))
     flash("The order is dealt out again now; reload the page in a moment.", "success")
     return see_other(url_for("orders.order", order_id=order_id, _anchor="dealt-out"))
-
-
-def _ring(lanes: Sequence[tuple[UUID, str]]) -> None:
-    for connection_id, lane in dict.fromkeys(lanes):
-        hub().doorbell.ring(visitor().merchant_id, connection_id, lane)
 
 
 # ---------------------------------------------------------------- the draft
@@ -150,7 +146,7 @@ def _draft() -> RoutingPolicy:
     try:
         policy = from_plain(RoutingPolicy, json.loads(request.form.get("policy", "")))
     except ValueError:
-        raise BadInput("This form is damaged. Reload the page.") from None
+        raise forms.damaged() from None
     if len(policy.rules) > _MOST_RULES:
         raise BadInput(f"A policy has at most {_MOST_RULES} rules. Remove one first.")
     return policy
@@ -174,10 +170,10 @@ def _moved(rules: Sequence[Rule], act: str, at: int) -> tuple[Rule, ...]:
 
 def _typed_rule() -> Rule:
     form = request.form
-    if form.get("do") not in set(Do):
+    do = forms.one_of(Do, form.get("do", ""))
+    if do is None:
         raise BadInput("Choose what the rule does.", {"do": ["Choose one of the list."]})
-    do = Do(form["do"])
-    lists = {name: _words(form.get(name, "")) for name in _LISTS}
+    lists = {name: forms.words(form.get(name, "")) for name in _LISTS}
     when = When(
         **lists,
         channels=tuple(form.getlist("channels")),
@@ -194,10 +190,6 @@ def _typed_rule() -> Rule:
         kinds=tuple(form.getlist("kinds")),
         units=units if do is Do.KEEP else 0,
     )
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each.strip()[:100] for each in text.split(",") if each.strip()))
 
 
 def _amount(name: str) -> Decimal | None:

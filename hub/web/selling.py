@@ -17,6 +17,7 @@ from hub.store import selling as rules
 from hub.store.queries import connections, selling, stock
 from hub.web import forms, lists
 from hub.web.gate import hub, see_other, visitor
+from hub.web.waking import wake
 
 pages = Blueprint("selling", __name__)
 
@@ -51,7 +52,7 @@ def index() -> str:
     with hub().database.read() as db:
         sku_id = stock.find(db, visitor().merchant_id, code)
     if sku_id is None:
-        return _page(scope, None, {"q": [f"There is no SKU or barcode “{code[:60]}” here. Check the code."]})
+        return _page(scope, None, {"q": forms.unknown_code(code)})
     return _page(rules.Scope(connection_id=scope.connection_id, sku_id=sku_id), None, {})
 
 
@@ -67,8 +68,7 @@ def save() -> Any:
         if not error.fields:
             raise
         return _page(scope, None, error.fields), 422
-    for connection_id in touched:
-        hub().doorbell.ring(visitor().merchant_id, connection_id, "publish")
+    wake(touched, "publish")
     flash("The rule is stored. Every live shop is told now." if rule.said else "The rule is taken away.", "success")
     return see_other(url_for(".index", **_address(scope)))
 
@@ -91,10 +91,8 @@ def _typed_rule() -> SellingRule:
     values: dict[str, int | None] = {}
     errors: dict[str, list[str]] = {}
     for name, *_ in FIELDS:
-        try:
+        with forms.gathering(errors):
             values[name] = forms.optional_number(request.form.get(name, ""), name)
-        except BadInput as error:
-            errors |= error.fields
     if errors:
         raise BadInput("Some fields need another look. Nothing was stored.", errors)
     return SellingRule(**values)

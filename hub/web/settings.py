@@ -15,6 +15,7 @@ from hub.web.entrance import forget_session
 from hub.web.forms import Messages
 from hub.web.gate import hub, owners_only, see_other, visitor
 from hub.web.throttle import Throttle
+from hub.web.waking import wake
 
 pages = Blueprint("settings", __name__)
 
@@ -59,19 +60,19 @@ def sign_out_everywhere() -> Any:
 def save_policy() -> Any:
     """Say which orders get stock first, and how much at once."""
     form = request.form
-    if form.get("queue") not in set(QueueOrder):
-        raise BadInput("This form is damaged. Reload the page.")
+    queue = forms.one_of(QueueOrder, form.get("queue", ""))
+    if queue is None:
+        raise forms.damaged()
     try:
         policy = StockPolicy(
             hold_together=form.get("hold_together") == "yes",
-            queue=QueueOrder(form["queue"]),
+            queue=queue,
             unpaid_hours=forms.optional_number(form.get("unpaid_hours", ""), "unpaid_hours"),
         )
         touched = policies.save(hub().database, visitor().merchant_id, policy, visitor().email)
     except BadInput as error:
         return _page(error.fields), 422
-    for connection_id in touched:
-        hub().doorbell.ring(visitor().merchant_id, connection_id, "publish")
+    wake(touched, "publish")
     flash("Orders get stock this way from now on.", "success")
     return see_other(url_for(".settings", _anchor="stock-policy"))
 

@@ -18,10 +18,13 @@ from hub.errors import BadInput, Conflict
 from hub.store import labels, papers, policies
 from hub.store import shipments as goods
 from hub.store import tables as t
+from hub.store.database import Lanes
 from hub.store.queries import packing
 from hub.store.queries import shipments as queries
-from hub.web import lists
+from hub.web import forms, lists
+from hub.web.failures import existing
 from hub.web.gate import hub, owners_only, see_other, visitor
+from hub.web.waking import ring
 
 pages = Blueprint("shipments", __name__)
 
@@ -66,10 +69,7 @@ def _goes_abroad(shipment_id: UUID) -> bool:
 
 def _found(shipment_id: UUID) -> queries.ShipmentView:
     with hub().database.read() as connection:
-        found = queries.shipment(connection, visitor().merchant_id, shipment_id)
-    if found is None:
-        raise NotFound("This shipment does not exist here.")
-    return found
+        return existing(queries.shipment(connection, visitor().merchant_id, shipment_id), "shipment")
 
 
 # ---------------------------------------------------------------- acts
@@ -81,19 +81,18 @@ def act(shipment_id: UUID) -> Any:
     _found(shipment_id)
     wanted = _ACTS.get(request.form.get("act", ""))
     if wanted is None:
-        raise BadInput("This form is damaged. Reload the page.")
+        raise forms.damaged()
     try:
         shown, lanes = wanted(shipment_id)
     except BadInput as error:
         return _page(shipment_id, str(error)), 422
     except Conflict as error:
         return _page(shipment_id, str(error)), 409
-    for connection_id, lane in lanes:
-        hub().doorbell.ring(visitor().merchant_id, connection_id, lane)
+    ring(lanes)
     return see_other(url_for(".shipment", shipment_id=shown))
 
 
-_Done = tuple[UUID, goods.Lanes]
+_Done = tuple[UUID, Lanes]
 
 
 def _do(function: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
@@ -193,11 +192,9 @@ def document(shipment_id: UUID, document_id: UUID) -> Response:
         raise NotFound("This shipment has no such document.")
     with hub().database.read() as connection:
         file = papers.read(connection, hub().keyring, visitor().merchant_id, document_id)
-    answer = Response(file.content, content_type=_TYPES[file.format])
     name = f"{file.kind.value}-{found.row.reference}.{file.format.value}"
-    answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(file.content, content_type=_TYPES[file.format], headers=disposition)
 
 
 # ---------------------------------------------------------------- the day
@@ -243,17 +240,17 @@ def _policy_page(kept: ShippingPolicy) -> str:
 @owners_only
 def save_policy() -> Any:
     said = request.form
-    if said.get("format") not in {each.value for each in DocumentFormat} or said.get("shipped_when") not in {
-        each.value for each in ShippedWhen
-    }:
-        raise BadInput("This form is damaged. Reload the page.")
+    label_format = forms.one_of(DocumentFormat, said.get("format", ""))
+    shipped_when = forms.one_of(ShippedWhen, said.get("shipped_when", ""))
+    if label_format is None or shipped_when is None:
+        raise forms.damaged()
     wanted = ShippingPolicy(
         carriers=_words("carriers"),
         services=_words("services"),
         never=_words("never"),
-        format=DocumentFormat(said["format"]),
+        format=label_format,
         automatic=said.get("automatic") == "yes",
-        shipped_when=ShippedWhen(said["shipped_when"]),
+        shipped_when=shipped_when,
     )
     policies.save_shipping(hub().database, visitor().merchant_id, wanted, visitor().email)
     flash("Labels are bought by these rules from now on.", "success")
@@ -261,5 +258,4 @@ def save_policy() -> Any:
 
 
 def _words(name: str) -> tuple[str, ...]:
-    typed = request.form.get(name, "").replace("\n", ",").split(",")
-    return tuple(dict.fromkeys(word for each in typed if (word := each.strip()[:120])))[:50]
+    return forms.words(request.form.get(name, ""), longest=120)[:50]

@@ -7,14 +7,15 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from flask import Blueprint, flash, render_template, request, url_for
-from werkzeug.exceptions import NotFound
 
 from hub.core.stock import Condition
 from hub.errors import BadInput, Conflict
 from hub.store import kits, warehouse
 from hub.store.queries import stock
 from hub.web import forms, lists
+from hub.web.failures import existing
 from hub.web.gate import hub, see_other, visitor
+from hub.web.waking import wake
 
 pages = Blueprint("stock", __name__)
 
@@ -64,7 +65,7 @@ def adjust(sku_id: UUID) -> Any:
         )
     except BadInput as error:
         return _refused(sku_id, error, "adjust")
-    _tell(touched)
+    wake(touched, "publish")
     flash("The stock is corrected. Every live shop is told now.", "success")
     return see_other(url_for(".sku", sku_id=sku_id))
 
@@ -80,8 +81,9 @@ def condition(sku_id: UUID) -> Any:
     }
     try:
         act, done = acts.get(request.form.get("act", ""), (None, ""))
-        if act is None or request.form.get("condition") not in set(Condition):
-            raise BadInput("This form is damaged. Reload the page.")
+        chosen = forms.one_of(Condition, request.form.get("condition", ""))
+        if act is None or chosen is None:
+            raise forms.damaged()
         units = forms.whole_number(request.form.get("units", ""), "units")
         touched = act(
             hub().database,
@@ -89,7 +91,7 @@ def condition(sku_id: UUID) -> Any:
             sku_id,
             forms.identity("location_id"),
             units,
-            Condition(request.form["condition"]),
+            chosen,
             request.form.get("why", ""),
             visitor().email,
             f"form/{forms.once()}",
@@ -97,7 +99,7 @@ def condition(sku_id: UUID) -> Any:
     except BadInput as error:
         fields = {"why" if name == "reason" else name: said for name, said in error.fields.items()}
         return _refused(sku_id, BadInput(str(error), fields), "condition")
-    _tell(touched)
+    wake(touched, "publish")
     flash(f"{units:,} of {code} {'is' if units == 1 else 'are'} {done}. Every live shop is told now.", "success")
     return see_other(url_for(".sku", sku_id=sku_id))
 
@@ -115,7 +117,7 @@ def set_safety_stock(sku_id: UUID) -> Any:
     except BadInput as error:
         said = [each for messages in error.fields.values() for each in messages] or [str(error)]
         return _refused(sku_id, BadInput(str(error), {"safety_stock": said}), "safety_stock")
-    _tell(touched)
+    wake(touched, "publish")
     flash("The safety stock is set. Every live shop is told now.", "success")
     return see_other(url_for(".sku", sku_id=sku_id))
 
@@ -144,41 +146,30 @@ def define_kit(sku_id: UUID) -> Any:
     try:
         parts = {}
         for part_id, text in typed.items():
-            try:
+            with forms.gathering(errors):
                 parts[part_id] = forms.whole_number(text, f"units-{part_id}")
-            except BadInput as error:
-                errors |= error.fields
         if errors:
             raise BadInput("Some fields need another look. Nothing was stored.", errors)
         touched = kits.define(hub().database, merchant_id, sku_id, parts, visitor().email)
     except BadInput as error:
-        rows = {str(part_id): f"units-{part_id}" for part_id in typed}
-        fields = {rows.get(name, name): said for name, said in error.fields.items()}
-        return _kit_page(sku_id, typed, fields, str(error)), 422
+        return _kit_page(sku_id, typed, forms.at_rows(error.fields, typed), str(error)), 422
     except Conflict as error:
         return _kit_page(sku_id, typed, {}, str(error)), 409
-    _tell(touched or ())
+    wake(touched or (), "publish")
     flash(f"{code} is made of {len(parts)} SKUs now." if parts else f"{code} is no kit any more.", "success")
     return see_other(url_for(".sku", sku_id=sku_id))
 
 
 def _typed_parts() -> tuple[dict[UUID, str], dict[str, list[str]], bool]:
     """What was typed for each part, what is wrong with it, and whether a row is just being added."""
-    try:
-        part_ids = [UUID(text) for text in request.form.getlist("sku")]
-    except ValueError:
-        raise BadInput("This form is damaged. Reload the page.") from None
-    units = request.form.getlist("units")
-    if len(units) != len(part_ids) or len(set(part_ids)) != len(part_ids):
-        raise BadInput("This form is damaged. Reload the page.")
-    typed = dict(zip(part_ids, units, strict=True))
+    typed = forms.rows("sku")
     text = " ".join(request.form.get("scan", "").split())[:200]
     if not text:
         return typed, {}, False
     with hub().database.read() as connection:
         found = stock.find(connection, visitor().merchant_id, text)
     if found is None:
-        return typed, {"scan": [f"There is no SKU or barcode “{text[:60]}” here. Check the code."]}, True
+        return typed, {"scan": forms.unknown_code(text)}, True
     typed[found] = forms.one_more(typed.get(found, ""))
     return typed, {}, True
 
@@ -190,7 +181,7 @@ def _kit_page(sku_id: UUID, typed: Mapping[UUID, str], errors: forms.Messages, m
     if kit is None or parts.keys() != typed.keys():
         raise BadInput("This form names a SKU that does not exist here. Reload the page.")
     return render_template(
-        "kit.html", sku=kit, units=typed, parts=parts, errors=errors, message=message, form=request.form
+        "kit.html", sku=kit, units=typed, skus=parts, errors=errors, message=message, form=request.form
     )
 
 
@@ -199,10 +190,7 @@ def _kit_page(sku_id: UUID, typed: Mapping[UUID, str], errors: forms.Messages, m
 
 def _code(sku_id: UUID) -> str:
     with hub().database.read() as connection:
-        found = stock.code(connection, visitor().merchant_id, sku_id)
-    if found is None:
-        raise NotFound("This SKU does not exist here.")
-    return found
+        return existing(stock.code(connection, visitor().merchant_id, sku_id), "SKU")
 
 
 def _refused(sku_id: UUID, error: BadInput, act: str) -> tuple[str, int]:
@@ -216,9 +204,7 @@ def _page(sku_id: UUID, errors: forms.Messages | None = None, act: str = "") -> 
     merchant_id = visitor().merchant_id
     before = _read_mark(request.args.get("before", ""))
     with hub().database.read() as connection:
-        found = stock.sku(connection, merchant_id, sku_id)
-        if found is None:
-            raise NotFound("This SKU does not exist here.")
+        found = existing(stock.sku(connection, merchant_id, sku_id), "SKU")
         rows = stock.ledger(connection, merchant_id, sku_id, before=before, limit=lists.ONE_MORE)
     shown = rows[: lists.ONE_MORE - 1]
     return render_template(
@@ -251,8 +237,3 @@ def _read_mark(text: str) -> dict[UUID, int]:
         except ValueError:
             raise BadInput(_STALE) from None
     return found
-
-
-def _tell(connection_ids: Iterable[UUID]) -> None:
-    for connection_id in connection_ids:
-        hub().doorbell.ring(visitor().merchant_id, connection_id, "publish")

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import redis
 from flask import Blueprint, flash, render_template, request, url_for
-from werkzeug.exceptions import NotFound
 
 from hub.connector import Connector, RateBudget
 from hub.errors import BadInput, Conflict
@@ -16,8 +15,10 @@ from hub.store import listings as commands
 from hub.store import tasks
 from hub.store.queries import connections, journal
 from hub.store.queries import sync as queries
-from hub.web.connections import is_channel, summary, wake
+from hub.web.connections import follow_task, is_channel, summary
+from hub.web.failures import existing
 from hub.web.gate import hub, see_other, visitor
+from hub.web.waking import wake
 
 pages = Blueprint("sync", __name__)
 
@@ -96,8 +97,7 @@ def apply(connection_id: UUID, task_id: UUID) -> Any:
 
 def _follow(connection_id: UUID, kind: str, about: str) -> Any:
     task_id = tasks.ask(hub().database, visitor().merchant_id, connection_id, kind, visitor().email, {"about": about})
-    wake([connection_id], "fetch")
-    return see_other(url_for("connections.follow", connection_id=connection_id, task_id=task_id))
+    return follow_task(connection_id, task_id)
 
 
 # ---------------------------------------------------------------- one listing
@@ -108,9 +108,7 @@ def listing(connection_id: UUID, listing_id: UUID) -> str:
     """All that the shop tells of a listing, and what it says at each of the shop's places."""
     shop = summary(connection_id)
     with hub().database.read() as db:
-        found = queries.listing(db, visitor().merchant_id, connection_id, listing_id)
-        if found is None:
-            raise NotFound("This listing does not exist here.")
+        found = existing(queries.listing(db, visitor().merchant_id, connection_id, listing_id), "listing")
         figures = queries.figures(db, visitor().merchant_id, listing_id)
     connector = hub().registry.connectors.get(shop.connector)
     return render_template(
@@ -128,9 +126,7 @@ def stock_there(connection_id: UUID, listing_id: UUID) -> Any:
     shop = summary(connection_id)
     connector = hub().registry.connectors.get(shop.connector)
     with hub().database.read() as db:
-        found = queries.listing(db, visitor().merchant_id, connection_id, listing_id)
-    if found is None:
-        raise NotFound("This listing does not exist here.")
+        existing(queries.listing(db, visitor().merchant_id, connection_id, listing_id), "listing")
     if connector is None or "stock_listing" not in connector.effects:
         raise Conflict(f"{shop.label} cannot be told where to keep stock. Say it in the shop itself.")
     place = request.form.get("place", "")[:200]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -10,14 +10,15 @@ from uuid import UUID, uuid4
 
 from flask import Blueprint, flash, render_template, request, url_for
 from sqlalchemy import Connection
-from werkzeug.exceptions import NotFound
 
 from hub.errors import BadInput, Conflict
 from hub.store import warehouse as acts
 from hub.store.documents import Kind
 from hub.store.queries import connections, documents, stock
 from hub.web import forms, lists
+from hub.web.failures import existing
 from hub.web.gate import hub, see_other, visitor
+from hub.web.waking import wake
 
 pages = Blueprint("warehouse", __name__)
 
@@ -43,10 +44,8 @@ class Sheet:
         """The location and the units of each SKU. Raises BadInput with a message at each field that has none."""
         entered = {}
         for sku_id, text in self.units.items():
-            try:
+            with forms.gathering(self.errors):
                 entered[sku_id] = forms.whole_number(text, f"units-{sku_id}")
-            except BadInput as error:
-                self.errors |= error.fields
         if not self.units:
             self.errors["scan"] = ["Add at least one SKU: type or scan it, then press Enter."]
         if self.location_id is None:
@@ -85,7 +84,7 @@ def receive() -> Any:
         )
     except (BadInput, Conflict) as error:
         return _refused("receive.html", sheet, error, Kind.RECEIPT, reference)
-    _tell(touched)
+    wake(touched, "publish")
     flash(f"Delivery note {reference} is entered.", "success")
     return see_other(_document_address(Kind.RECEIPT, reference))
 
@@ -119,7 +118,7 @@ def count() -> Any:
     except (BadInput, Conflict) as error:
         checked = request.form.get("act") == "enter" and not (sheet.errors or _at_rows(error))
         return _refused("count.html", sheet, error, Kind.COUNT, reference, checked=checked)
-    _tell(touched)
+    wake(touched, "publish")
     flash("The count is entered. Every live shop is told now.", "success")
     return see_other(_document_address(Kind.COUNT, reference))
 
@@ -156,7 +155,7 @@ def transfer() -> Any:
         )
     except (BadInput, Conflict) as error:
         return _refused("transfer.html", sheet, error, Kind.TRANSFER, reference)
-    _tell(touched)
+    wake(touched, "publish")
     flash("They are in transit. Say here what arrives, all at once or in parts.", "success")
     return see_other(url_for(".document", document_id=document_id))
 
@@ -168,26 +167,12 @@ def _empty_sheet() -> Sheet:
 
 
 def _typed_sheet() -> Sheet:
-    form = request.form
-    try:
-        sku_ids = [UUID(text) for text in form.getlist("sku")]
-    except ValueError:
-        raise BadInput("This form is damaged. Reload the page.") from None
-    units = form.getlist("units")
-    if len(units) != len(sku_ids) or len(set(sku_ids)) != len(sku_ids):
-        raise BadInput("This form is damaged. Reload the page.")
-    sheet = Sheet(_chosen_location("location_id"), None, dict(zip(sku_ids, units, strict=True)))
-    try:
-        sheet.counted_at = forms.moment(form.get("counted_at", ""), "counted_at")
+    sheet = Sheet(forms.optional_identity("location_id"), None, forms.rows("sku"))
+    with forms.gathering(sheet.errors):
+        sheet.counted_at = forms.moment(request.form.get("counted_at", ""), "counted_at")
         if sheet.counted_at is not None and sheet.counted_at > datetime.now(UTC):
             raise BadInput("This is still to come.", {"counted_at": ["This is still to come. Times are in UTC."]})
-    except BadInput as error:
-        sheet.errors |= error.fields
     return sheet
-
-
-def _chosen_location(name: str) -> UUID | None:
-    return forms.identity(name) if request.form.get(name) else None
 
 
 def _still_filling_in(sheet: Sheet) -> bool:
@@ -207,7 +192,7 @@ def _add_row(connection: Connection, sheet: Sheet, text: str) -> None:
     sku_id = stock.find(connection, visitor().merchant_id, text[:200])
     if sku_id is None:
         sheet.scanned = text
-        sheet.errors["scan"] = [f"There is no SKU or barcode “{text[:60]}” here. Check the code."]
+        sheet.errors["scan"] = forms.unknown_code(text)
     elif sku_id in sheet.units:
         sheet.units[sku_id] = forms.one_more(sheet.units[sku_id])
     elif len(sheet.units) >= _MOST_ROWS:
@@ -228,8 +213,7 @@ def _refused(
         with hub().database.read() as connection:
             there = documents.named(connection, visitor().merchant_id, kind.value, reference)
         return _sheet_page(template, sheet, message=str(error), entered_before=there, checked=checked), 409
-    rows = {str(sku_id): f"units-{sku_id}" for sku_id in sheet.units}
-    sheet.errors |= {rows.get(name, name): said for name, said in error.fields.items()}
+    sheet.errors |= forms.at_rows(error.fields, sheet.units)
     return _sheet_page(template, sheet, message=str(error), checked=checked), 422
 
 
@@ -255,6 +239,9 @@ def _sheet_page(
     return render_template(
         template,
         sheet=sheet,
+        skus=sheet.skus,
+        units=sheet.units,
+        scanned=sheet.scanned,
         places=places,
         form=request.form,
         errors=sheet.errors,
@@ -307,10 +294,8 @@ def arrive(document_id: UUID) -> Any:
         name = f"units-{line.sku_id}"
         if not request.form.get(name, "").strip():
             continue
-        try:
+        with forms.gathering(errors):
             arrived[line.sku_id] = forms.whole_number(request.form[name], name)
-        except BadInput as error:
-            errors |= error.fields
     try:
         if errors:
             raise BadInput("Some fields need another look. Nothing was entered.", errors)
@@ -326,12 +311,11 @@ def arrive(document_id: UUID) -> Any:
             visitor().email,
         )
     except BadInput as error:
-        rows = {str(line.sku_id): f"units-{line.sku_id}" for line in found.lines}
-        fields = {rows.get(name, name): said for name, said in error.fields.items()}
+        fields = forms.at_rows(error.fields, [line.sku_id for line in found.lines])
         return _document_page(document_id, fields, str(error)), 422
     except Conflict as error:
         return _document_page(document_id, {}, str(error)), 409
-    _tell(touched)
+    wake(touched, "publish")
     flash("They are on the shelf. Every live shop is told now.", "success")
     return see_other(url_for(".document", document_id=document_id))
 
@@ -347,17 +331,14 @@ def close(document_id: UUID) -> Any:
         touched = acts.close_transfer(hub().database, visitor().merchant_id, document_id, visitor().email)
     except (BadInput, Conflict) as error:
         return _document_page(document_id, {}, str(error)), 409
-    _tell(touched)
+    wake(touched, "publish")
     flash("The transfer is closed. What did not arrive is written off as lost.", "success")
     return see_other(url_for(".document", document_id=document_id))
 
 
 def _document(document_id: UUID) -> documents.DocumentView:
     with hub().database.read() as connection:
-        found = documents.document(connection, visitor().merchant_id, document_id)
-    if found is None:
-        raise NotFound("This document does not exist here.")
-    return found
+        return existing(documents.document(connection, visitor().merchant_id, document_id), "document")
 
 
 def _document_page(document_id: UUID, errors: forms.Messages, message: str) -> str:
@@ -376,8 +357,3 @@ def _document_address(kind: Kind, reference: str) -> str:
 def _seen(found: documents.DocumentView) -> str:
     """What had arrived when a page was drawn: a form that is sent twice arrives once."""
     return f"{found.head.arrived}+{found.head.lost}"
-
-
-def _tell(connection_ids: Iterable[UUID]) -> None:
-    for connection_id in connection_ids:
-        hub().doorbell.ring(visitor().merchant_id, connection_id, "publish")

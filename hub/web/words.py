@@ -11,6 +11,7 @@ from werkzeug.exceptions import NotFound
 from hub.store import words as commands
 from hub.web.connections import connector_of
 from hub.web.gate import hub, see_other, visitor
+from hub.web.waking import wake
 
 pages = Blueprint("words", __name__)
 
@@ -37,7 +38,7 @@ def choose(connection_id: UUID) -> Any:
     }
     changed = commands.choose(hub().database, visitor().merchant_id, connection_id, connector, chosen, visitor().email)
     if changed:
-        hub().doorbell.ring(visitor().merchant_id, connection_id, "fetch")
+        wake([connection_id], "fetch")
         word = "word stands" if changed == 1 else "words stand"
         flash(f"{changed} {word} for something else now. The orders concerned are read again.", "success")
     else:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 
 from hub.app import create_app
 from hub.jobs import Hub
+from hub.store import accounts
 from hub.store.database import Database
 from hub.web import entrance, settings
 from tests.web.client import Browser
 from tests.web.shop_builder import Furnished, Shop, furnish, hub_on, open_shop
 
+_QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+_NOBODY = _QUICK.hash("what nobody types")
+
 
 @pytest.fixture
-def hub(_sqlite_database: Database, tmp_path: Path) -> Iterator[Hub]:
+def hub(_sqlite_database: Database, tmp_path: Path) -> Hub:
     """A hub on SQLite: most pages say the same on both databases."""
-    yield hub_on(_sqlite_database, tmp_path)
-    _sqlite_database.close()
+    return hub_on(_sqlite_database, tmp_path)
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +31,13 @@ def _nobody_waits() -> None:
     """Failures that another test caused slow nobody down here."""
     for throttle in (entrance._per_pair, entrance._per_network, entrance._per_account, settings._guesses):
         throttle.forget()
+
+
+@pytest.fixture(autouse=True)
+def _quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashing takes its time by design, at every sign-in; how it is really done is proven in test_accounts.py."""
+    monkeypatch.setattr(accounts, "_hasher", _QUICK)
+    monkeypatch.setattr(accounts, "_nobody", lambda: _NOBODY)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 import marshmallow
+from argon2 import PasswordHasher
 from marshmallow import fields, validate
 from sqlalchemy import Connection, insert, update
 
@@ -159,9 +160,9 @@ def registry(*more: type[SalesChannel]) -> Registry:
 
 
 @cache
-def _password_hash() -> str:
+def _password_hash(hasher: PasswordHasher) -> str:
     """Hashing takes its time by design: one hash does for everybody."""
-    return accounts._hasher.hash(PASSWORD)
+    return hasher.hash(PASSWORD)
 
 
 class Bell:
@@ -214,7 +215,7 @@ class Shop:
                     id=user_id,
                     email=email,
                     name=name,
-                    password_hash=_password_hash(),
+                    password_hash=_password_hash(accounts._hasher),
                     created_at=self.now,
                     password_changed_at=self.now,
                 )

@@ -22,6 +22,11 @@ def set_up(database: Database, token: str, email: str = "ada@tea.example") -> tu
     return accounts.set_up(database, token, merchant_name="Tea", email=email, name="Ada", password=PASSWORD)
 
 
+@pytest.fixture(autouse=True)
+def _quick_passwords() -> None:
+    """Here passwords are hashed as they are for people."""
+
+
 @pytest.fixture
 def ada(database: Database) -> UUID:
     token = accounts.issue_setup_token(database)

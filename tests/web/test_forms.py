@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 import marshmallow
 import pytest
+from flask import Flask
 from marshmallow import fields, validate, validates_schema
 from werkzeug.datastructures import MultiDict
 
+from hub.core.model import HoldReason
 from hub.errors import BadInput
 from hub.web import forms
 
@@ -104,3 +109,67 @@ def test_anything_else_is_no_whole_number(text: str) -> None:
     with pytest.raises(BadInput) as caught:
         forms.whole_number(text, "on_hand")
     assert list(caught.value.fields) == ["on_hand"]
+
+
+# ---------------------------------------------------------------- rows, lists and ids
+
+TEA, MUG = UUID(int=1), UUID(int=2)
+
+
+@contextmanager
+def sent(*pairs: tuple[str, str]) -> Iterator[None]:
+    """A request with this form."""
+    with Flask(__name__).test_request_context(method="POST", data=MultiDict(pairs)):
+        yield
+
+
+def test_each_row_brings_its_id_and_its_units() -> None:
+    with sent(("sku", str(TEA)), ("units", "3"), ("sku", str(MUG)), ("units", "")):
+        assert forms.rows("sku") == {TEA: "3", MUG: ""}
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [("sku", "tea"), ("units", "3")],
+        [("sku", str(TEA))],
+        [("sku", str(TEA)), ("units", "3"), ("sku", str(TEA)), ("units", "4")],
+    ],
+    ids=["no id", "no units", "one row twice"],
+)
+def test_rows_that_no_page_has_drawn_are_refused(pairs: list[tuple[str, str]]) -> None:
+    with sent(*pairs), pytest.raises(BadInput, match=r"^This form is damaged\. Reload the page\.$"):
+        forms.rows("sku")
+
+
+def test_what_the_store_says_of_a_row_stands_at_that_row() -> None:
+    said = {str(TEA): ["Not so many."], "reason": ["Say why."]}
+
+    assert forms.at_rows(said, [TEA, MUG]) == {f"units-{TEA}": ["Not so many."], "reason": ["Say why."]}
+
+
+def test_a_choice_may_be_left_empty_but_not_be_nonsense() -> None:
+    with sent(("location", ""), ("place", "nowhere"), ("sku", str(TEA))):
+        assert (forms.optional_identity("location"), forms.optional_identity("sku")) == (None, TEA)
+        with pytest.raises(BadInput):
+            forms.optional_identity("place")
+
+
+def test_words_are_parted_by_commas_or_lines_and_kept_once() -> None:
+    assert forms.words(" express,overnight\nexpress ,, by hand") == ("express", "overnight", "by hand")
+    assert forms.words("abcdef", longest=3) == ("abc",)
+
+
+def test_only_what_is_on_the_list_can_be_chosen() -> None:
+    assert forms.one_of(HoldReason, "fraud") is HoldReason.FRAUD
+    assert forms.one_of(HoldReason, "FRAUD") is None
+
+
+def test_every_field_is_read_before_anything_is_said() -> None:
+    errors: dict[str, list[str]] = {}
+    read = {}
+    for name, text in (("length", "x"), ("width", "12"), ("height", "y")):
+        with forms.gathering(errors):
+            read[name] = forms.whole_number(text, name)
+
+    assert (read, list(errors)) == ({"width": 12}, ["length", "height"])

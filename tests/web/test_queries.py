@@ -615,8 +615,6 @@ def test_a_page_of_orders_or_stock_asks_as_often_for_fifty_rows_as_for_one(datab
     connection_id = shop.connection()
     place = shop.location()
     shop.place(connection_id, place)
-    asked: list[str] = []
-    event.listen(database.engine, "before_cursor_execute", lambda *each: asked.append(each[2]))
 
     def cost() -> tuple[int, int]:
         counts = []
@@ -624,8 +622,9 @@ def test_a_page_of_orders_or_stock_asks_as_often_for_fifty_rows_as_for_one(datab
             lambda db: orders.orders(db, shop.merchant_id, orders.OrderFilter()),
             lambda db: stock.stock(db, shop.merchant_id),
         ):
-            asked.clear()
+            asked: list[str] = []
             with database.read() as db:
+                event.listen(db, "before_cursor_execute", lambda *each, to=asked: to.append(each[2]))
                 read(db)
             counts.append(len([each for each in asked if each.lstrip().upper().startswith("SELECT")]))
         return counts[0], counts[1]

@@ -225,13 +225,21 @@ def test_a_body_without_a_length_is_read_only_so_far(hub: Hub, shop: Shop, conne
 
 def test_a_huge_body_for_nobody_costs_no_look_into_the_database(hub: Hub) -> None:
     asked: list[str] = []
-    event.listen(hub.database.engine, "before_cursor_execute", lambda *each: asked.append(each[2]))
 
-    answer = (
-        create_app(hub)
-        .test_client()
-        .post(f"/webhooks/{uuid4()}/{uuid4()}", base_url="http://localhost", data=b"x" * (webhooks.LARGEST_BODY + 1))
-    )
+    def note(*each: Any) -> None:
+        asked.append(each[2])
+
+    event.listen(hub.database.engine, "before_cursor_execute", note)
+    try:
+        answer = (
+            create_app(hub)
+            .test_client()
+            .post(
+                f"/webhooks/{uuid4()}/{uuid4()}", base_url="http://localhost", data=b"x" * (webhooks.LARGEST_BODY + 1)
+            )
+        )
+    finally:
+        event.remove(hub.database.engine, "before_cursor_execute", note)
 
     assert (answer.status_code, asked) == (413, [])
 
