@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from bench import first_import, measure, reservations, routing
+from bench import first_import, measure, rates, reservations, routing
 from bench.places import CannotMeasure
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -32,6 +32,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "first-import-shopify": partial(first_import.shopify, "postgresql"),
     "growth": partial(reservations.growth),
     "routing": partial(routing.decisions),
+    "rates": partial(rates.rates_read),
 }
 
 

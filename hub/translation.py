@@ -266,8 +266,12 @@ class MoneyAmount(_VendorField[Money]):
         return _money(value, (data or {}).get(self.currency_key))
 
 
+_AMOUNT = DecimalNumber(required=True)
+
+
 def _money(amount: Any, currency: Any) -> Money:
-    number = cast(Decimal, DecimalNumber(required=True).deserialize(amount))
+    quick = amount is not None and amount != ""
+    number = cast(Decimal, _AMOUNT._deserialize(amount, None, None) if quick else _AMOUNT.deserialize(amount))
     try:
         return Money(number, currency if isinstance(currency, str) else "")
     except ValueError as error:
@@ -399,9 +403,24 @@ class Translation(marshmallow.Schema, Generic[_R], metaclass=_Shared):
 
 def _quick_reader(field: fields.Field[Any]) -> Callable[[Any, str, Mapping[str, Any]], Any]:
     """What ``field.deserialize`` does, without what is of no use to this field."""
-    kind = type(field)
     if field.validators or field.pre_load or field.post_load:
         return field.deserialize
+    read = _quick_reader_of_what_is_there(field)
+    if field.required or type(field).deserialize not in _MISSING_IS_THE_DEFAULT:
+        return read
+    default = field.load_default
+    if callable(default):
+        return lambda value, key, data: default() if value is missing else read(value, key, data)
+    return lambda value, key, data: default if value is missing else read(value, key, data)
+
+
+_MISSING_IS_THE_DEFAULT = (fields.Field.deserialize, Text.deserialize, _VendorField.deserialize)
+
+
+def _quick_reader_of_what_is_there(
+    field: fields.Field[Any],
+) -> Callable[[Any, str, Mapping[str, Any]], Any]:
+    kind = type(field)
     read = field._deserialize
     may_be_none = field.allow_none
 
