@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hub.connector import ProviderFact as ProviderFact
     from hub.connector import PushOutcome as PushOutcome
     from hub.connector import PushState as PushState
+    from hub.connector import QueueAddress as QueueAddress
     from hub.connector import RateBudget as RateBudget
     from hub.connector import RawRecord as RawRecord
     from hub.connector import Refetch as Refetch
@@ -132,6 +133,7 @@ if TYPE_CHECKING:
     from hub.http import Client as Client
     from hub.http import Exchange as Exchange
     from hub.http import Limiter as Limiter
+    from hub.http import OperationLimiter as OperationLimiter
     from hub.http import Response as Response
     from hub.rows import Column as Column
     from hub.rows import FileFormat as FileFormat
@@ -159,8 +161,8 @@ _NAMES = {
         "API_VERSION AuthorizationAnswer AuthorizationRequest Capabilities Carrier CarrierCapabilities"
         " CarrierFact Connector Context Delivery Disconnected EffectResult Fact FulfillmentProvider Kind"
         " ListingRemoved OrderRemoved Page PersonalDataErased PersonalDataWanted ProviderCapabilities"
-        " ProviderFact PushOutcome PushState RateBudget RawRecord Refetch SalesChannel Settlement StockPush"
-        " StockRef StockSeen Subscriptions Token TokenVault UNREAD Unread Vocabulary Webhook"
+        " ProviderFact PushOutcome PushState QueueAddress RateBudget RawRecord Refetch SalesChannel Settlement"
+        " StockPush StockRef StockSeen Subscriptions Token TokenVault UNREAD Unread Vocabulary Webhook"
     ),
     "hub.core.model": (
         "Account Address ChannelLocation ChannelShipment ChannelWork Charge ChargeKind Discount Hold"
@@ -177,7 +179,7 @@ _NAMES = {
     ),
     "hub.errors": ("AuthError ConnectorError HubError NotFound RateLimited Rejected Unavailable Unreadable Unverified"),
     "hub.hookspecs": ("hookimpl"),
-    "hub.http": ("Client Exchange Limiter Response"),
+    "hub.http": ("Client Exchange Limiter OperationLimiter Response"),
     "hub.rows": ("Column FileFormat FileKind Row RowReader ValueKind assign_columns columns_of read_values"),
     "hub.sftp": ("FileEntry Files"),
     "hub.translation": (

@@ -186,12 +186,10 @@ def fitted(address: Address, carrier: str) -> Fitted:
     changed = [
         f"{getattr(address, part)} → {spelled[part]}" for part in _PARTS if spelled[part] != getattr(address, part)
     ]
-    street = [spelled["line1"], spelled["line2"]]
-    if any(len(line) > limits.line for line in street):
-        wrapped = _wrapped(" ".join(filter(None, street)), limits.line)
-        if len(wrapped) <= limits.lines and all(len(line) <= limits.line for line in wrapped):
-            spelled["line1"], spelled["line2"] = [*wrapped, "", ""][:2]
-            changed.append(f"The street is divided: {' / '.join(wrapped)}")
+    street = _street(spelled["line1"], spelled["line2"], limits.line, limits.lines)
+    if street is not None:
+        spelled["line1"], spelled["line2"] = [*street, ""][:2]
+        changed.append(f"The street is divided: {' / '.join(street)}")
     room = {
         "name": limits.name,
         "company": limits.name,
@@ -205,6 +203,22 @@ def fitted(address: Address, carrier: str) -> Fitted:
         if len(spelled[part]) > most
     ]
     return Fitted(Address(**spelled), tuple(changed), tuple(too_long))
+
+
+def divided(address: Address) -> Address:
+    """The address with its street in lines that every carrier takes, where it can be divided so: for whoever sells the
+    labels of several."""
+    narrowest, lines = min(each.line for each in LIMITS.values()), min(each.lines for each in LIMITS.values())
+    street = _street(address.line1, address.line2, narrowest, lines)
+    return address if street is None else replace(address, line1=street[0], line2=[*street, ""][1])
+
+
+def _street(line1: str, line2: str, width: int, most: int) -> list[str] | None:
+    """The street in lines of this width; None: it needs no division, or none helps."""
+    if max(len(line1), len(line2)) <= width:
+        return None
+    lines = _wrapped(f"{line1} {line2}", width)
+    return lines if len(lines) <= most and all(len(line) <= width for line in lines) else None
 
 
 def in_latin(text: str) -> str:

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from hub.sftp import Files
 
 # The version of this API: the first number grows when a connector may have to change, the second when names are added.
-API_VERSION = "1.2"
+API_VERSION = "1.3"
 
 # ---------------------------------------------------------------- what comes in
 
@@ -74,6 +74,19 @@ class Delivery:
 
     topic: str
     dedupe_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueAddress:
+    """A queue at which the vendor leaves its messages for this connection: Amazon SQS or what speaks like it.
+
+    ``url`` is the queue's own address. ``key_id`` and ``secret`` are those of whoever may read and delete there.
+    """
+
+    url: str
+    region: str
+    key_id: str
+    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +252,7 @@ UNREAD = Unread.UNREAD
 
 class PushState(StrEnum):
     WRITTEN = "written"
+    PENDING = "pending"  # taken in, and judged later: ``settle_stock`` is asked what became of it
     STALE = "stale"  # compare-and-set failed: somebody else changed the quantity
     RETRY = "retry"  # this one could not be written now; it will be tried again
     REJECTED = "rejected"  # refused for good: becomes an Issue
@@ -247,11 +261,17 @@ class PushState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PushOutcome:
-    """What became of one StockPush; ``quantity`` is what the channel says now, where its answer tells."""
+    """What became of one StockPush; ``quantity`` is what the channel says now, where its answer tells.
+
+    ``reference`` goes with PENDING: the vendor's id of the work that will tell (a feed, a submission). Asking for it
+    makes sense after ``after_seconds``.
+    """
 
     state: PushState
     quantity: int | None = None
     message: str = ""
+    reference: str = ""
+    after_seconds: float = 0.0
 
 
 class Settlement(StrEnum):
@@ -330,8 +350,10 @@ class Capabilities:
     ``compare_and_set``: push_stock honors ``StockPush.expected``. ``push_batch``: most pushes per call of push_stock,
     and most refs per call of read_stock. ``coalesce_seconds``: changes that follow the first within so long go out in
     the same write. ``negative_stock``: a figure below 0 may be written. ``most_units``: the largest figure it takes.
-    ``webhooks``: it can subscribe and verify. ``min_poll_seconds``: the shortest sensible pause between two polls of
-    the same stream.
+    ``webhooks``: it can subscribe and verify. ``webhooks_signed``: ``verify`` proves that the vendor wrote the body;
+    where it cannot, what comes is a hint, and ``read_webhook`` may answer Refetch alone. ``message_poll_seconds``: the
+    queue of ``queue_address`` is emptied so often. ``min_poll_seconds``: the shortest sensible pause between two polls
+    of the same stream.
     """
 
     compare_and_set: bool = False
@@ -340,6 +362,8 @@ class Capabilities:
     negative_stock: bool = False
     most_units: int | None = None
     webhooks: bool = True
+    webhooks_signed: bool = True
+    message_poll_seconds: float | None = None
     min_poll_seconds: float = 5.0
 
 
@@ -349,7 +373,9 @@ class CarrierCapabilities:
 
     ``label_formats``: those a label can be bought in, the usual one first. ``parcels_per_shipment``: most in one.
     ``returns``: it takes shipments that are ``returning``. ``validates_addresses``: ``validate_address`` works.
-    ``webhooks`` as in Capabilities; ``min_poll_seconds``: the shortest sensible pause between two looks at a parcel.
+    ``webhooks`` and ``webhooks_signed`` as in Capabilities; ``min_poll_seconds``: the shortest sensible pause between
+    two looks at a parcel. ``follow_days``: webhooks come for so many days, and only of parcels that it was asked to
+    follow; None: of all, once subscribed. ``follow_batch``: most parcels in one call of ``follow_parcels``.
     """
 
     label_formats: tuple[DocumentFormat, ...] = (DocumentFormat.PDF,)
@@ -357,7 +383,10 @@ class CarrierCapabilities:
     returns: bool = False
     validates_addresses: bool = False
     webhooks: bool = True
+    webhooks_signed: bool = True
     min_poll_seconds: float = 900.0
+    follow_days: float | None = None
+    follow_batch: int = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -368,6 +397,8 @@ class ProviderCapabilities:
     """
 
     webhooks: bool = True
+    webhooks_signed: bool = True
+    message_poll_seconds: float | None = None
     min_poll_seconds: float = 60.0
     stock_poll_seconds: float = 900.0
 
@@ -460,7 +491,13 @@ class Connector(ABC):
     capabilities: ClassVar[Capabilities | CarrierCapabilities | ProviderCapabilities]
     effects: ClassVar[Mapping[str, Settlement]] = {}  # method name -> how an unclear outcome is settled
     rate_budget: ClassVar[RateBudget | None] = None
+    # operation -> a budget of its own, for vendors that have one per operation: name it in ``client.request``
+    rate_budgets: ClassVar[Mapping[str, RateBudget]] = {}
     raw_days: ClassVar[int | None] = None  # keep raw bodies at most this long, None: as long as the hub does
+    # keep what is known of customers so many days after delivery, None: until somebody asks to erase it
+    personal_days: ClassVar[int | None] = None
+    # the vendor wants the secrets replaced after so many days, None: they last
+    secret_days: ClassVar[int | None] = None
     # effect -> the class its request is read into; the others get the stored mapping itself
     _requests: ClassVar[Mapping[str, type[Any]]] = {}
 
@@ -522,6 +559,25 @@ class Connector(ABC):
         Runs in the web process: no network, no parsing of the body. Raises Unverified.
         """
         raise Rejected(f"{self.label} sends no webhooks.")
+
+    # --- messages: for vendors that leave what they have to tell in a queue
+
+    @classmethod
+    def queue_address(cls, settings: Mapping[str, Any]) -> QueueAddress | None:
+        """The queue of this connection; None: the vendor uses none, or the merchant has not named one.
+
+        The hub empties it every ``capabilities.message_poll_seconds``: each message is stored like a webhook, and
+        deleted from the queue only after that. ``read_webhook`` reads what was stored.
+        """
+        return None
+
+    @classmethod
+    def read_message(cls, body: bytes) -> Delivery | None:
+        """What a message of the queue is about, and the key under which a second copy of it is recognized. Pure.
+
+        None: it is nothing to be kept (a test message). Raises Unreadable; the hub keeps such a message all the same.
+        """
+        raise Rejected(f"{cls.label} leaves no messages.")
 
     def subscribe_webhooks(self, request: Mapping[str, Any], key: str) -> EffectResult:
         """Make the vendor send the topics the connector needs to ``request["address"]``; adds what is missing.
@@ -641,6 +697,13 @@ class SalesChannel(Connector):
         One bad item must not spoil the others. Raise only when nothing was written, or nobody can tell what was.
         """
 
+    def settle_stock(self, reference: str, pushes: Sequence[StockPush]) -> Sequence[PushOutcome]:
+        """What became of pushes that were PENDING under ``reference``; one outcome per push, in order.
+
+        PENDING again: the vendor is still at it. NotFound: it knows nothing of it (any more), so they are written anew.
+        """
+        raise Rejected(f"{self.label} answers at once.")
+
     # --- out: effects
 
     def confirm_shipment(self, confirmation: ShipmentConfirmation, key: str) -> EffectResult:
@@ -739,6 +802,14 @@ class Carrier(Connector):
     @abstractmethod
     def read_tracking(self, record: RawRecord) -> Tracking:
         """The tracking in a record of ``track``. Pure. Raises Unreadable."""
+
+    def follow_parcels(self, tracking_numbers: Sequence[str], address: str) -> Sequence[str]:
+        """Have the carrier send to ``address`` what happens to these parcels; goes with ``capabilities.follow_days``.
+
+        Asked soon after a label is bought, and again before the days are over: repeating it only renews. Returns those
+        that the carrier does not follow; the hub goes on asking for them by itself.
+        """
+        raise Rejected(f"{self.label} sends no webhooks of single parcels.")
 
     def read_webhook(self, record: RawRecord) -> Iterable[CarrierFact]:
         """What a stored webhook says; nothing for a topic that does not matter. Pure. Raises Unreadable."""

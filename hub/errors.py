@@ -16,11 +16,15 @@ class AuthError(ConnectorError):
 
 
 class RateLimited(ConnectorError):
-    """The vendor asks us to slow down. Nothing was done; ``retry_after`` is in seconds, None if it did not say."""
+    """The vendor asks us to slow down. Nothing was done; ``retry_after`` is in seconds, None if it did not say.
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    With ``operation`` only that one is meant, which has a rate budget of its own: everything else goes on.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None, operation: str = "") -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.operation = operation
 
 
 class Unavailable(ConnectorError):

@@ -35,7 +35,7 @@ from hub.connector import RateBudget
 from hub.errors import AuthError, NotFound, RateLimited, Rejected, Unavailable, Unreadable
 from hub.translation import load_json
 
-__all__ = ["Client", "Exchange", "Limiter", "LocalLimiter", "RefusingClient", "Response"]
+__all__ = ["Client", "Exchange", "Limiter", "LocalLimiter", "OperationLimiter", "RefusingClient", "Response"]
 
 MAX_BYTES = 32 * 1024 * 1024
 MAX_SECONDS = 60.0  # for the whole answer; the read timeout only bounds one silence
@@ -126,6 +126,18 @@ class Limiter(Protocol):
         ...
 
 
+class OperationLimiter(Limiter, Protocol):
+    """The budget of one operation: of most of these a vendor says no more than how fast they are restored."""
+
+    def learn_rate(self, restore_rate: float) -> None:
+        """Take over how much the vendor restores per second; what is left and the most there can be stay."""
+        ...
+
+    def emptied(self) -> float:
+        """The vendor says that nothing is left; returns the seconds until a unit is."""
+        ...
+
+
 class LocalLimiter:
     """A token bucket in this process. ``share`` is the part of the budget that this process may spend.
 
@@ -169,6 +181,19 @@ class LocalLimiter:
             self._burst = maximum * self._share
             self._available = available * self._share
             self._at = self._clock()
+
+    def learn_rate(self, restore_rate: float) -> None:
+        if restore_rate <= 0:
+            return
+        with self._lock:
+            self._restore()
+            self._rate = restore_rate * self._share
+
+    def emptied(self) -> float:
+        with self._lock:
+            self._restore()
+            self._available = min(0.0, self._available)
+            return (min(1.0, self._burst) - self._available) / self._rate
 
     def _restore(self) -> None:
         now = self._clock()
@@ -438,8 +463,9 @@ class Client:
 
     ``hosts`` are the origins it may talk to. ``routes`` lead a vendor's origin to another one (a simulator): the
     request is built and signed for the vendor and only then sent elsewhere, without the check of addresses.
-    ``private_networks`` (CIDRs) are the operator's exceptions from that check. ``timeout`` is (connect, read) in
-    seconds. Raises the errors of ``hub.errors``; never follows a redirect, never tries again.
+    ``private_networks`` (CIDRs) are the operator's exceptions from that check. ``limiters`` are the budgets of single
+    operations, beside that of the whole connection. ``timeout`` is (connect, read) in seconds. Raises the errors of
+    ``hub.errors``; never follows a redirect, never tries again.
     """
 
     def __init__(
@@ -449,11 +475,13 @@ class Client:
         routes: Mapping[str, str] | None = None,
         private_networks: Sequence[str] = (),
         limiter: Limiter | None = None,
+        limiters: Mapping[str, OperationLimiter] | None = None,
         on_exchange: Callable[[Exchange], None] | None = None,
         timeout: tuple[float, float] = (5.0, 20.0),
         max_bytes: int = MAX_BYTES,
     ) -> None:
         self.limiter = limiter
+        self.limiters = dict(limiters or {})
         self._hosts = frozenset(_prepared_origin(host) for host in hosts)
         self._routes = {
             _prepared_origin(vendor): target.rstrip("/")
@@ -475,6 +503,11 @@ class Client:
     def redact(self, value: str) -> None:
         """From now on ``value`` is masked in exchanges and messages."""
         self._redactor.add(value)
+
+    def learn_rate(self, operation: str, per_second: float) -> None:
+        """Take over how fast the vendor says that the budget of ``operation`` is restored."""
+        if operation in self.limiters:
+            self.limiters[operation].learn_rate(per_second)
 
     def close(self) -> None:
         """Close the connections that are kept open."""
@@ -508,22 +541,42 @@ class Client:
         headers: Mapping[str, str] | None = None,
         auth: tuple[str, str] | requests.auth.AuthBase | None = None,
         cost: float = 1.0,
+        operation: str = "",
         expect: Collection[int] = (),
         timeout: tuple[float, float] | None = None,
     ) -> Response:
         """Send one request, and return a 2xx answer or one whose status is in ``expect``; raise otherwise.
 
-        ``cost`` is taken from the rate budget. AuthError: 401, 403. NotFound: 404, 410. RateLimited: 429, and 503
-        with Retry-After. Rejected: other 4xx, a redirect, a host that is not the connection's. Unavailable: 5xx and
-        everything that leaves no answer, with ``sent`` telling whether the vendor may have seen the request.
+        ``cost`` is taken from the rate budget, and from that of ``operation`` where it has its own. AuthError: 401,
+        403. NotFound: 404, 410. RateLimited: 429, and 503 with Retry-After; it names the operation whose own budget
+        is meant. Rejected: other 4xx, a redirect, a host that is not the connection's. Unavailable: 5xx and everything
+        that leaves no answer, with ``sent`` telling whether the vendor may have seen the request.
         """
         prepared = self._prepare(method, url, params, json, data, headers, auth)
+        own = self.limiters.get(operation)
+        if own is not None:
+            self._acquire(own, operation, cost)
         if self.limiter is not None:
             self.limiter.acquire(cost)
         response = self._send(prepared, timeout or self._timeout)
         if 200 <= response.status < 300 or response.status in expect:
             return response
-        raise self._refusal(response)
+        refusal = self._refusal(response)
+        if own is not None and isinstance(refusal, RateLimited):
+            # Somebody else spends it too: the vendor knows better than we do what is left.
+            wait = own.emptied()
+            raise RateLimited(str(refusal), refusal.retry_after or wait, operation)
+        raise refusal
+
+    @staticmethod
+    def _acquire(own: OperationLimiter, operation: str, cost: float) -> None:
+        try:
+            own.acquire(cost)
+        except RateLimited as error:
+            wait = error.retry_after or 0.0
+            raise RateLimited(
+                f"The rate budget of {operation} is spent for {math.ceil(wait)} s; it goes on then.", wait, operation
+            ) from None
 
     # --- before
 

@@ -16,7 +16,7 @@ from redis.retry import Retry
 from hub.connector import RateBudget
 from hub.http import LocalLimiter, too_fast
 
-__all__ = ["Left", "RedisLimiter", "left", "quick_client"]
+__all__ = ["Left", "RedisLimiter", "left", "operation_key", "quick_client"]
 
 FORGET_AFTER = 3_600.0  # seconds without a request, after which a bucket starts anew
 TIMEOUT = 0.2  # seconds
@@ -56,6 +56,40 @@ redis.call('HSET', KEYS[1], 'available', ARGV[1], 'at', string.format('%.6f', ti
 redis.call('PEXPIRE', KEYS[1], math.ceil(1000 * math.max(tonumber(ARGV[4]), (ARGV[3] - ARGV[1]) / ARGV[2])))
 """
 
+# What both do first: what is there by now, at the rate so far.
+_SETTLED = """
+local kept = redis.call('HMGET', KEYS[1], 'available', 'at', 'rate', 'burst')
+local rate, burst = tonumber(kept[3] or ARGV[1]), tonumber(kept[4] or ARGV[2])
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local available = burst
+if kept[1] then
+  available = math.min(burst, kept[1] + math.max(0, now - kept[2]) * rate)
+end
+local function keep()
+  redis.call('HSET', KEYS[1], 'available', string.format('%.6f', available), 'at', string.format('%.6f', now),
+    'rate', tostring(rate), 'burst', tostring(burst))
+  redis.call('PEXPIRE', KEYS[1], math.ceil(1000 * math.max(tonumber(ARGV[3]), (burst - available) / rate)))
+end
+"""
+
+_LEARN_RATE = (
+    _SETTLED
+    + """
+rate = tonumber(ARGV[4])
+keep()
+"""
+)
+
+_EMPTIED = (
+    _SETTLED
+    + """
+available = math.min(0, available)
+keep()
+return string.format('%.6f', (math.min(1, burst) - available) / rate)
+"""
+)
+
 
 def quick_client(url: str) -> redis.Redis:
     """A Redis client that gives up after a fraction of a second; left to itself, redis-py tries again for seconds."""
@@ -87,6 +121,9 @@ class RedisLimiter:
         self._budget = budget
         self._acquire = client.register_script(_ACQUIRE)
         self._learn = client.register_script(_LEARN)
+        self._learn_rate = client.register_script(_LEARN_RATE)
+        self._emptied = client.register_script(_EMPTIED)
+        self._rate = 0.0  # that was learnt last
         self._alone = LocalLimiter(budget, 1 / workers, clock, sleep, patience)
         self._clock = clock
         self._sleep = sleep
@@ -112,6 +149,20 @@ class RedisLimiter:
         self._alone.learn(available, restore_rate, maximum)
         self._ask(self._learn, [available, restore_rate, maximum, FORGET_AFTER])
 
+    def learn_rate(self, restore_rate: float) -> None:
+        """Take over how much the vendor restores per second; said again, it is not told again."""
+        if restore_rate <= 0 or restore_rate == self._rate:
+            return
+        self._rate = restore_rate
+        self._alone.learn_rate(restore_rate)
+        self._ask(self._learn_rate, [self._budget.per_second, self._budget.burst, FORGET_AFTER, restore_rate])
+
+    def emptied(self) -> float:
+        """The vendor says that nothing is left; returns the seconds until a unit is."""
+        alone = self._alone.emptied()
+        answer = self._ask(self._emptied, [self._budget.per_second, self._budget.burst, FORGET_AFTER])
+        return float(answer) if answer else alone
+
     def _ask(self, script: Script, arguments: list[float]) -> str | None:
         """The script's answer, None while Redis is away."""
         if self._clock() < self._ask_again:
@@ -122,6 +173,11 @@ class RedisLimiter:
             self._ask_again = self._clock() + REDIS_PAUSE
             return None
         return answer.decode() if isinstance(answer, bytes) else str(answer or "")
+
+
+def operation_key(connection_id: object, operation: str) -> str:
+    """Under which the budget of one operation of a connection is kept, instead of the connection's own."""
+    return f"{connection_id}:{operation}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,6 @@ from typing import Any
 
 import pymupdf_fonts
 from anyascii import anyascii
-from reportlab.graphics.barcode.code128 import Code128
-from reportlab.graphics.barcode.qrencoder import QRCode, QRErrorCorrectLevel
 from reportlab.lib.pagesizes import A4
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
@@ -322,6 +320,9 @@ class _Sheet:
 
     def barcode(self, text: str) -> None:
         """The text as Code 128, as wide as the page allows, and in letters beneath."""
+        # Not before it is needed: it brings pictures and charts along, and every process of the hub loads this module.
+        from reportlab.graphics.barcode.code128 import Code128
+
         height = 13 * _MM
         bars = Code128(text, barWidth=0.33 * _MM, barHeight=height, quiet=True)
         most = self._width - 2 * self._margin
@@ -400,6 +401,8 @@ def _draw(canvas: Canvas, x: float, y: float, line: str, size: float, *, bold: b
 
 def qr_png(text: str) -> bytes:
     """The text as a QR code, a PNG picture with its quiet zone."""
+    from reportlab.graphics.barcode.qrencoder import QRCode, QRErrorCorrectLevel  # as late as the bars above
+
     code: Any = QRCode(None, QRErrorCorrectLevel.M)
     code.addData(text)
     code.make()

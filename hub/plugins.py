@@ -37,7 +37,9 @@ ENTRY_POINT_GROUP = "hub"
 IMPORT_SECONDS = 30.0
 
 # These are ours. Anything else is imported only when the operator names its distribution in TALLYHUB_PLUGINS.
-BUILT_IN = frozenset({"tallyhub-3pl", "tallyhub-carriers", "tallyhub-shopify", "tallyhub-woocommerce"})
+BUILT_IN = frozenset(
+    {"tallyhub-3pl", "tallyhub-amazon", "tallyhub-carriers", "tallyhub-shopify", "tallyhub-woocommerce"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import os
 import shutil
+import sqlite3
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,7 +17,10 @@ from zlib import crc32
 
 import pytest
 import structlog
-from sqlalchemy import insert, text
+from flask import Flask
+from jinja2 import BytecodeCache
+from jinja2.bccache import Bucket
+from sqlalchemy import event, insert, text
 from sqlalchemy.engine import make_url
 
 from hub.store import tables
@@ -22,6 +29,13 @@ from hub.store.secrets import KeyRing, new_key
 from hub.testing import ConnectorContract
 from tests import servers
 
+# Where Python may keep nothing that it compiles, each process that a test starts would compile the whole hub first.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# Until all tests are collected next to nothing is garbage, and looking for it takes most of the time.
+gc.disable()
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _plain_logs() -> None:
@@ -29,12 +43,30 @@ def _plain_logs() -> None:
     structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
 
 
+class _Compiled(BytecodeCache):
+    """Each template as it was first compiled: without this every application compiles them all anew."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if kept := self._kept.get(bucket.key):
+            bucket.bytecode_from_string(kept)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._kept[bucket.key] = bucket.bytecode_to_string()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _templates() -> None:
+    Flask.jinja_options = {"bytecode_cache": _Compiled()}
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+def database(request: pytest.FixtureRequest) -> Database:
     """An empty database with all tables. Another process opens the same one at ``database_url``."""
     database: Database = request.getfixturevalue(f"_{request.param}_database")
-    yield database
-    database.close()
+    return database
 
 
 @pytest.fixture
@@ -101,7 +133,10 @@ def eventually() -> Callable[..., None]:
     return servers.eventually
 
 
-# ---------------------------------------------------------------- one database per worker, emptied per test
+# ---------------------------------------------------------------- an empty database per test
+#
+# All tests of a worker share one engine of each kind: the engine keeps the statements it has compiled, and a test that
+# compiled its own would spend more time on that than on anything else.
 
 
 @pytest.fixture(scope="session")
@@ -113,11 +148,40 @@ def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def _sqlite_engine(_sqlite_template: Path) -> Callable[[Path], Database]:
+    """``open(path)`` is the database in this file; the one opened before may no longer be used."""
+    shared = Database(f"sqlite:///{_sqlite_template}")
+    opened = _sqlite_template
+
+    @event.listens_for(shared.engine, "do_connect")
+    def _connect(_dialect: object, _record: object, arguments: list[object], _options: object) -> None:
+        arguments[:] = [str(opened)]
+
+    @event.listens_for(shared.engine, "connect")
+    def _leave_the_disk_alone(connection: sqlite3.Connection, _record: object) -> None:
+        # Tests kill processes, which loses nothing that was written; nobody pulls the plug of the machine.
+        connection.execute("pragma synchronous=off")
+
+    def open_file(path: Path) -> Database:
+        nonlocal opened
+        opened = path
+        database = copy.copy(shared)
+        database.url = make_url(f"sqlite:///{path}")
+        return database
+
+    return open_file
+
+
 @pytest.fixture
-def _sqlite_database(_sqlite_template: Path, tmp_path: Path) -> Database:
+def _sqlite_database(
+    _sqlite_template: Path, _sqlite_engine: Callable[[Path], Database], tmp_path: Path
+) -> Iterator[Database]:
     path = tmp_path / "hub.db"
     shutil.copyfile(_sqlite_template, path)
-    return Database(f"sqlite:///{path}")
+    database = _sqlite_engine(path)
+    yield database
+    database.close()
 
 
 @pytest.fixture(scope="session")
@@ -143,34 +207,74 @@ def _postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     admin.close()
 
 
+@pytest.fixture(scope="session")
+def _postgres_engine(_postgres_url: str) -> Iterator[Database]:
+    shared = Database(_postgres_url)
+    yield shared
+    shared.close()
+
+
+# Deleting from tables that are almost empty takes far less time than truncating them, and a function is planned once.
+# Ledgers refuse to be deleted from, but not in this mode. A process that a test has killed may have left a transaction
+# open; connections that rest stay, since a new one has to learn of all tables anew.
+_EMPTY = """
+create function empty_all_tables() returns void language plpgsql
+set session_replication_role = replica set plan_cache_mode = auto as $$ begin
+perform pg_terminate_backend(pid) from pg_stat_activity
+where datname = current_database() and pid <> pg_backend_pid() and state <> 'idle';
+{}
+end $$
+"""
+
+
+@pytest.fixture(scope="session")
+def _empty_postgres(_postgres_url: str) -> Iterator[Callable[[], None]]:
+    emptier = Database(_postgres_url, pool_size=1)
+    with emptier.write() as connection:
+        emptied = (f'delete from "{table.name}";' for table in reversed(tables.metadata.sorted_tables))
+        connection.exec_driver_sql(_EMPTY.format("\n".join(emptied)))
+
+    def empty() -> None:
+        with emptier.write() as connection:
+            connection.exec_driver_sql("select empty_all_tables()")
+
+    yield empty
+    emptier.close()
+
+
 @pytest.fixture
-def _postgresql_database(_postgres_url: str) -> Database:
-    database = Database(_postgres_url)
-    with database.write() as connection:
-        # A process that a test before this one has killed may have left a transaction open.
-        connection.execute(
-            text(
-                "select pg_terminate_backend(pid) from pg_stat_activity"
-                " where datname = current_database() and pid <> pg_backend_pid()"
-            )
-        )
-        # Deleting from tables that are almost empty takes far less time than truncating them. Ledgers refuse to be
-        # deleted from, but not in this mode.
-        connection.exec_driver_sql("set local session_replication_role = replica")
-        emptied = (f'delete from "{table.name}"' for table in reversed(tables.metadata.sorted_tables))
-        connection.exec_driver_sql("; ".join(emptied))
-    return database
+def _postgresql_database(_postgres_engine: Database, _empty_postgres: Callable[[], None]) -> Iterator[Database]:
+    _empty_postgres()
+    database = copy.copy(_postgres_engine)
+    yield database
+    if database.engine.pool.checkedout():  # somebody was killed or forgot it
+        database.close()
+
+
+# ---------------------------------------------------------------- what is collected
 
 
 # Of each contract so many cases are tried with the suite; `make certify` tries them all.
 _ONE_CASE_IN = 4
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave most cases of the connectors' contracts to `make certify`: another share of each, always the same."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Leave most cases of the connectors' contracts to `make certify`: another share of each, always the same.
+
+    The tests that were given more time than the others begin first, so that at the end nobody waits for one alone.
+    """
     for item in items:
         kind = getattr(item, "cls", None)
         of_contract = isinstance(kind, type) and issubclass(kind, ConnectorContract)
         if of_contract and crc32(item.nodeid.encode()) % _ONE_CASE_IN:
             item.add_marker(pytest.mark.certify)
+    yield
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
+def pytest_collection_finish() -> None:
+    """From here on collect what tests leave behind, seldom, and never look at the modules and tests that stay."""
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
+    gc.enable()

@@ -35,10 +35,6 @@ def _first_row(page: Page) -> None:
     page.locator("main a.row-link").first.click()
 
 
-def _first_form(page: Page) -> None:
-    page.locator("main a.btn-primary").first.click()
-
-
 def _preview(page: Page) -> None:
     """What the first shop says, compared with what the hub would write."""
     _first_row(page)
@@ -131,6 +127,21 @@ def _transfer(page: Page) -> None:
     page.get_by_text("They have arrived").wait_for()
 
 
+def _amazon(page: Page) -> None:
+    """Both forms of Amazon, the upper one filled in."""
+    page.get_by_label("Marketplaces").first.fill("DE, FR")
+    page.get_by_label("Client ID").first.fill("amzn1.application-oa2-client.3f1c07d5")
+    page.get_by_label("Queue URL").first.fill("https://sqs.eu-west-1.amazonaws.com/123456789012/tallyhub")
+    page.get_by_label("Queue access key ID").first.fill("AKIDEXAMPLE")
+    page.get_by_label("Application ID").fill("amzn1.sp.solution.5d2b61aa")
+    page.evaluate("window.scrollTo(0, 0)")
+
+
+def _amazon_connected(page: Page) -> None:
+    page.locator("main a.row-link", has_text="Amazon").first.click()
+    page.get_by_role("heading", name="Health").wait_for()
+
+
 PICTURES = (
     Picture("home", "/"),
     Picture("home-dark", "/", dark=True),
@@ -150,7 +161,9 @@ PICTURES = (
     Picture("go-live", "/connections", _preview, height=860),
     Picture("health", "/connections", _health, height=1060),
     Picture("catalogue", "/connectors", height=560),
-    Picture("connect", "/connectors", _first_form),
+    Picture("connect", "/connectors/shopify"),
+    Picture("connect-amazon", "/connectors/amazon", _amazon, height=1500),
+    Picture("connection-amazon", "/connections", _amazon_connected),
     Picture("issues", "/issues", height=560),
     Picture("activity", "/activity"),
 )

@@ -52,7 +52,10 @@ class CarrierBench(Bench):
     def stir(self, vendor: Any = None, *, at_once: bool = False) -> None:
         """A parcel is handed over: the vendor tells it by webhook."""
         vendor = vendor or self.vendors[-1]
-        label = self.bought(vendor, self.connect(vendor))
+        connector = self.connect(vendor)
+        label = self.bought(vendor, connector)
+        if not webhooks.follows(self.connector):
+            connector.follow_parcels(label.tracking_numbers, webhooks.HOOK)
         if not at_once:
             self.clock.advance(60)
         vendor.scan(label.tracking_numbers[0], TrackingStatus.IN_TRANSIT)
@@ -145,7 +148,13 @@ CALLS = (
     Call(
         "subscribe",
         lambda bench, it: it.perform("subscribe_webhooks", {"address": webhooks.HOOK}, "key-1"),
-        needs=webhooks.has_webhooks,
+        needs=webhooks.subscribes,
+    ),
+    Call(
+        "follow",
+        lambda bench, it: it.follow_parcels(next(bench.labels).tracking_numbers, webhooks.HOOK),
+        CarrierBench.remember,
+        needs=webhooks.follows,
     ),
 )
 
@@ -687,6 +696,109 @@ def _scanned(bench: CarrierBench) -> tuple[RawRecord, Callable[[bytes], object]]
 
 
 # ---------------------------------------------------------------- addresses
+
+FOLLOWING = CONTRACT.rule(
+    "following",
+    Level.GOLD,
+    "It tells by itself of the parcels that it was asked to follow, once, and of no others.",
+    "See follow_parcels in the reference: ask for all numbers at once, and return those that the vendor does not take.",
+)
+
+
+def _told_of(vendor: Any, number: str) -> int:
+    """How many webhooks follow when a parcel is scanned."""
+    vendor.take_webhooks()
+    vendor.scan(number, TrackingStatus.IN_TRANSIT)
+    return len(vendor.take_webhooks())
+
+
+@CONTRACT.case(
+    FOLLOWING,
+    "following-tells-of-that-parcel",
+    "A parcel that is followed is told of, another one is not.",
+    needs=webhooks.follows,
+)
+def _(bench: CarrierBench) -> None:
+    vendor = bench.vendor()
+    connector = bench.connect(vendor)
+    followed, other = (bench.bought(vendor, connector).tracking_numbers[0] for _ in range(2))
+    refused = connector.follow_parcels((followed,), webhooks.HOOK)
+    expect(not refused, f"It does not follow {refused}, which it has sold itself.")
+    expect(_told_of(vendor, followed), "A parcel that is followed was scanned, and nothing was sent.")
+    expect(not _told_of(vendor, other), "Something was sent of a parcel that nobody has asked it to follow.")
+
+
+@CONTRACT.case(
+    FOLLOWING,
+    "following-again-only-renews",
+    "A parcel that it was asked to follow twice is told of once.",
+    needs=webhooks.follows,
+)
+def _(bench: CarrierBench) -> None:
+    vendor = bench.vendor()
+    connector = bench.connect(vendor)
+    number = bench.bought(vendor, connector).tracking_numbers[0]
+    connector.follow_parcels((number,), webhooks.HOOK)
+    once = _told_of(vendor, number)
+    connector.follow_parcels((number,), webhooks.HOOK)
+    twice = _told_of(vendor, number)
+    expect(once == twice, f"Something that sent {once} webhooks sends {twice} after asking again.")
+
+
+@CONTRACT.case(
+    FOLLOWING,
+    "following-lasts-as-declared",
+    "It tells of a parcel nearly as long as follow_days says, and longer once it was asked again.",
+    needs=webhooks.follows,
+)
+def _(bench: CarrierBench) -> None:
+    vendor = bench.vendor()
+    connector = bench.connect(vendor)
+    seconds = bench.connector.capabilities.follow_days * 86400.0  # type: ignore[union-attr, operator]
+    number = bench.bought(vendor, connector).tracking_numbers[0]
+    connector.follow_parcels((number,), webhooks.HOOK)
+    bench.clock.advance(seconds * 0.95)
+    expect(_told_of(vendor, number), "Shortly before the days are over, nothing is sent any more.")
+    bench.connect(vendor).follow_parcels((number,), webhooks.HOOK)
+    bench.clock.advance(seconds * 0.95)
+    expect(_told_of(vendor, number), "Asked again in time, it stopped all the same.")
+
+
+@CONTRACT.case(
+    FOLLOWING,
+    "following-names-what-it-does-not",
+    "A number that is none is returned, and does not keep the others from being followed.",
+    needs=webhooks.follows,
+)
+def _(bench: CarrierBench) -> None:
+    vendor = bench.vendor()
+    connector = bench.connect(vendor)
+    number = bench.bought(vendor, connector).tracking_numbers[0]
+    refused = connector.follow_parcels(("no such parcel", number), webhooks.HOOK)
+    expect(tuple(refused) == ("no such parcel",), f"It returned {tuple(refused)}.")
+    expect(_told_of(vendor, number), "The parcel beside it is not followed.")
+    alone = connector.follow_parcels(("no such parcel",), webhooks.HOOK)
+    expect(tuple(alone) == ("no such parcel",), f"Asked for it alone, it returned {tuple(alone)}.")
+
+
+@CONTRACT.case(
+    FOLLOWING,
+    "following-a-full-batch-is-one-request",
+    "As many parcels as follow_batch says are asked for in one request.",
+    needs=webhooks.follows,
+)
+def _(bench: CarrierBench) -> None:
+    vendor = bench.vendor()
+    connector = bench.connect(vendor)
+    number = bench.bought(vendor, connector).tracking_numbers[0]
+    most = bench.connector.capabilities.follow_batch  # type: ignore[union-attr]
+    numbers = (number, *(f"{number[:-3]}{place:03}" for place in range(most - 1)))
+    connector.follow_parcels((number,), webhooks.HOOK)  # whatever is asked first, a token say, is asked now
+    before = len(vendor.requests)
+    connector.follow_parcels(numbers, webhooks.HOOK)
+    asked = len(vendor.requests) - before
+    expect(asked == 1, f"For {most} parcels it asked {asked} times.")
+
 
 ADDRESSES = CONTRACT.rule(
     "addresses",

@@ -14,8 +14,9 @@ from typing import Any
 from hub.certify import everywhere
 from hub.certify.bench import Bench, only_connector_errors
 from hub.certify.contract import Call, Contract, Level, NotApplicable, expect
+from hub.certify.messages import messages
 from hub.certify.webhooks import HOOK, has_webhooks
-from hub.connector import Capabilities, Connector, Page, RawRecord, SalesChannel, StockPush, StockRef
+from hub.connector import Capabilities, Connector, Page, PushState, RawRecord, SalesChannel, StockPush, StockRef
 from hub.core.model import Listing, Money, Order, OrderStatus
 from hub.errors import NotFound
 
@@ -32,6 +33,7 @@ class ChannelBench(Bench):
     order_id: str
     listing_id: str
     refs: Mapping[str, StockRef]
+    taken_in: tuple[str, StockPush]  # a figure that the shop judges later, and its reference
 
     def stocked(self, vendor: Any) -> None:
         for sku, title, stock, price in GOODS:
@@ -67,6 +69,15 @@ class ChannelBench(Bench):
         self.order_id = self.buy(("MUG-1", 1))
         self.refs = self.references(connector)
         self.listing_id = self.refs["MUG-1"].listing_external_id
+
+    def leave_pending(self) -> None:
+        """Have the shop take a figure in, before anything goes wrong."""
+        self.remember()
+        push = StockPush(self.refs["MUG-1"], 7, None, "certify/1")
+        (outcome,) = self.connect(self.shop).push_stock([push])
+        if outcome.state is not PushState.PENDING:
+            raise NotApplicable("it judges a single figure at once")
+        self.taken_in = (outcome.reference, push)
 
     def references(self, connector: SalesChannel) -> dict[str, StockRef]:
         """Where the stock of each SKU is, at the first of the shop's locations."""
@@ -114,6 +125,12 @@ def capabilities(connector: type[Connector]) -> Capabilities:
     return told  # type: ignore[return-value]  # as was just made sure of
 
 
+def settles(connector: type[Connector]) -> str:
+    """Why it cannot be asked what became of a figure, "" if it can."""
+    answers_later = getattr(connector, "settle_stock", None) is not SalesChannel.settle_stock
+    return "" if answers_later else "it says at once what became of a figure"
+
+
 def _all(pages: Any) -> list[Page]:
     return list(pages)
 
@@ -132,6 +149,12 @@ CALLS = (
         writes=True,
     ),
     Call(
+        "settle-stock",
+        lambda bench, it: it.settle_stock(bench.taken_in[0], [bench.taken_in[1]]),
+        ChannelBench.leave_pending,
+        needs=settles,
+    ),
+    Call(
         "subscribe-webhooks",
         lambda bench, it: it.perform("subscribe_webhooks", {"address": HOOK}, "certify/2"),
         writes=True,
@@ -141,6 +164,7 @@ CALLS = (
 
 CONTRACT = Contract("channel", SalesChannel, ChannelBench, CALLS)
 everywhere.add_to(CONTRACT)
+messages(CONTRACT)
 
 # ---------------------------------------------------------------- reading
 

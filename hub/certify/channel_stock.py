@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hub.certify.bench import only_connector_errors
-from hub.certify.channel import CONTRACT, GOODS, NO_ID, ChannelBench, capabilities
-from hub.certify.contract import Level, NotApplicable, expect
+from hub.certify.channel import CONTRACT, GOODS, NO_ID, ChannelBench, capabilities, settles
+from hub.certify.contract import Level, NotApplicable, Refuted, expect
 from hub.certify.webhooks import has_webhooks, subscribed, webhook_of
 from hub.connector import (
     Connector,
@@ -26,6 +27,8 @@ from hub.core.model import Listing, Order
 from hub.errors import Unavailable
 from hub.testing.simulator import Fault
 
+_MOST_QUESTIONS = 200
+
 # ---------------------------------------------------------------- stock
 
 STOCK = CONTRACT.rule(
@@ -41,15 +44,42 @@ def push(ref: StockRef, quantity: int, expected: int | None = None, key: str = "
     return StockPush(ref, quantity, expected, key or f"{ref.listing_external_id}/{quantity}/{expected}")
 
 
-def pushed(connector: Any, *pushes: StockPush) -> list[PushOutcome]:
-    """The outcomes, of which there has to be one per push."""
-    outcomes = list(connector.push_stock(list(pushes)))
-    expect(len(outcomes) == len(pushes), f"{len(pushes)} pushes had {len(outcomes)} outcomes.")
+def pushed(bench: ChannelBench, connector: Any, *pushes: StockPush) -> list[PushOutcome]:
+    """What became of each push in the end: what is pending is asked for, as time passes, until it is not."""
+    outcomes = _one_each(connector.push_stock(list(pushes)), len(pushes), "pushes")
+    for _ in range(_MOST_QUESTIONS):
+        waiting = _pending(outcomes)
+        if not waiting:
+            break
+        bench.clock.advance(max(1.0, *(outcome.after_seconds for outcome in outcomes)))
+        for reference, places in waiting.items():
+            asked = [pushes[place] for place in places]
+            answers = _one_each(connector.settle_stock(reference, asked), len(asked), "pending pushes")
+            for place, answer in zip(places, answers, strict=True):
+                outcomes[place] = replace(answer, reference=answer.reference or reference)
+    left = len(_pending(outcomes))
+    expect(not left, f"Asked {_MOST_QUESTIONS} times, it has still to say what became of {left} pushes.")
+    return outcomes
+
+
+def _one_each(given: Iterable[PushOutcome], wanted: int, what: str) -> list[PushOutcome]:
+    outcomes = list(given)
+    expect(len(outcomes) == wanted, f"{wanted} {what} had {len(outcomes)} outcomes.")
     for outcome in outcomes:
         expect(isinstance(outcome, PushOutcome), f"An outcome is a {type(outcome).__name__}.")
         explained = outcome.state not in (PushState.REJECTED, PushState.GONE) or outcome.message.strip()
         expect(explained, f"An outcome {outcome.state} has no message for a person.")
     return outcomes
+
+
+def _pending(outcomes: Sequence[PushOutcome]) -> dict[str, list[int]]:
+    """The places of the outcomes that are to be asked for, by reference."""
+    found: dict[str, list[int]] = {}
+    for place, outcome in enumerate(outcomes):
+        if outcome.state is PushState.PENDING:
+            expect(outcome.reference, "A pending outcome has no reference to ask for it by.")
+            found.setdefault(outcome.reference, []).append(place)
+    return found
 
 
 def nobodys(ref: StockRef) -> StockRef:
@@ -60,7 +90,7 @@ def nobodys(ref: StockRef) -> StockRef:
 @CONTRACT.each(STOCK, "figure-written-{}", "The figure {} is written as it is.", {"7": 7, "0": 0, "1000000": 1_000_000})
 def _(bench: ChannelBench, quantity: int) -> None:
     shop, connector, ref = bench.a_reference()
-    (outcome,) = pushed(connector, push(ref, quantity, 10))
+    (outcome,) = pushed(bench, connector, push(ref, quantity, 10))
     expect(outcome.state is PushState.WRITTEN, f"The outcome is {outcome}.")
     expect(shop.stock()["MUG-1"] == quantity, f"The shop says {shop.stock()['MUG-1']}.")
     expect(list(connector.read_stock([ref])) == [quantity], "Read back, it is another one.")
@@ -69,7 +99,7 @@ def _(bench: ChannelBench, quantity: int) -> None:
 @CONTRACT.case(STOCK, "figure-written-touches-no-other", "Writing one figure changes no other.")
 def _(bench: ChannelBench) -> None:
     shop, connector, ref = bench.a_reference()
-    pushed(connector, push(ref, 3, 10))
+    pushed(bench, connector, push(ref, 3, 10))
     left = {sku: quantity for sku, quantity in shop.stock().items() if sku != "MUG-1"}
     expect(left == {"TEE-S": 5, "PEN-3": 100}, f"The others are {left}.")
 
@@ -79,7 +109,7 @@ def _(bench: ChannelBench) -> None:
 )
 def _(bench: ChannelBench) -> None:
     shop, connector, ref = bench.a_reference()
-    (outcome,) = pushed(connector, push(ref, 6, None))
+    (outcome,) = pushed(bench, connector, push(ref, 6, None))
     expect(outcome.state is PushState.WRITTEN and shop.stock()["MUG-1"] == 6, f"The outcome is {outcome}.")
 
 
@@ -90,7 +120,7 @@ def _(bench: ChannelBench) -> None:
     for number in range(size):
         shop.add_product(f"BULK-{number}", f"Bulk {number}", 1, "1.00")
     refs = bench.references(connector)
-    outcomes = pushed(connector, *(push(refs[f"BULK-{number}"], number + 2, 1) for number in range(size)))
+    outcomes = pushed(bench, connector, *(push(refs[f"BULK-{number}"], number + 2, 1) for number in range(size)))
     written = sum(outcome.state is PushState.WRITTEN for outcome in outcomes)
     expect(written == size, f"{written} of {size} were written.")
     wrong = {sku: told for number in range(size) if (told := shop.stock()[sku := f"BULK-{number}"]) != number + 2}
@@ -113,7 +143,7 @@ def _(bench: ChannelBench) -> None:
     shop, connector = bench.open()
     refs = bench.references(connector)
     outcomes = pushed(
-        connector, push(refs["MUG-1"], 3, 10), push(nobodys(refs["MUG-1"]), 4, 1), push(refs["TEE-S"], 2, 5)
+        bench, connector, push(refs["MUG-1"], 3, 10), push(nobodys(refs["MUG-1"]), 4, 1), push(refs["TEE-S"], 2, 5)
     )
     states = [outcome.state for outcome in outcomes]
     expect(states[0] is states[2] is PushState.WRITTEN, f"The outcomes are {[state.value for state in states]}.")
@@ -126,7 +156,7 @@ def _(bench: ChannelBench) -> None:
 def _(bench: ChannelBench) -> None:
     shop, connector, ref = bench.a_reference()
     for _ in range(2):
-        (outcome,) = pushed(connector, push(ref, 7, None, "same"))
+        (outcome,) = pushed(bench, connector, push(ref, 7, None, "same"))
         expect(outcome.state in (PushState.WRITTEN, PushState.STALE), f"The outcome is {outcome}.")
     expect(shop.stock()["MUG-1"] == 7, f"The shop says {shop.stock()['MUG-1']}.")
 
@@ -159,7 +189,7 @@ def compares(connector: type[Connector]) -> str:
 def _(bench: ChannelBench) -> None:
     shop, connector, ref = bench.a_reference()
     shop.set_stock("MUG-1", 4)
-    (outcome,) = pushed(connector, push(ref, 9, 10))
+    (outcome,) = pushed(bench, connector, push(ref, 9, 10))
     expect(outcome.state is PushState.STALE, f"The outcome is {outcome}.")
     expect(shop.stock()["MUG-1"] == 4, "It wrote over somebody else's figure.")
 
@@ -171,7 +201,7 @@ def _(bench: ChannelBench) -> None:
     shop, connector = bench.open()
     refs = bench.references(connector)
     shop.set_stock("MUG-1", 4)
-    states = [each.state for each in pushed(connector, push(refs["MUG-1"], 9, 10), push(refs["TEE-S"], 2, 5))]
+    states = [each.state for each in pushed(bench, connector, push(refs["MUG-1"], 9, 10), push(refs["TEE-S"], 2, 5))]
     expect(states == [PushState.STALE, PushState.WRITTEN], f"The outcomes are {[state.value for state in states]}.")
     expect(shop.stock()["TEE-S"] == 2, "The other figure was not written.")
 
@@ -181,7 +211,7 @@ def _(bench: ChannelBench) -> None:
     shop, connector, ref = bench.a_reference()
     (before,) = connector.read_stock([ref])
     bench.buy(("MUG-1", 3))
-    (outcome,) = pushed(connector, push(ref, 20, before))
+    (outcome,) = pushed(bench, connector, push(ref, 20, before))
     expect(outcome.state is PushState.STALE, f"The outcome is {outcome}.")
     expect(shop.stock()["MUG-1"] == 7, "The sale was undone.")
 
@@ -202,16 +232,81 @@ def _(bench: ChannelBench, fault: Fault) -> None:
     shop, connector, ref = bench.a_reference()
     shop.fail_next("", fault)
     with only_connector_errors(f"push_stock after {fault.name}") as raised:
-        outcomes = pushed(connector, push(ref, 7, 10, "lost"))
+        outcomes = pushed(bench, connector, push(ref, 7, 10, "lost"))
     if not raised:
         expect(outcomes[0].state is PushState.RETRY, f"It did not notice: {outcomes[0]}.")
     elif fault.after_effect and isinstance(raised[0], Unavailable):
         expect(raised[0].sent, "It says that the shop never saw it.")
-    (outcome,) = pushed(connector, push(ref, 7, 10, "lost"))
+    (outcome,) = pushed(bench, connector, push(ref, 7, 10, "lost"))
     if outcome.state is PushState.STALE:
-        (outcome,) = pushed(connector, push(ref, 7, 7, "lost again"))
+        (outcome,) = pushed(bench, connector, push(ref, 7, 7, "lost again"))
     expect(outcome.state is PushState.WRITTEN, f"The outcome is {outcome}.")
     expect(shop.stock()["MUG-1"] == 7, f"The shop says {shop.stock()['MUG-1']}.")
+
+
+# ---------------------------------------------------------------- figures that are judged later
+
+
+def _taken_in(bench: ChannelBench) -> tuple[Any, list[StockPush], dict[str, list[int]]]:
+    """The shop, three figures of which the last is nobody's, and by which references they are to be asked for."""
+    shop, connector = bench.open()
+    refs = bench.references(connector)
+    pushes = [push(refs["MUG-1"], 3, 10), push(refs["TEE-S"], 2, 5), push(nobodys(refs["MUG-1"]), 4, 1)]
+    outcomes = _one_each(connector.push_stock(pushes), len(pushes), "pushes")
+    if PushState.PENDING not in (outcomes[0].state, outcomes[1].state):
+        raise NotApplicable("it judges so few figures at once")
+    bench.clock.advance(max(1.0, *(outcome.after_seconds for outcome in outcomes)))
+    return shop, pushes, _pending(outcomes)
+
+
+def _asked_until_final(
+    bench: ChannelBench, shop: Any, reference: str, pushes: Sequence[StockPush]
+) -> list[PushOutcome]:
+    """What becomes of pending pushes in the end, each time asked by a connector that knows nothing but its settings."""
+    answers: list[PushOutcome] = []
+    for _ in range(_MOST_QUESTIONS):
+        answers = _one_each(bench.connect(shop).settle_stock(reference, list(pushes)), len(pushes), "pending pushes")
+        if all(each.state is not PushState.PENDING for each in answers):
+            return answers
+        bench.clock.advance(max(1.0, *(each.after_seconds for each in answers)))
+        reference = answers[0].reference or reference
+    raise Refuted(f"Asked {_MOST_QUESTIONS} times, it has still to say what became of {reference}.")
+
+
+@CONTRACT.case(
+    STOCK,
+    "figure-pending-is-known-to-another-worker",
+    "What is pending is asked for by its reference alone: the connector that wrote it is gone.",
+    needs=settles,
+)
+def _(bench: ChannelBench) -> None:
+    shop, pushes, waiting = _taken_in(bench)
+    for reference, places in waiting.items():
+        for place, answer in zip(
+            places, _asked_until_final(bench, shop, reference, [pushes[each] for each in places]), strict=True
+        ):
+            wanted = (PushState.GONE, PushState.REJECTED) if place == 2 else (PushState.WRITTEN,)
+            expect(answer.state in wanted, f"Of {pushes[place].quantity} it says {answer}.")
+    seen = {sku: shop.stock()[sku] for sku in ("MUG-1", "TEE-S")}
+    expect(seen == {"MUG-1": 3, "TEE-S": 2}, f"The shop says {seen}.")
+
+
+@CONTRACT.case(
+    STOCK,
+    "figures-pending-settled-in-order",
+    "What is pending is answered in the order in which it is asked for, all of it or a part.",
+    needs=settles,
+)
+def _(bench: ChannelBench) -> None:
+    shop, pushes, waiting = _taken_in(bench)
+    for reference, places in waiting.items():
+        forth = _asked_until_final(bench, shop, reference, [pushes[each] for each in places])
+        back = _asked_until_final(bench, shop, reference, [pushes[each] for each in reversed(places)])
+        one, other = [each.state for each in forth], [each.state for each in reversed(back)]
+        expect(one == other, f"Forth it says {one}, and back {other}.")
+        for place, answer in zip(places, forth, strict=True):
+            (alone,) = _asked_until_final(bench, shop, reference, [pushes[place]])
+            expect(alone.state is answer.state, f"Alone it says {alone.state}, among others {answer.state}.")
 
 
 # ---------------------------------------------------------------- what webhooks tell

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +17,7 @@ from hub.certify.bench import Bench, only_connector_errors
 from hub.certify.contract import Contract, Level, expect, fail
 from hub.certify.failing import errors
 from hub.certify.secrecy import secrets
-from hub.certify.webhooks import webhooks
+from hub.certify.webhooks import watch, webhooks
 from hub.connector import Settlement
 from hub.core.model import Account
 from hub.errors import AuthError, ConnectorError
@@ -387,6 +387,6 @@ def distributed(contract: Contract) -> None:
 
 def add_to(contract: Contract) -> None:
     """Add every case that is for all kinds."""
-    groups: list[Callable[[Contract], None]] = [describing, settings, account, secrets, errors, webhooks, distributed]
+    groups = (describing, settings, account, secrets, errors, webhooks, watch, distributed)
     for add in groups:
         add(contract)

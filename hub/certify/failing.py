@@ -131,7 +131,8 @@ def errors(contract: Contract) -> None:
 
     @contract.case(budget, "budget-is-declared", "It declares the vendor's rate budget.")
     def _(bench: Bench) -> None:
-        expect(bench.connector.rate_budget is not None, "It has no rate_budget: the hub would ask as fast as it can.")
+        declared = bench.connector.rate_budget is not None or bench.connector.rate_budgets
+        expect(declared, "It has no rate_budget: the hub would ask as fast as it can.")
 
     @contract.each(
         budget,

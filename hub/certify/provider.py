@@ -13,6 +13,7 @@ from hub.certify import everywhere, shared, webhooks
 from hub.certify import odd as odd_input
 from hub.certify.bench import Bench, only_connector_errors
 from hub.certify.contract import Call, Contract, Level, NotApplicable, expect, fail
+from hub.certify.messages import messages
 from hub.connector import Connector, FulfillmentProvider, Page, RawRecord, Settlement
 from hub.core.model import Address
 from hub.core.plain import from_plain, to_plain
@@ -136,6 +137,7 @@ CALLS = (
 
 CONTRACT = Contract("3pl", FulfillmentProvider, ProviderBench, CALLS)
 everywhere.add_to(CONTRACT)
+messages(CONTRACT)
 
 # ---------------------------------------------------------------- orders out
 

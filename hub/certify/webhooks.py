@@ -7,14 +7,15 @@ import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from hub.certify import distribution
 from hub.certify.bench import Bench, impatient, short
 from hub.certify.contract import Contract, Level, NotApplicable, expect, fail
 from hub.certify.odd import ODD_BODIES, ODD_VALUES, odd_leaves, reads_or_refuses, without_members
-from hub.connector import Connector, Delivery, RawRecord, Webhook
-from hub.errors import ConnectorError, Unverified
+from hub.connector import Connector, Delivery, RawRecord, Refetch, Webhook
+from hub.errors import ConnectorError, Unreadable, Unverified
 from hub.testing.simulator import Fault, Letter
 
 ANOTHER = "another merchant's"
@@ -26,7 +27,43 @@ def has_webhooks(connector: type[Connector]) -> str:
     """Why there are no webhooks to be tried, "" where there are."""
     if not connector.capabilities.webhooks:
         return "its capabilities say that it has no webhooks"
+    return "" if not follows(connector) else subscribes(connector)
+
+
+def subscribes(connector: type[Connector]) -> str:
+    """Why nothing is subscribed for the whole account, "" where it is."""
+    if not connector.capabilities.webhooks:
+        return "its capabilities say that it has no webhooks"
     return "" if "subscribe_webhooks" in connector.effects else "it does not declare the effect subscribe_webhooks"
+
+
+def follows(connector: type[Connector]) -> str:
+    """Why no parcel is followed by itself, "" where a carrier tells of those alone that it was asked to follow."""
+    can = connector.capabilities
+    followed = can.webhooks and getattr(can, "follow_days", None) is not None
+    return "" if followed else "it tells of no parcel by itself (follow_days)"
+
+
+def signs(connector: type[Connector]) -> str:
+    """Why no signature can be tried, "" where there is one."""
+    if why := has_webhooks(connector):
+        return why
+    return "" if connector.capabilities.webhooks_signed else "its vendor signs no webhooks: they are taken for hints"
+
+
+def hints(connector: type[Connector]) -> str:
+    """Why its webhooks are more than hints, "" where they are none."""
+    if why := has_webhooks(connector):
+        return why
+    return "its webhooks are signed" if connector.capabilities.webhooks_signed else ""
+
+
+def has_a_watch(connector: type[Connector]) -> str:
+    """Why it cannot be told whether webhooks are still sent, "" where it can."""
+    if why := subscribes(connector):
+        return why
+    implements = connector.read_subscriptions is not Connector.read_subscriptions
+    return "" if implements else "it does not implement read_subscriptions"
 
 
 def webhook_of(letter: Letter) -> Webhook:
@@ -38,7 +75,8 @@ def subscribed(bench: Bench) -> tuple[Any, Any]:
     """A vendor that sends webhooks to us, and the connector that told it to."""
     vendor = bench.vendor()
     connector = bench.connect(vendor)
-    connector.perform("subscribe_webhooks", {"address": HOOK}, "certify/webhooks")
+    if not subscribes(bench.connector):  # who follows single parcels is asked for each
+        connector.perform("subscribe_webhooks", {"address": HOOK}, "certify/webhooks")
     return vendor, connector
 
 
@@ -72,8 +110,10 @@ def webhooks(contract: Contract) -> None:
         "Compare an HMAC of the raw body by hmac.compare_digest; see verify and Delivery in the reference.",
     )
 
-    def case(id: str, says: str) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
-        return contract.case(rule, id, says, needs=has_webhooks)
+    def case(
+        id: str, says: str, needs: Callable[[type[Connector]], str] = has_webhooks
+    ) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
+        return contract.case(rule, id, says, needs=needs)
 
     @case("webhook-genuine-accepted", "What the vendor sends is accepted, without asking anybody.")
     def _(bench: Bench) -> None:
@@ -98,7 +138,7 @@ def webhooks(contract: Contract) -> None:
     def refused(reader: Any, webhook: Webhook, what: str) -> None:
         expect(verified(reader, webhook, what) is None, f"It accepted {what}.")
 
-    @case("webhook-tampered-body-refused", "A body with one changed byte is refused.")
+    @case("webhook-tampered-body-refused", "A body with one changed byte is refused.", signs)
     def _(bench: Bench) -> None:
         reader, (webhook, *_) = heard(bench)
         for at in sorted(bench.chance.sample(range(len(webhook.body)), min(24, len(webhook.body)))):
@@ -106,20 +146,22 @@ def webhooks(contract: Contract) -> None:
             body[at] ^= 1
             refused(reader, Webhook(webhook.headers, bytes(body)), f"a body whose byte {at} was changed")
 
-    @case("webhook-shortened-body-refused", "A body that ends early is refused.")
+    @case("webhook-shortened-body-refused", "A body that ends early is refused.", signs)
     def _(bench: Bench) -> None:
         reader, (webhook, *_) = heard(bench)
         for shorter in (webhook.body[:-1], webhook.body[1:], b""):
             refused(reader, Webhook(webhook.headers, shorter), f"a body of {len(shorter)} bytes")
 
-    @case("webhook-lengthened-body-refused", "A body with something appended is refused, be it a space.")
+    @case("webhook-lengthened-body-refused", "A body with something appended is refused, be it a space.", signs)
     def _(bench: Bench) -> None:
         reader, (webhook, *_) = heard(bench)
         for more in (b" ", b"\n", b"\x00", b"{}"):
             refused(reader, Webhook(webhook.headers, webhook.body + more), f"a body with {more!r} appended")
 
     @case(
-        "webhook-rewritten-body-refused", "The same JSON in another spelling is refused: what is signed are the bytes."
+        "webhook-rewritten-body-refused",
+        "The same JSON in another spelling is refused: what is signed are the bytes.",
+        signs,
     )
     def _(bench: Bench) -> None:
         reader, (webhook, *_) = heard(bench)
@@ -162,7 +204,11 @@ def webhooks(contract: Contract) -> None:
         for webhook in webhooks:
             refused(stranger, webhook, "another merchant's webhook")
 
-    @case("webhook-body-for-another-signature-refused", "The signature of one webhook does not carry another's body.")
+    @case(
+        "webhook-body-for-another-signature-refused",
+        "The signature of one webhook does not carry another's body.",
+        signs,
+    )
     def _(bench: Bench) -> None:
         reader, webhooks = heard(bench)
         bodies = {webhook.body: webhook for webhook in webhooks}
@@ -173,10 +219,23 @@ def webhooks(contract: Contract) -> None:
         one, other, *_ = bodies.values()
         refused(reader, Webhook(one.headers, other.body), "a body under another one's signature")
 
-    @case("webhook-huge-body-refused", "A megabyte of nothing is refused.")
+    @case("webhook-huge-body-refused", "A megabyte of nothing is refused.", signs)
     def _(bench: Bench) -> None:
         reader, (webhook, *_) = heard(bench)
         refused(reader, Webhook(webhook.headers, b"x" * 1_000_000), "a megabyte of nothing")
+
+    @case(
+        "webhook-unsigned-is-a-hint", "What nobody has signed only says what is to be fetched, whatever it says.", hints
+    )
+    def _(bench: Bench) -> None:
+        for reader, record in heard_records(bench):
+            for body in (record.body, *islice(odd_leaves(record.body, "DELIVERED"), 20)):
+                try:
+                    found = list(reader.read_webhook(replace(record, body=body)))
+                except Unreadable:
+                    continue
+                believed = [type(each).__name__ for each in found if not isinstance(each, Refetch)]
+                expect(not believed, f"It believes {believed[:1]} of a webhook that nobody has signed.")
 
     @case("webhook-compared-in-constant-time", "Signatures are compared in constant time.")
     def _(bench: Bench) -> None:
@@ -292,7 +351,7 @@ def webhooks(contract: Contract) -> None:
         subscribing,
         "subscription-repeated-changes-nothing",
         "Subscribing again adds no second subscription.",
-        needs=has_webhooks,
+        needs=subscribes,
     )
     def _(bench: Bench) -> None:
         vendor, connector = subscribed(bench)
@@ -313,7 +372,7 @@ def webhooks(contract: Contract) -> None:
             "reset-before-the-effect": Fault.reset(after_effect=False),
             "429": Fault.status(429),
         },
-        needs=has_webhooks,
+        needs=subscribes,
     )
     def _(bench: Bench, fault: Fault) -> None:
         vendor, _ = subscribed(bench)
@@ -333,6 +392,58 @@ def webhooks(contract: Contract) -> None:
             break
         got = _letters_per_event(bench, shop)
         expect(got == right, f"Something that should send {right} webhooks sends {got}.")
+
+
+def watch(contract: Contract) -> None:
+    """Whether it is noticed that webhooks are not sent any more."""
+    rule = contract.rule(
+        "watch",
+        Level.GOLD,
+        "It says which webhooks the vendor sends, names those that are lost, and has them sent again.",
+        "Read the vendor's own list, its switched-off entries too; see read_subscriptions in the reference.",
+    )
+
+    @contract.case(
+        rule,
+        "subscriptions-agree-with-subscribing",
+        "Before subscribing everything is missing, afterwards nothing, and another address has nothing.",
+        needs=has_a_watch,
+    )
+    def _(bench: Bench) -> None:
+        before = bench.connect(bench.vendor()).read_subscriptions(HOOK)
+        expect(not before.active and before.missing, "It names webhooks that nobody has asked for yet.")
+        _, connector = subscribed(bench)
+        after = connector.read_subscriptions(HOOK)
+        expect(not after.missing, f"Just subscribed, {', '.join(after.missing)} is said to be missing.")
+        expect(set(after.active) == set(before.missing), "What is active is not what was missing before.")
+        elsewhere = connector.read_subscriptions(f"{HOOK}-of-another")
+        expect(not elsewhere.active, "It takes webhooks that go to another address for its own.")
+
+    @contract.case(
+        rule,
+        "subscription-lost-is-named-and-made-again",
+        "One that the vendor gave up is named as missing, and subscribing makes it again.",
+        needs=has_a_watch,
+    )
+    def _(bench: Bench) -> None:
+        vendor, connector = subscribed(bench)
+        vendor.take_webhooks()
+        for _ in range(12):
+            bench.stir(vendor=vendor)
+            letters = vendor.take_webhooks()
+            if not letters:
+                break  # it has given up
+            for letter in letters:
+                vendor.answered(letter, 500)
+        else:
+            raise NotApplicable("its simulator goes on sending, however often it is answered 500")
+        found = connector.read_subscriptions(HOOK)
+        expect(found.missing, "The vendor sends nothing any more, and nothing is said to be missing.")
+        connector.perform("subscribe_webhooks", {"address": HOOK}, "certify/again")
+        again = connector.read_subscriptions(HOOK)
+        expect(not again.missing, f"Subscribed again, {', '.join(again.missing)} is still missing.")
+        bench.stir(vendor=vendor)
+        expect(vendor.take_webhooks(), "Subscribed again, the vendor still sends nothing.")
 
 
 def heard_records(bench: Bench) -> list[tuple[Any, RawRecord]]:

@@ -44,7 +44,11 @@ def changes(before: Order, after: Order) -> list[Change]:
     """
     both = (before, after)
     return [
-        *_members(before, after, ("status", "channel_status", "number", "paid", "promised_at", "test")),
+        *_members(
+            before,
+            after,
+            ("status", "channel_status", "number", "paid", "promised_at", "shipped_by_channel", "test"),
+        ),
         *_lines(before, after),
         *_members(before, after, ("total", "shipping", "tax", "discount", "fees", "presentment_total")),
         *_sums("charges", *(_by_name((each.title, each.amount) for each in order.charges) for order in both)),

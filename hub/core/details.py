@@ -11,6 +11,7 @@ from hub.core.model import (
     Charge,
     Discount,
     Hold,
+    HoldReason,
     Order,
     Payment,
     Refund,
@@ -52,7 +53,10 @@ _MAY_BE_LEFT_OUT = (*DETAILS, "tags", "source", "shipping_method", "presentment_
 
 def on_hold(order: Order) -> bool:
     """Whether the channel holds the order, or a part of it that is still to be shipped."""
-    return bool(order.holds) or any(work.holds or work.status is WorkStatus.ON_HOLD for work in order.work)
+    asked = HoldReason.CANCELLATION  # a wish of the customer's, which holds nothing at the channel
+    return any(each.reason is not asked for each in order.holds) or any(
+        work.holds or work.status is WorkStatus.ON_HOLD for work in order.work
+    )
 
 
 def returns_open(order: Order) -> bool:

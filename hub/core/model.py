@@ -293,6 +293,7 @@ class HoldReason(StrEnum):
     FRAUD = "fraud"
     ADDRESS = "address"
     BACKORDER = "backorder"
+    CANCELLATION = "cancellation"  # the customer asks to cancel; a person decides
     MANUAL = "manual"
 
 
@@ -374,14 +375,16 @@ class ChannelWork:
 class Order:
     """An order as one channel tells it, at one ``version``.
 
-    ``version`` is the channel's last-modified time (aware, UTC). ``whole`` is False when the record the order was
-    read from leaves something out (a webhook without its refund lines, say): the hub then applies what it got and
-    fetches the record itself. ``holds_stock`` is True while the channel itself holds stock for the order's open
-    lines (Shopify: open and unfulfilled; WooCommerce: on-hold and processing). ``paid`` is False while the customer
-    still owes the money: a merchant may limit how long such an order holds stock. ``promised_at`` is the moment the
-    customer was promised it by (shipped or delivered, as the channel says), if any. ``total`` is what the customer
-    pays; ``shipping``, ``tax``, ``discount`` and ``fees`` are its parts (``discount`` counts what is *not* already
-    taken off the lines), zero where they are left out. All Money is in ``currency``, the shop's own.
+    ``version`` is the channel's last-modified time (aware, UTC). ``whole`` is False when the record the order was read
+    from leaves something out (a webhook without its refund lines, say): the hub then applies what it got and fetches
+    the record itself. With ``shipped_by_channel`` the channel ships it from a warehouse of its own (Amazon's FBA): it
+    is kept and shown, but never holds, routes or ships anything of ours. ``holds_stock`` is True while the channel
+    itself holds stock for the order's open lines (Shopify: open and unfulfilled; WooCommerce: on-hold and processing).
+    ``paid`` is False while the customer still owes the money: a merchant may limit how long such an order holds stock.
+    ``promised_at`` is the moment the customer was promised it by (shipped or delivered, as the channel says), if any.
+    ``total`` is what the customer pays; ``shipping``, ``tax``, ``discount`` and ``fees`` are its parts (``discount``
+    counts what is *not* already taken off the lines), zero where they are left out. All Money is in ``currency``, the
+    shop's own.
 
     What follows the addresses is kept and shown beside: ``presentment_total`` is what the customer saw in another
     currency, None where it is the same. ``charges`` are what ``fees`` consist of, ``discounts`` where discounts came
@@ -405,6 +408,7 @@ class Order:
     discount: Money = NOT_SAID
     fees: Money = NOT_SAID
     whole: bool = True
+    shipped_by_channel: bool = False
     paid: bool = True
     promised_at: datetime | None = None
     taxes_included: bool = False

@@ -119,6 +119,7 @@ class OrderRecord:
     placed_at: datetime | None
     whole: bool = True
     holds_stock: bool = False
+    shipped_by_channel: bool = False  # from a warehouse of its own: nothing of ours is held for it, or leaves for it
     hold_until: datetime | None = None  # unpaid: its reservation is given back then
     total: Decimal = Decimal(0)  # with promised_at what its place in the backorder queue goes by
     promised_at: datetime | None = None
@@ -398,8 +399,9 @@ def _remove(
 
 def _hold(order: Order, record: OrderRecord, terms: Terms) -> None:
     """Whether the order holds stock, and until when if nobody pays for it."""
-    record.holds_stock, record.hold_until = order.holds_stock, None
-    if order.holds_stock and not order.paid and terms.policy.unpaid_hours is not None:
+    record.shipped_by_channel = order.shipped_by_channel
+    record.holds_stock, record.hold_until = order.holds_stock and not order.shipped_by_channel, None
+    if record.holds_stock and not order.paid and terms.policy.unpaid_hours is not None:
         until = order.placed_at + timedelta(hours=terms.policy.unpaid_hours)
         if until > terms.at:
             record.hold_until = until
@@ -448,7 +450,7 @@ def _apply_lines(
             sku_id = terms.bound.get(value.listing_external_id)
             if sku_id is not None:
                 line.bind(sku_id, terms)
-            elif order.status in (OrderStatus.PENDING, OrderStatus.OPEN):
+            elif order.status in (OrderStatus.PENDING, OrderStatus.OPEN) and not order.shipped_by_channel:
                 plan.unknown_listings.setdefault(
                     value.listing_external_id,
                     UnknownListing(value.listing_external_id, record.id, order.number, value.title, value.sku),
@@ -466,7 +468,9 @@ def settle_line(line: LineRecord, record: OrderRecord, plan: Plan, terms: Terms,
     """Bring stock in line with one order line: take out what left, then ask for what is still to be shipped.
 
     Finished business from before the SKU was counted never touches stock; whatever happens afterwards does, in
-    whichever order its records arrive. The book is served once all lines of the order have asked.
+    whichever order its records arrive. What a channel ships from its own warehouse never leaves ours: only what the hub
+    itself has sent does, and what had been taken out for such an order comes back once it turns out to be one. The book
+    is served once all lines of the order have asked.
     """
     if line.sku_id is None or not book.counts(line.parts):
         line.fulfilled_before = line.gone
@@ -483,7 +487,8 @@ def settle_line(line: LineRecord, record: OrderRecord, plan: Plan, terms: Terms,
             terms.prefers,
         )
     )
-    to_ship = max(0, line.gone - line.fulfilled_before) - line.shipped
+    left = line.sent if record.shipped_by_channel else line.gone
+    to_ship = max(0, left - line.fulfilled_before) - line.shipped
     if to_ship > 0:
         missing = book.ship(claim, to_ship, reference)
         whole = to_ship - max((-(-units // line.parts[sku_id]) for sku_id, units in missing.items()), default=0)
@@ -491,7 +496,7 @@ def settle_line(line: LineRecord, record: OrderRecord, plan: Plan, terms: Terms,
         # Never counted, so never taken out, now or when a person has counted again.
         line.fulfilled_before += to_ship - whole
         plan.shortfalls += [Shortfall(record.id, record.number, sku_id, units) for sku_id, units in missing.items()]
-    elif to_ship < 0 and (record.whole or record.status is OrderStatus.OPEN):
+    elif to_ship < 0 and (record.whole or record.status is OrderStatus.OPEN or record.shipped_by_channel):
         # A fulfilment was undone. Half a record of a finished order may only not know what was shipped.
         book.unship(claim, -to_ship, reference)
         line.shipped += to_ship

@@ -547,12 +547,16 @@ class StockCount:
     """What a provider has of one SKU at one of its locations, in units, as of ``counted_at`` (UTC).
 
     ``available`` may be sold: without what it has promised, and without what is damaged. ``lots`` need not be all.
+    ``inbound`` is on its way there, ``reserved`` is the part of ``on_hand`` that it has promised to others (orders it
+    got from elsewhere, transfers between its own warehouses); None: it does not say.
     """
 
     sku: str
     on_hand: int
     available: int
     counted_at: datetime
+    inbound: int | None = None
+    reserved: int | None = None
     location_external_id: str = ""
     item_external_id: str = ""
     lots: tuple[Lot, ...] = ()

@@ -4,13 +4,14 @@ count of what came of it."""
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ from hub.testing.warehouse import WarehouseSimulator
 
 QUIET_SECONDS = 60.0
 _LOG_NAME = "hub.log"
+# In this order they are connected; the stock of the first is adopted.
+_CAST = ("shopify", "woocommerce", "amazon", "easypost", "ups", "shipbob")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ def run(plan: Plan, data_dir: Path | None, environ: Mapping[str, str]) -> int:
         stop = ending.enter_context(_stopped_by_signal())
         settings, told, redis_server = _prepare(plan, data_dir, environ, ending)
         log = settings.data_dir / _LOG_NAME
-        shops, carriers, warehouses = _open_street(plan, ending)
+        shops, carriers, warehouses = _open_street(plan, show, ending)
         everybody: list[VendorSimulator] = [shop.simulator for shop in shops]
         everybody += [carrier.simulator for carrier in carriers]
         everybody += [warehouse.simulator for warehouse in warehouses]
@@ -145,33 +148,43 @@ def _clear(connection: Connection) -> None:
 
 
 def _open_street(
-    plan: Plan, ending: ExitStack
+    plan: Plan, show: Show, ending: ExitStack
 ) -> tuple[list[Shop], list[Vendor[CarrierSimulator]], list[Vendor[WarehouseSimulator]]]:
-    """A simulated shop, carrier or 3PL for each of our connectors that has one; other people's packages are not
-    imported unasked."""
+    """The simulated shops, carriers and 3PL of our connectors, as far as they are installed with what they need; other
+    people's packages are not imported unasked."""
     shops: list[Shop] = []
     carriers: list[Vendor[CarrierSimulator]] = []
     warehouses: list[Vendor[WarehouseSimulator]] = []
     ours = [each for each in entry_points(group="hub.simulators") if each.dist and each.dist.name in plugins.BUILT_IN]
-    for point in sorted(ours, key=lambda each: each.name):
+    for point in sorted((each for each in ours if each.name in _CAST), key=lambda each: _CAST.index(each.name)):
+        package = point.dist.name if point.dist else point.name
+        if lacking := _lacking(point):
+            show.line(f"Without {point.name}: {', '.join(lacking)} is missing. Install {package}[simulator].")
+            continue
         try:
             found = point.load()
         except (ImportError, AttributeError) as error:
-            package = point.dist.name if point.dist else point.name
             raise HubError(
                 f"The simulated “{point.name}” cannot be opened ({error}). Install {package}[simulator] again."
             ) from error
-        if not isinstance(found, type) or not issubclass(found, VendorSimulator):
-            continue
         if issubclass(found, ShopSimulator):
             shops.append(Shop(point.name, ending.enter_context(found(seed=plan.seed))))
         elif issubclass(found, CarrierSimulator):
             carriers.append(Vendor(point.name, ending.enter_context(found(seed=plan.seed))))
-        elif issubclass(found, WarehouseSimulator) and not warehouses:
+        elif issubclass(found, WarehouseSimulator):
             warehouses.append(Vendor(point.name, ending.enter_context(found(seed=plan.seed))))
     if len(shops) < 2:
         raise HubError("The demo needs two simulated shops: install tallyhub[all] and the extra [simulator] of each.")
     return shops, carriers, warehouses
+
+
+def _lacking(point: EntryPoint) -> list[str]:
+    """What the extra [simulator] of a simulator's package asks for, and is not installed."""
+    asked = (
+        re.match(r"([\w.-]+).*extra == ['\"]simulator['\"]", each)
+        for each in (point.dist and point.dist.requires) or ()
+    )
+    return [found[1] for found in asked if found and not any(distributions(name=found[1]))]
 
 
 def _start(
@@ -246,6 +259,10 @@ def _judge(report: dict[str, Any], plan: Plan, show: Show) -> int:
             ),
             (abs(report["orders_at_3pl"] - report["orders_asked_of_3pl"]), "orders were not sent to the 3PL just once"),
             (report["shipments"] - report["shipments_confirmed"], "shipments the shops do not know of"),
+            (
+                abs(report["orders_of_channels"] - report["shipped_by_channels"]),
+                "orders that a channel shipped itself are not known as such",
+            ),
         )
         if count
     ]
@@ -263,6 +280,12 @@ def _judge(report: dict[str, Any], plan: Plan, show: Show) -> int:
     if wrong:
         show.line(f"Not right: {'; '.join(wrong)}.")
         return 1
+    if report["orders_of_channels"]:
+        by_queue = report["propagation_by_queue_ms"]
+        show.line(
+            f"Where a shop's news come through a queue: {by_queue['p50']} ms (half), {by_queue['p99']} ms (99 %). "
+            f"{report['shipped_by_channels']} of the orders were shipped by the channel itself."
+        )
     show.line(
         f"{report['shipments']} parcels left: {report['labels_bought']} labels bought once each, "
         f"{report['orders_at_3pl']} orders sent to the 3PL once each, {report['delivered']} delivered; the shops know."

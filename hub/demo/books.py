@@ -50,7 +50,7 @@ class Books:
             imported = _count(connection, t.sales_order)
             waiting = _count(connection, t.publication, dirty)
             owed = _units(connection, t.backorder.c.quantity)
-        placed = sum(len(shop.sales) for shop in self._shops)
+        placed = sum(len(shop.sales) + shop.sold_by_channel for shop in self._shops)
         written = sum(len(shop.simulator.stock_writes) for shop in self._shops)
         return (
             f"{placed} orders placed, {imported} imported   {written} stock figures written, {waiting} waiting   "
@@ -85,7 +85,11 @@ class Books:
             return False
         pending = (
             (t.inbox, t.inbox.c.state == "pending"),
-            (t.publication, t.publication.c.version > t.publication.c.published_version),
+            # What a shop has taken in and already says (see ``_different``) is only waiting to be asked for.
+            (
+                t.publication,
+                (t.publication.c.version > t.publication.c.published_version) & t.publication.c.pending_id.is_(None),
+            ),
             (t.fetch_request, t.fetch_request.c.due_at.is_not(None)),
             (t.effect, t.effect.c.state.in_(("planned", "in_flight"))),
             (t.task, t.task.c.state.in_(("waiting", "running"))),
@@ -107,14 +111,13 @@ class Books:
         beyond = t.stock_level.c.allocated - t.stock_level.c.on_hand
         with self._hub.database.read() as connection:
             orders, listings = _count(connection, t.sales_order), _count(connection, t.listing)
+            by_channels = _count(connection, t.sales_order, t.sales_order.c.shipped_by_channel)
             oversold = _units(connection, beyond, beyond > 0)
             owed = _units(connection, t.backorder.c.quantity)
             quarantined = _count(connection, t.inbox, t.inbox.c.state == "quarantined")
             shipped = self._shipped(connection)
         followed = {sku: units for sku, units in self._opening.items() if sku not in delivered}
-        seconds = propagation(
-            followed, [shop.sales for shop in self._shops], [shop.simulator.stock_writes for shop in self._shops]
-        )
+        seconds, by_queue = self._propagation(followed)
         findings = audit(self._hub.database, self._hub.keyring, settle=timedelta(0))
         return {
             "orders_placed": placed,
@@ -125,6 +128,9 @@ class Books:
             "listings_converged": listings - len(self._different()),
             "propagation_ms": {f"p{part}": _milliseconds(seconds, part) for part in (50, 95, 99)},
             "propagation_measured": len(seconds),
+            "propagation_by_queue_ms": {f"p{part}": _milliseconds(by_queue, part) for part in (50, 95, 99)},
+            "orders_of_channels": sum(shop.sold_by_channel for shop in self._shops),
+            "shipped_by_channels": by_channels,
             "audit_violations": sum(each.count for each in findings),
             "backordered": owed,
             "units_unexplained": self._unexplained(),
@@ -132,6 +138,23 @@ class Books:
             **shipped,
             "customers_turned_away": sum(shop.turned_away for shop in self._shops),
         }
+
+    def _propagation(self, opening: Mapping[str, int]) -> tuple[list[float], list[float]]:
+        """Seconds from a sale to the write that told another shop: by webhooks alone, and where a queue is in between.
+
+        What a shop with a queue has sold is known later, and until then no write anywhere takes it into account: what
+        it sells too is none of the first.
+        """
+        queued = {number for number, shop in enumerate(self._shops) if shop.by_queue}
+        shared = {sku for number in queued for sku in self._shops[number].goods}
+        sales = [shop.sales for shop in self._shops]
+        writes = [shop.simulator.stock_writes for shop in self._shops]
+        alone = propagation({sku: units for sku, units in opening.items() if sku not in shared}, sales, writes)
+        among = propagation({sku: units for sku, units in opening.items() if sku in shared}, sales, writes)
+        return (
+            sorted(each for some in alone.values() for each in some),
+            sorted(each for pair, some in among.items() if queued & set(pair) for each in some),
+        )
 
     def _shipped(self, connection: Connection) -> dict[str, int]:
         """What has left: by the hub's rows, and by what the carriers charged and the 3PL got."""
@@ -226,8 +249,10 @@ def _by_code(connection: Connection, table: Any, column: Any) -> dict[str, int]:
 
 def propagation(
     opening: Mapping[str, int], sales: Sequence[Sequence[Sale]], writes: Sequence[Sequence[StockWrite]]
-) -> list[float]:
-    """Seconds from each sale of a SKU in one shop to the write that told each other shop, by shop in both lists.
+) -> dict[tuple[int, int], list[float]]:
+    """Seconds from each sale of a SKU in one shop to the write that told another, in order, for each pair of shops.
+
+    Shops are numbers, by their place in both lists: (the one that sold, the one that was told).
 
     A write tells of a sale when its quantity leaves no room for it: it is at most the opening stock less everything
     the selling shop had sold by then, this sale included, and less everything the others had sold by the time of the
@@ -236,7 +261,7 @@ def propagation(
     neither is a SKU that is not in ``opening``.
     """
     sold = [_running_totals(each) for each in sales]
-    measured = []
+    measured: dict[tuple[int, int], list[float]] = defaultdict(list)
     for seller, moments in enumerate(sold):
         for other, written in enumerate(writes):
             if other == seller:
@@ -245,8 +270,8 @@ def propagation(
             for sku, steps in moments.items():
                 for at, total in steps:
                     later = reach[sku][bisect_left(reach[sku], (at,)) :] if sku in opening else []
-                    measured += [moment - at for moment, told in later if told >= total][:1]
-    return sorted(measured)
+                    measured[seller, other] += [moment - at for moment, told in later if told >= total][:1]
+    return {pair: sorted(seconds) for pair, seconds in measured.items() if seconds}
 
 
 def _running_totals(sales: Sequence[Sale]) -> dict[str, list[tuple[float, int]]]:

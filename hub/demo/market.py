@@ -14,6 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import func, select, update
 
+from hub.connector import Capabilities
 from hub.demo.crew import THEIRS, Crew, Vendor
 from hub.demo.show import Show
 from hub.errors import HubError
@@ -48,17 +49,31 @@ _GOODS = (
 )
 _NOBODY = UUID(int=0)
 _COLORS = ("Sand", "Moss", "Ink", "Rust")
+# The first two shops sell everything. Each further one sells a part; where the channel has a warehouse of its own, some
+# of that lies there.
+_SELL_EVERYTHING = 2
+_PART = ("MUG", "BOWL", "PLATE")
+_SHIPPED_BY_CHANNEL = ("APRON",)
+_OF_THE_CHANNEL = 0.2  # how many of its customers buy what it ships itself
 
 
 @dataclass(slots=True)
 class Shop:
-    """A simulated shop, what it sold, and the hub's connection to it once there is one."""
+    """A simulated shop, what it sells and sold, and the hub's connection to it once there is one.
+
+    ``goods`` are the SKUs it sells of the merchant's stock, ``theirs`` those that the channel ships from a warehouse of
+    its own; ``sales`` are those of ``goods``. ``by_queue``: it leaves its news in a queue.
+    """
 
     name: str
     simulator: ShopSimulator
     connection_id: UUID = _NOBODY
+    goods: list[str] = field(default_factory=list)
+    theirs: list[str] = field(default_factory=list)
     sales: list[Sale] = field(default_factory=list)
+    sold_by_channel: int = 0
     turned_away: int = 0
+    by_queue: bool = False
 
 
 class Market:
@@ -108,9 +123,15 @@ class Market:
         theirs = {sku for sku in opening if sku.startswith(THEIRS)} if self.crew.warehouses else set()
         for number, shop in enumerate(self._shops):
             for sku, title, price in goods:
-                # Before they are connected, every shop but the first says something of its own.
-                here = 0 if sku in theirs else opening[sku]
-                shop.simulator.add_product(sku, title, here if number == 0 else choose.randint(0, 20), price)
+                part = sku.partition("-")[0]
+                if number < _SELL_EVERYTHING or part in _PART:
+                    # Before they are connected, the second shop says something of its own. A marketplace, which takes
+                    # figures in and judges them later, would keep everybody waiting.
+                    here = 0 if sku in theirs else opening[sku]
+                    shop.simulator.add_product(sku, title, choose.randint(0, 20) if number == 1 else here, price)
+                    shop.goods.append(sku)
+                elif part in _SHIPPED_BY_CHANNEL and shop.simulator.add_product_shipped_by_channel(sku, title, price):
+                    shop.theirs.append(sku)
         self.crew.fill_shelves({sku: opening[sku] for sku in theirs}, {sku: title for sku, title, _ in goods})
         return opening
 
@@ -134,12 +155,14 @@ class Market:
         self.crew.merchant_id = merchant_id
         for shop in self._shops:
             shop.connection_id = self._connect(shop.name, shop.simulator.settings())
+            can = self._hub.registry.connector(shop.name).capabilities
+            shop.by_queue = isinstance(can, Capabilities) and can.message_poll_seconds is not None
         for shop in self._shops:
             with self._show.working(f"Importing the products of {shop.name}"):
                 self._wait_for_listings(shop)
                 matched = matching.accept_suggestions(database, merchant_id, shop.connection_id, None, EMAIL).matched
-                if matched != len(self.opening):
-                    raise HubError(f"{matched} of {len(self.opening)} products of {shop.name} could be matched.")
+                if matched != (listed := len(shop.goods) + len(shop.theirs)):
+                    raise HubError(f"{matched} of {listed} products of {shop.name} could be matched.")
         first = self._shops[0]
         with self._show.working(f"Adopting the opening stock of {first.name}"):
             task_id = connections.adopt_stock(database, merchant_id, first.connection_id, EMAIL)
@@ -150,9 +173,12 @@ class Market:
             for shop in self._shops:
                 for each in connections.go_live(database, merchant_id, shop.connection_id, EMAIL):
                     self._ring(each, "publish")
-            self._until(lambda: all(shop.simulator.stock() == self.opening for shop in self._shops))
+            self._until(lambda: all(self._says_the_opening(shop) for shop in self._shops))
         with self._show.working("Subscribing to webhooks"):
             self._until(self._subscribed)
+
+    def _says_the_opening(self, shop: Shop) -> bool:
+        return shop.simulator.stock() == {sku: self.opening[sku] for sku in shop.goods}
 
     def _connect(self, name: str, settings: Mapping[str, str]) -> UUID:
         connector = self._hub.registry.connector(name)
@@ -204,7 +230,7 @@ class Market:
 
         def imported() -> bool:
             with self._hub.database.read() as connection:
-                return connection.execute(here).scalar_one() == len(self.opening)
+                return connection.execute(here).scalar_one() == len(shop.goods) + len(shop.theirs)
 
         self._until(imported)
 
@@ -253,7 +279,7 @@ class Market:
 
     def _crowd(self, shop: Shop, closing: threading.Event) -> None:
         choose = random.Random(f"{self._seed} {shop.name}")  # noqa: S311
-        skus = sorted(self.opening)
+        skus, theirs = sorted(shop.goods), sorted(shop.theirs)
         began = due = time.monotonic()
         while True:
             hurry = self._seconds is not None or time.monotonic() - began < _BUSY_SECONDS
@@ -261,12 +287,22 @@ class Market:
             due += choose.expovariate(rate / len(self._shops))
             if closing.wait(max(0.0, due - time.monotonic())):
                 return
+            if theirs and choose.random() < _OF_THE_CHANNEL:
+                self._buy_theirs(shop, choose.choice(theirs))
+                continue
             basket = Counter(choose.choices(skus, k=choose.randint(1, _WIDEST_BASKET)))
             sale = shop.simulator.buy(sorted(basket.items()))
             if sale is None:
                 shop.turned_away += 1
             else:
                 shop.sales.append(sale)
+
+    def _buy_theirs(self, shop: Shop, sku: str) -> None:
+        """A customer buys what lies in the channel's own warehouse, and the channel ships it."""
+        sale = shop.simulator.buy([(sku, 1)])
+        if sale is not None:
+            shop.sold_by_channel += 1
+            shop.simulator.fulfill(sale.order_external_id)
 
     def _tend(self) -> None:
         """What happens in a real business meanwhile: what runs low is delivered."""

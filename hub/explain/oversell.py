@@ -136,6 +136,8 @@ def _not_short(order: Any, line: Any) -> tuple[Verdict, str]:
         return Verdict.HELD, f"It was not oversold: {units(max(line.fulfilled, line.sent))} left with the order."
     if line.counted_since is None and not line.kit:
         return Verdict.UNCOUNTED, "The hub keeps no stock of this SKU yet: adopt its opening stock, or count it."
+    if order.shipped_by_channel:
+        return Verdict.NOTHING, "The channel ships it from a warehouse of its own, so nothing of yours belongs to it."
     if not order.holds_stock:
         return Verdict.NOTHING, f"The order holds no stock while it is “{order.channel_status or order.status}”."
     if line.waiting:

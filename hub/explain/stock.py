@@ -301,6 +301,7 @@ _WORDS = {
 _CAUSES = {
     "went_live": "the shop went live",
     "drift": "the shop had changed it",
+    "came_late": "the shop had worked off an older figure late",
     "seen": "the shop told another figure by itself",
     "rule": "a selling rule was changed",
     "waiting": "orders wait for it",

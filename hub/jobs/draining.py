@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select
 
 from hub.children import stop_requested
 from hub.errors import Unavailable
-from hub.jobs import fetch_lane, inbox_lane, mail_lane, publish_lane, route_lane, ship_lane
+from hub.jobs import fetch_lane, inbox_lane, mail_lane, messages_lane, publish_lane, route_lane, ship_lane
 from hub.jobs.fetch_lane import anything
 from hub.jobs.shift import Hub, Shift, start_shift
 from hub.store import (
@@ -20,6 +20,7 @@ from hub.store import (
     breaker,
     connections,
     effects,
+    expiring,
     inbox,
     labels,
     orders,
@@ -80,12 +81,13 @@ _WORK: dict[str, Callable[[Shift], None]] = {
     "ship": ship_lane.work,
     "publish": publish_lane.work,
     "effects": _send_effects,
+    "messages": messages_lane.work,
     "fetch": fetch_lane.work,
     "mail": mail_lane.work,
 }
 LANES = tuple(_WORK)
 # What the other shops wait for: a sale comes in, and their stock says so. Labels may take a moment longer.
-URGENT_LANES = ("inbox", "publish")
+URGENT_LANES = ("messages", "inbox", "publish")
 
 
 def broke_down(hub: Hub, merchant_id: UUID, connection_id: UUID, lane: str, reason: str) -> None:
@@ -113,6 +115,7 @@ _DOING = {
     "ship": "asking carriers for rates",
     "publish": "publishing stock",
     "effects": "sending to the vendor",
+    "messages": "reading a queue",
     "fetch": "fetching from the vendor",
     "mail": "sending e-mail",
 }
@@ -139,6 +142,7 @@ def due(hub: Hub, connection_id: UUID | None = None, lane: str | None = None) ->
 
         looks: tuple[tuple[str, Callable[[], Iterable[tuple[UUID, UUID]]]], ...] = (
             ("inbox", lambda: _shops(connection, anything(t.inbox, t.inbox.c.state == "pending"), _READS, *one)),
+            ("messages", lambda: _shops(connection, messages_lane.due(at), *one)),
             ("route", lambda: here(routing_queue.shops_due(connection, at))),
             ("publish", lambda: publications.connections_due(connection, at, *one)),
             ("fetch", lambda: _shops(connection, fetch_lane.task_due(at), *one)),
@@ -205,13 +209,18 @@ def _merchants(
 
 
 def tidy(hub: Hub) -> None:
-    """Forget what is kept for a time only: raw bodies, ended sessions, set-up tokens, leases nobody holds."""
+    """Forget what is kept for a time only: raw bodies, customers whose goods arrived, ended sessions, set-up tokens,
+    leases nobody holds."""
     with hub.database.read() as connection:
         at = Database.now(connection)
     inbox.forget_bodies(hub.database, at - timedelta(days=hub.settings.raw_days))
     for name, connector in hub.registry.connectors.items():
         if connector.raw_days is not None and connector.raw_days < hub.settings.raw_days:
             inbox.forget_bodies(hub.database, at - timedelta(days=connector.raw_days), connectors=[name])
+        if connector.personal_days is not None:
+            expiring.forget_delivered(hub.database, hub.keyring, name, connector.personal_days)
+        if connector.secret_days is not None:
+            connections.remind_of_secrets(hub.database, connector, connector.secret_days)
     connections.forget_removed(hub.database)
     with hub.database.write() as connection:
         tasks.forget_results(connection, at - timedelta(days=1))

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, Row, Table, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, literal, or_, select, update
 
 from hub.connector import Kind, Page, RawRecord, SalesChannel, StockRef, Token, Unread
 from hub.core import retry
 from hub.errors import AuthError, Conflict, ConnectorError, HubError, NotFound, RateLimited, Rejected, Unavailable
-from hub.jobs import erasing, following_parcels, inbox_lane, previewing, watchdog
+from hub.jobs import checking_addresses, erasing, following_parcels, inbox_lane, messages_lane, previewing, watchdog
 from hub.jobs.shift import NewTokens, Shift, hang_up, jitter, start_shift
-from hub.store import activity, connections, inbox, listings, privacy, publications, stock
+from hub.store import activity, connections, inbox, listings, privacy, publications, stock, tracking
 from hub.store import tables as t
-from hub.store.database import Database, Interrupted, in_chunks
+from hub.store.database import Database, Interrupted, in_chunks, upsert
 
 log = structlog.get_logger()
 
-POLL_SECONDS = 60.0  # between two reconciling polls where webhooks bring the news
+POLL_SECONDS = 60.0  # between two reconciling polls where webhooks or messages bring the news
 LISTINGS_SECONDS = 3600.0
 _LONGEST_PAUSE = 3600.0  # that a connector may ask for
+# After a change: no vendor's list of what has changed lags behind for longer.
+_SURELY_LISTED = timedelta(minutes=5)
 TRIES = 3  # of a check, before a person is told that the vendor cannot be reached
 ADOPTION_ROUNDS = 6  # readings of the stock being adopted, until two agree
 FETCH_REFUSED = "fetch_refused"  # the kind of issue; the subject is the connection's id, the kind and their id
@@ -36,7 +38,7 @@ def work(shift: Shift) -> None:
     """Tasks first, since a person waits; then single records, then the streams that are due."""
     while shift.time_left():
         shift.keep()
-        if not (_run_task(shift) or _fetch_requested(shift) or _poll_due(shift) or following_parcels.work(shift)):
+        if not any(look(shift) for look in _LOOKS):
             return
 
 
@@ -80,7 +82,9 @@ def _run_task(shift: Shift) -> bool:
     except (RateLimited, Unavailable) as error:
         if task.kind != "check":
             shift.note(error, began)
-        if task.attempts + 1 >= TRIES:
+        if isinstance(error, RateLimited) and error.operation:
+            _wait_for_budget(shift, task, error)
+        elif task.attempts + 1 >= TRIES:
             _end_task(shift, task, "failed", str(error))
         else:
             wait = error.retry_after if isinstance(error, RateLimited) and error.retry_after else 2.0 * 2**task.attempts
@@ -95,6 +99,13 @@ def _run_task(shift: Shift) -> bool:
     else:
         _end_task(shift, task, "done", message)
     return True
+
+
+def _wait_for_budget(shift: Shift, task: Row[Any], error: RateLimited) -> None:
+    """The task goes on when the budget of what it asked for allows; this was no attempt that failed."""
+    wait = retry.rate_limit_wait(error.retry_after, jitter)
+    _report(shift, task, f"{error} Trying again then…", due_in=wait)
+    shift.write(lambda connection, _at: connection.execute(_this_task(shift, task).values(attempts=task.attempts)))
 
 
 def _report(
@@ -145,6 +156,7 @@ def _check(shift: Shift, task: Row[Any]) -> str:
     row = shift.row()
     connector = shift.installed(row)
     credentials = connections.unseal(shift.hub.keyring, shift.merchant_id, shift.connection_id, connector, task.request)
+    messages_lane.refuse_shared(shift, connector, credentials.settings)
     _report(shift, task, f"Asking {connector.label} whose account this is…")
     here = (shift.hub.keyring, shift.merchant_id, shift.connection_id)
 
@@ -158,7 +170,7 @@ def _check(shift: Shift, task: Row[Any]) -> str:
         account = caller.check()
     finally:
         hang_up(caller)
-    public_url = shift.hub.settings.public_url
+    address = watchdog.told_at(shift, connector, credentials.settings)
 
     def write(connection: Connection, at: datetime) -> None:
         connections.checked(
@@ -173,9 +185,12 @@ def _check(shift: Shift, task: Row[Any]) -> str:
             at=at,
             actor=task.actor,
         )
-        subscribes = connector.kind is Kind.CHANNEL or "subscribe_webhooks" in connector.effects
-        if public_url and connector.capabilities.webhooks and subscribes:
-            watchdog.plan_subscription(connection, shift, public_url, task.id, at)
+        sends = connector.kind is Kind.CHANNEL and connector.capabilities.webhooks
+        subscribes = sends or "subscribe_webhooks" in connector.effects
+        if address is not None and subscribes:
+            watchdog.plan_subscription(connection, shift, address, task.id, at)
+        # The hub may have moved, and whatever was to come with the old settings does not.
+        tracking.follow_from(connection, shift.merchant_id, shift.connection_id, at)
 
     shift.write(write)
     shift.hang_up()  # what was open was made of the old settings
@@ -401,6 +416,7 @@ def _fetch_requested(shift: Shift) -> bool:
                 request.merchant_id == shift.merchant_id,
                 request.connection_id == shift.connection_id,
                 request.due_at <= at,
+                _budget_allows(at),
             )
             .order_by(request.due_at)
             .limit(1)
@@ -426,10 +442,14 @@ def _fetch_requested(shift: Shift) -> bool:
     except Interrupted:
         raise
     except (RateLimited, Unavailable, AuthError) as error:
-        # Nothing about this record, so that it is not made to wait longer and longer: the connection pauses.
+        # Nothing about this record, so that it is not made to wait longer and longer: the connection pauses, or all
+        # records of its kind where only their budget is spent.
         shift.note(error, asked_at)
         _put_off(shift, wanted, str(error), attempts=wanted.attempts)
-        return False
+        if not (isinstance(error, RateLimited) and error.operation):
+            return False
+        _put_off_kind(shift, wanted.kind, retry.rate_limit_wait(error.retry_after, jitter))
+        return True
     except ConnectorError as error:
         shift.note(error, asked_at)
         _put_off(shift, wanted, str(error), stuck=True)
@@ -493,6 +513,41 @@ def _put_off(shift: Shift, wanted: Row[Any], reason: str, *, stuck: bool = False
     shift.write(write)
 
 
+def _put_off_kind(shift: Shift, kind: str, seconds: float) -> None:
+    """No single record of this kind is asked for until then: a row for all of them, however many wait."""
+
+    def write(connection: Connection, at: datetime) -> None:
+        until = at + timedelta(seconds=max(1.0, seconds))
+        statement = upsert(connection, t.cursor).values(
+            merchant_id=shift.merchant_id,
+            connection_id=shift.connection_id,
+            stream=f"{connections.ONE}{kind}",
+            due_at=until,
+        )
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["merchant_id", "connection_id", "stream"], set_={"due_at": until}
+            )
+        )
+
+    shift.write(write)
+
+
+def _budget_allows(at: datetime) -> ColumnElement[bool]:
+    """Whether the kind of record of the outer query's request is not put off."""
+    cursor, request = t.cursor.c, t.fetch_request.c
+    return ~(
+        select(cursor.merchant_id)
+        .where(
+            cursor.merchant_id == request.merchant_id,
+            cursor.connection_id == request.connection_id,
+            cursor.stream == literal(connections.ONE) + request.kind,
+            cursor.due_at > at,
+        )
+        .exists()
+    )
+
+
 def _subject(shift: Shift, wanted: Row[Any]) -> str:
     return f"{shift.connection_id}/{wanted.kind}/{wanted.external_id}"
 
@@ -516,7 +571,7 @@ def _poll_due(shift: Shift) -> bool:
             .where(
                 cursor.merchant_id == shift.merchant_id,
                 cursor.connection_id == shift.connection_id,
-                cursor.due_at <= Database.now(connection),
+                _stream_due(Database.now(connection)),
             )
             # Listings before orders, whose lines are better off with the listings known; what a 3PL has shipped before
             # what it counts, which is less by then.
@@ -535,6 +590,9 @@ def _poll_due(shift: Shift) -> bool:
         raise
     except ConnectorError as error:
         shift.note(error, began)
+        if isinstance(error, RateLimited) and error.operation:
+            _poll_later(shift, stream, error)
+            return True
         _poll_failed(shift, stream, str(error))
         return False
     except (Exception, SystemExit) as error:
@@ -547,6 +605,16 @@ def _poll_due(shift: Shift) -> bool:
 
 def _poll_failed(shift: Shift, stream: str, reason: str) -> None:
     shift.write(lambda connection, at: connection.execute(_this_cursor(shift, stream).values(error=reason[:1000])))
+
+
+def _poll_later(shift: Shift, stream: str, error: RateLimited) -> None:
+    """The budget of this stream is spent: it alone goes on later, from the last page that was stored."""
+    wait = retry.rate_limit_wait(error.retry_after, jitter)
+    shift.write(
+        lambda connection, at: connection.execute(
+            _this_cursor(shift, stream).values(due_at=at + timedelta(seconds=max(1.0, wait)), error=str(error)[:1000])
+        )
+    )
 
 
 def _poll(shift: Shift, stream: str) -> bool:
@@ -610,6 +678,8 @@ def _store_page(shift: Shift, stream: str, page: Page, total: int | None, asked_
             asked_at=asked_at,
             at=at,
         )
+        if stream == "orders":
+            _forget_requests(connection, shift, page.records, asked_at)
         connection.execute(
             _this_cursor(shift, stream).values(
                 value=page.cursor,
@@ -623,12 +693,27 @@ def _store_page(shift: Shift, stream: str, page: Page, total: int | None, asked_
     return shift.write(store)
 
 
+def _forget_requests(connection: Connection, shift: Shift, records: Sequence[RawRecord], asked_at: datetime) -> None:
+    """Orders that waited for long to be fetched one by one have come with the others: nobody asks for them again."""
+    request = t.fetch_request.c
+    for some in in_chunks([each.external_id for each in records]):
+        connection.execute(
+            delete(t.fetch_request).where(
+                request.merchant_id == shift.merchant_id,
+                request.connection_id == shift.connection_id,
+                request.kind == "order",
+                request.external_id.in_(some),
+                request.requested_at <= asked_at - _SURELY_LISTED,
+            )
+        )
+
+
 def _pause_after(shift: Shift, stream: str, caller: Any) -> float:
     if stream == "listings":
         return LISTINGS_SECONDS
     if stream == "stock":
         return float(caller.capabilities.stock_poll_seconds)
-    told = shift.hub.settings.public_url and caller.capabilities.webhooks
+    told = watchdog.told_at(shift, caller.__class__, caller.settings) is not None
     return max(POLL_SECONDS if told else 0.0, float(caller.capabilities.min_poll_seconds))
 
 
@@ -661,6 +746,15 @@ _TASKS: Mapping[str, Callable[[Shift, Row[Any]], str | None]] = {
 }
 
 
+# Each does one thing that is due, True if there was one: people wait for the first two.
+_LOOKS: Sequence[Callable[[Shift], bool]] = (
+    _run_task,
+    checking_addresses.work,
+    _fetch_requested,
+    _poll_due,
+    following_parcels.work,
+)
+
 # ---------------------------------------------------------------- what is due here
 
 
@@ -678,10 +772,19 @@ def task_due(at: datetime) -> ColumnElement[bool]:
     return anything(t.task, t.task.c.state.in_(["waiting", "running"]), t.task.c.due_at <= at)
 
 
+def _stream_due(at: datetime) -> ColumnElement[bool]:
+    """Whether this lane has to see after a stream: a queue has its own, and a kind that is put off is no stream."""
+    cursor = t.cursor.c
+    return and_(cursor.due_at <= at, cursor.stream != connections.MESSAGES, ~cursor.stream.startswith(connections.ONE))
+
+
 def fetch_due(at: datetime) -> ColumnElement[bool]:
     return or_(
-        anything(t.fetch_request, t.fetch_request.c.due_at <= at),
-        anything(t.cursor, t.cursor.c.due_at <= at),
+        anything(t.fetch_request, t.fetch_request.c.due_at <= at, _budget_allows(at)),
+        anything(t.cursor, _stream_due(at)),
         anything(t.shipment, t.shipment.c.label.is_not(None), t.shipment.c.track_at <= at),
         anything(t.shipment, t.shipment.c.label.is_not(None), t.shipment.c.documents_at <= at),
+        anything(t.shipment, t.shipment.c.label.is_not(None), t.shipment.c.follow_at <= at),
+        anything(t.shipment, t.shipment.c.label.is_not(None), t.shipment.c.void_ask_at <= at),
+        anything(t.address_check, t.address_check.c.due_at <= at),
     )

@@ -12,7 +12,7 @@ import math
 import types
 import typing
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from decimal import Decimal
@@ -25,13 +25,17 @@ from hub.connector import (
     CarrierFact,
     Connector,
     Context,
+    Delivery,
     EffectResult,
     Fact,
     Kind,
     Page,
     ProviderFact,
     PushOutcome,
+    PushState,
     RawRecord,
+    Refetch,
+    StockPush,
     Subscriptions,
     Token,
     Unread,
@@ -59,6 +63,7 @@ MOST_FACTS = 10_000  # in one record, and records in one page
 LARGEST_BODY = 32 * 1024 * 1024  # of a fetched record: what the HTTP client takes
 LONGEST_TEXT = 1_000_000
 _LONGEST_MESSAGE = 2_000
+_LONGEST_REFERENCE = 500
 _LARGEST_NUMBER = 2**53
 _END: Any = object()
 
@@ -138,6 +143,13 @@ class Budget(_Window):
     def learn(self, available: float, restore_rate: float, maximum: float) -> None:
         _behind[self._key].learn(available, restore_rate, maximum)
 
+    def learn_rate(self, restore_rate: float) -> None:
+        _behind[self._key].learn_rate(restore_rate)
+
+    def emptied(self) -> float:
+        wait: float = _behind[self._key].emptied()
+        return wait
+
 
 class Listener(_Window):
     """Hears of each exchange; the worker that listens stays behind it."""
@@ -161,6 +173,8 @@ def _at_work() -> Iterator[None]:
     except Exception as error:
         if isinstance(error, RateLimited) and not _seconds(error.retry_after):
             error.retry_after = None
+        if isinstance(error, RateLimited) and type(getattr(error, "operation", None)) is not str:
+            error.operation = ""
         if _can_be_shown(error):
             raise
         raise _shown(error) from None
@@ -184,7 +198,7 @@ def _shown(error: Exception) -> Exception:
     """The same kind of error with a message that does no harm."""
     text = in_words(error).partition(": ")[2] or "It does not say why."
     if isinstance(error, RateLimited):
-        return RateLimited(text, error.retry_after)
+        return RateLimited(text, error.retry_after, error.operation)
     if isinstance(error, Unavailable):
         return Unavailable(text, sent=bool(error.sent))
     if isinstance(error, HubError) and type(error).__module__ == HubError.__module__:
@@ -285,6 +299,21 @@ def _facts(kinds: tuple[type, ...], connector: Connector, name: str, record: Raw
     return found
 
 
+def _webhook(kinds: tuple[type, ...], connector: Connector, name: str, record: RawRecord) -> list[Any]:
+    """What nobody has signed is a hint that anybody can give: all it may lead to is that the vendor is asked."""
+    found = _facts(kinds, connector, name, record)
+    if not connector.capabilities.webhooks_signed and any(type(fact) is not Refetch for fact in found):
+        raise Unreadable("The connector believes a webhook that nobody has signed: it may only answer Refetch.")
+    return found
+
+
+def _numbers(connector: Connector, name: str, numbers: Sequence[str], address: str) -> tuple[str, ...]:
+    """Those of ``numbers`` that a carrier does not follow."""
+    answer = _call(getattr(connector, name), numbers, address)
+    _expect(answer, tuple[str, ...], name)
+    return tuple(answer)
+
+
 def _fact(fact: Any, kinds: tuple[type, ...], what: str) -> Any:
     if type(fact) not in kinds:
         raise Unreadable(f"The connector read something that is not a fact of the hub: {type(fact).__name__[:100]}.")
@@ -297,23 +326,53 @@ def _fact(fact: Any, kinds: tuple[type, ...], what: str) -> Any:
 
 def _each(kind: Any, connector: Connector, name: str, asked: Sequence[Any]) -> list[Any]:
     """One answer for each thing asked, in order."""
+    return _answers(kind, name, len(asked), lambda: getattr(connector, name)(asked))
+
+
+def _answers(kind: Any, name: str, wanted: int, give: Callable[[], Iterable[Any]]) -> list[Any]:
     answers: list[Any] = []
     with _at_work():
-        for answer in getattr(connector, name)(asked):
+        for answer in give():
             answers.append(answer)
-            if len(answers) > len(asked):
+            if len(answers) > wanted:
                 break
-    if len(answers) != len(asked):
-        many = f"more than {len(asked)}" if len(answers) > len(asked) else len(answers)
-        raise TypeError(f"The connector gave {many} outcomes for {len(asked)} figures.")
+    if len(answers) != wanted:
+        many = f"more than {wanted}" if len(answers) > wanted else len(answers)
+        raise TypeError(f"The connector gave {many} outcomes for {wanted} figures.")
     for answer in answers:
         _expect(answer, kind, name)
     return answers
 
 
+def _pushed(connector: Connector, name: str, pushes: Sequence[StockPush]) -> list[PushOutcome]:
+    """What is pending is asked for by its reference: without one nobody would ever learn what became of it."""
+    answers = _each(PushOutcome, connector, name, pushes)
+    _expect_questions(answers, name)
+    for answer in answers:
+        if answer.state is PushState.PENDING and not answer.reference:
+            raise TypeError(f"{name} gave a pending outcome without a reference to ask for it by.")
+    return answers
+
+
+def _settled(connector: Connector, name: str, reference: str, pushes: Sequence[StockPush]) -> list[PushOutcome]:
+    """What is still pending keeps its reference, unless it has a new one."""
+    answers = _answers(PushOutcome, name, len(pushes), lambda: getattr(connector, name)(reference, pushes))
+    _expect_questions(answers, name)
+    return answers
+
+
+def _expect_questions(answers: Sequence[PushOutcome], name: str) -> None:
+    for answer in answers:
+        if not _seconds(answer.after_seconds):
+            raise TypeError(f"{name} gave an outcome that is to be asked for after {answer.after_seconds} seconds.")
+        if len(answer.reference) > _LONGEST_REFERENCE:
+            raise TypeError(f"{name} gave a reference of {len(answer.reference):,} characters: 500 at most.")
+
+
 _CHECKS: Mapping[str, Callable[..., Any]] = {
     "check": partial(_one, Account),
     "read_subscriptions": partial(_one, Subscriptions),
+    "read_message": partial(_one, Delivery | None),
     "sample_file": partial(_one, bytes),
     "fetch_orders": _pages,
     "fetch_listings": _pages,
@@ -321,14 +380,15 @@ _CHECKS: Mapping[str, Callable[..., Any]] = {
     "fetch_listing": _record,
     "read_order": partial(_reading, Order),
     "read_listing": partial(_facts, (Listing,)),
-    "read_webhook": partial(_facts, typing.get_args(Fact)),
+    "read_webhook": partial(_webhook, typing.get_args(Fact)),
     "read_stock": partial(_each, int | Unread | None),
-    "push_stock": partial(_each, PushOutcome),
+    "push_stock": _pushed,
+    "settle_stock": _settled,
     "perform": partial(_one, EffectResult),
     "find": partial(_one, EffectResult | None),
 }
 _ANY: Mapping[str, Callable[..., Any]] = {
-    name: _CHECKS[name] for name in ("check", "read_subscriptions", "perform", "find")
+    name: _CHECKS[name] for name in ("check", "read_subscriptions", "read_message", "perform", "find")
 }
 _BY_KIND: Mapping[Kind, Mapping[str, Callable[..., Any]]] = {
     Kind.CHANNEL: _CHECKS,
@@ -339,7 +399,8 @@ _BY_KIND: Mapping[Kind, Mapping[str, Callable[..., Any]]] = {
         "fetch_documents": _files,
         "track": _records,
         "read_tracking": partial(_reading, Tracking),
-        "read_webhook": partial(_facts, typing.get_args(CarrierFact)),
+        "follow_parcels": _numbers,
+        "read_webhook": partial(_webhook, typing.get_args(CarrierFact)),
     },
     Kind.PROVIDER: {
         **_ANY,
@@ -348,7 +409,7 @@ _BY_KIND: Mapping[Kind, Mapping[str, Callable[..., Any]]] = {
         "fetch_order": _record,
         "read_shipments": partial(_facts, (Progress, ProviderShipment, Cancellation, Tracking)),
         "read_stock": partial(_facts, (StockCount, StockAdjustment)),
-        "read_webhook": partial(_facts, typing.get_args(ProviderFact)),
+        "read_webhook": partial(_webhook, typing.get_args(ProviderFact)),
     },
 }
 

@@ -32,7 +32,7 @@ from hub.core.model import Listing, Order
 from hub.core.services import Received
 from hub.core.shipping import LabelVoid, Tracking
 from hub.errors import HubError, Unreadable
-from hub.jobs import provider_facts
+from hub.jobs import messages_lane, provider_facts
 from hub.jobs.shift import Shift, limits
 from hub.store import (
     activity,
@@ -147,7 +147,8 @@ def _read(reader: Connector, rows: Sequence[inbox.Stored]) -> _Readings:
 
 def facts(reader: Connector, record: RawRecord) -> list[Fact | CarrierFact]:
     """What a record says, read by its connector. Raises Unreadable, and whatever the connector may raise."""
-    return _READ[reader.kind](reader, record)
+    told = messages_lane.opened(reader, record)
+    return [] if told is None else _READ[reader.kind](reader, told)
 
 
 def _facts_of_channel(reader: Any, record: RawRecord) -> list[Any]:
@@ -296,6 +297,5 @@ def _apply_readings(shift: Shift, reader: Connector, readings: _Readings) -> set
     touched, fetching, lanes = shift.write(write)
     if fetching:
         shift.ring(shift.connection_id, "fetch")
-    for connection_id, lane in sorted(lanes):
-        shift.ring(connection_id, lane)
+    shift.ring_all(sorted(lanes))
     return touched

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from hub.connector import FulfillmentProvider, ProviderFact, RawRecord, Refetch
 from hub.core.shipping import Cancellation, Progress, ProviderShipment, StockAdjustment, StockCount, Tracking
 from hub.errors import HubError, Unreadable
+from hub.jobs import messages_lane
 from hub.jobs.shift import Shift
 from hub.store import activity, inbox, orders, provider_shipments, provider_stock, providers, stock, tracking
 from hub.store.database import Interrupted, Lanes
@@ -58,11 +59,14 @@ def work(shift: Shift) -> None:
 
 def facts(reader: FulfillmentProvider, record: RawRecord) -> list[ProviderFact]:
     """What a record says, read by its connector. Raises Unreadable, and whatever the connector may raise."""
-    if record.topic == "shipment":
-        return list(reader.read_shipments(record))
-    if record.topic == "stock":
-        return list(reader.read_stock(record))
-    return list(reader.read_webhook(record))
+    told = messages_lane.opened(reader, record)
+    if told is None:
+        return []
+    if told.topic == "shipment":
+        return list(reader.read_shipments(told))
+    if told.topic == "stock":
+        return list(reader.read_stock(told))
+    return list(reader.read_webhook(told))
 
 
 def _apply(shift: Shift, reader: FulfillmentProvider, rows: Sequence[inbox.Stored]) -> None:
@@ -106,12 +110,7 @@ def _guarded(shift: Shift, row: inbox.Stored, write: Callable[[Connection, datet
         log.warning("record set aside", connection=str(shift.connection_id), error=str(error)[:500])
         _set_aside(shift, row, f"{type(error).__name__}: {error}")
     else:
-        _ring(shift, lanes)
-
-
-def _ring(shift: Shift, lanes: Lanes) -> None:
-    for connection_id, lane in dict.fromkeys(lanes):
-        shift.ring(connection_id, lane)
+        shift.ring_all(lanes)
 
 
 def _count(shift: Shift, counts: _Counts) -> None:
@@ -128,7 +127,7 @@ def _count(shift: Shift, counts: _Counts) -> None:
         return
     try:
         shift.keep()
-        _ring(shift, shift.write(write))
+        shift.ring_all(shift.write(write))
     except Interrupted:
         raise
     except Exception as error:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -14,12 +15,13 @@ from sqlalchemy import Connection, Row, exists, select
 
 from hub.connector import PushOutcome, PushState, SalesChannel, StockPush, Unread
 from hub.core import retry
-from hub.errors import AuthError, ConnectorError, HubError, RateLimited, Rejected, Unavailable
+from hub.errors import AuthError, ConnectorError, HubError, NotFound, RateLimited, Rejected, Unavailable
 from hub.jobs.fetch_lane import import_newest_orders
 from hub.jobs.shift import Shift, jitter, limits
-from hub.store import activity, inbox, publications
+from hub.store import activity, connections, inbox, pending_pushes, publications
 from hub.store import tables as t
 from hub.store.database import Database, Interrupted
+from hub.store.pending_pushes import Pending, Sent
 from hub.store.publications import READ_BACK_SECONDS, Drifted, Due, Known, Postponed, Written
 
 log = structlog.get_logger()
@@ -27,20 +29,27 @@ log = structlog.get_logger()
 NOT_PUBLISHED = "not_published"  # the kind of issue; the subject is the listing's id
 STOCK_DRIFT = "stock_drift"  # the kind of issue; the subject is the listing's id and the channel's location
 _LISTEN_SECONDS = 1.0  # for the webhook of the sale that changed a figure, before the vendor is asked for all orders
+_QUEUE_TAKES = 10.0  # seconds from a sale until its message is read, beside the pause between two looks into a queue
+_BUDGET_IS_ASKED_AGAIN = 10.0  # while the budget for importing orders is spent: their news may come another way
 _MOST_EXPLANATIONS = 3  # imports of orders in one shift, until a figure that nobody can explain is overwritten
 _FAILURES_BEFORE_TOLD = 3
+_FIRST_QUESTION = 1.0  # seconds until a channel is asked what became of what it has taken in, at the earliest
+_LONGEST_BETWEEN_QUESTIONS = 60.0
 _LONGEST_GATHERING = 5.0  # whatever a connector asks for
 
 
 def work(shift: Shift) -> None:
     """Publish what is due, a batch per call, until nothing is or the shift ends."""
-    odd = _OddFigures(_LISTEN_SECONDS if shift.hub.settings.public_url else 0.0)
+    sends = shift.hub.settings.public_url and shift.installed(shift.row()).capabilities.webhooks
+    odd = _OddFigures(_LISTEN_SECONDS if sends else 0.0)
     while shift.time_left():
         shift.keep()
         row = shift.row()
         if row.live_at is None or not shift.may_call(row):
             return
         caller = shift.caller(row)
+        if shift.connector(row).settle_stock is not SalesChannel.settle_stock and not _settle(shift, row, caller, odd):
+            return
         if not _changes_gathered(shift, caller.capabilities.coalesce_seconds):
             return
         with shift.hub.database.read() as connection:
@@ -57,14 +66,15 @@ def work(shift: Shift) -> None:
         unexplained = _publish_batch(shift, row, caller, batch, odd)
         if unexplained is None:
             return
+        unexplained = _without_those_in_the_queue(shift, caller, unexplained)
         if unexplained and odd.still_listening():
             time.sleep(0.1)
-        elif unexplained and _explain(shift):
-            odd.orders_imported()
         elif unexplained:
-            wait = 1.0 + jitter.random()
-            _postpone(shift, [Postponed(each, wait, explaining=True) for each in unexplained])
-            return
+            wait = _explain(shift)
+            if wait is not None:
+                _postpone(shift, [Postponed(each, wait, explaining=True) for each in unexplained])
+                return
+            odd.orders_imported()
 
 
 def _changes_gathered(shift: Shift, seconds: float) -> bool:
@@ -150,7 +160,10 @@ def _publish_batch(
         except (RateLimited, Unavailable, AuthError) as error:
             # Nothing about these listings, so that it is not counted against them: the connection pauses.
             shift.note(error, began)
-            wait = 0.5 + retry.backoff(row.failures + 1, jitter, longest=30.0)
+            if isinstance(error, RateLimited) and error.operation:  # and not even the connection: it alone waits
+                wait = max(1.0, retry.rate_limit_wait(error.retry_after, jitter))
+            else:
+                wait = 0.5 + retry.backoff(row.failures + 1, jitter, longest=30.0)
             left = [each for one in (piece, *pieces) for each in one]
             _postpone(shift, [Postponed(each, wait, error=str(error)[:500]) for each in left])
             return None
@@ -169,18 +182,38 @@ def _publish_batch(
     return unexplained
 
 
-def _explain(shift: Shift) -> bool:
-    """Some figure at the channel is not the one we left there: import the newest orders before overwriting it."""
+def _without_those_in_the_queue(shift: Shift, caller: SalesChannel, unexplained: Sequence[Due]) -> list[Due]:
+    """Those that no message explains which is on its way; the others are read again when it has come.
+
+    Importing orders is dear where a vendor has a queue: it is done for what the queue does not tell.
+    """
+    if not connections.has_queue(shift.connector(shift.row()), caller.settings):
+        return list(unexplained)
+    patience = timedelta(seconds=(caller.capabilities.message_poll_seconds or 0.0) + _QUEUE_TAKES)
+    fresh = [each for each in unexplained if each.explain_since is None or each.read_at - each.explain_since < patience]
+    if fresh:
+        _postpone(shift, [Postponed(each, 2.0 + jitter.random(), explaining=True) for each in fresh])
+    return [each for each in unexplained if each not in fresh]
+
+
+def _explain(shift: Shift) -> float | None:
+    """Some figure at the channel is not the one we left there: import the newest orders before overwriting it.
+
+    None once they are imported, otherwise the seconds after which to try again.
+    """
     began = shift.now()
     try:
-        return import_newest_orders(shift, seconds=5.0)
+        if import_newest_orders(shift, seconds=5.0):
+            return None
     except Interrupted:
         raise
     except ConnectorError as error:
         shift.note(error, began)
+        if isinstance(error, RateLimited) and error.operation:
+            return _BUDGET_IS_ASKED_AGAIN + jitter.random()
     except (Exception, SystemExit) as error:
         log.error("orders could not be imported", connection=str(shift.connection_id), error=str(error)[:500])
-    return False
+    return 1.0 + jitter.random()
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +257,7 @@ def _publish(shift: Shift, caller: SalesChannel, batch: Sequence[Due], odd: _Odd
         elif each.verify:
             odd.found(each, figure)
             outcomes.append(Drifted(each))
-        elif figure == each.expected:
+        elif figure in (each.expected, each.pending):
             writes.append(_Write(each, figure))
         elif odd.may_be_overwritten(each, figure):
             writes.append(_Write(each, figure, odd=True))
@@ -233,64 +266,180 @@ def _publish(shift: Shift, caller: SalesChannel, batch: Sequence[Due], odd: _Odd
     began = time.monotonic()
     answers = _push(shift, caller, writes)
     took = time.monotonic() - began
+    sent: list[Sent] = []
     for write, answer in zip(writes, answers, strict=True):
-        due, quantity = write.due, write.due.quantity
-        if answer.state is PushState.WRITTEN:
-            outcomes.append(
-                Written(
-                    due,
-                    quantity,
-                    wrote=write.before != quantity,
-                    before=write.before,
-                    verify_after=_next_check(shift)
-                    if caller.capabilities.compare_and_set and not write.odd
-                    else READ_BACK_SECONDS,
-                    note=_window(caller, write, took),
-                )
-            )
-        elif answer.state is PushState.STALE and answer.quantity == quantity:
-            # It says so already: a sale of its own.
-            outcomes.append(Written(due, quantity, wrote=False, verify_after=_next_check(shift)))
-        elif answer.state is PushState.STALE:
-            if answer.quantity is not None:
-                odd.found(due, answer.quantity)
-            outcomes.append(Postponed(due, 0.0, explaining=True))
-        elif answer.state is PushState.RETRY:
-            outcomes.append(_not_now(due, answer.message))
+        note = _window(caller, write, took)
+        if answer.state is PushState.PENDING:
+            wait = max(answer.after_seconds, _FIRST_QUESTION)
+            sent.append(Sent(write.due, _key(write), write.before, answer.reference, wait, note))
+            continue
+        safe = caller.capabilities.compare_and_set and not write.odd
+        outcome = _judged(
+            write, answer, odd, note, _next_check(shift) if safe else READ_BACK_SECONDS, _next_check(shift)
+        )
+        if isinstance(outcome, str):
+            stopped.append((write.due, outcome))
         else:
-            stopped.append((due, answer.message or "The shop refused this figure."))
+            outcomes.append(outcome)
 
     def write_down(connection: Connection, at: datetime) -> None:
-        publications.record(connection, shift.merchant_id, outcomes, at=at)
-        for due, reason in stopped:
-            publications.stop(connection, shift.merchant_id, due, error=reason)
-            _raise_not_published(connection, shift, due, reason, at)
-        settled = [outcome.due for outcome in outcomes if isinstance(outcome, Written)]
-        for due in settled:
-            odd.settled(due)
-        activity.resolve_issues(
-            connection, shift.merchant_id, NOT_PUBLISHED, {str(due.listing_id) for due in settled}, at=at
-        )
-        read = {_subject(outcome.due) for outcome in outcomes if isinstance(outcome, Written) and not outcome.wrote}
-        activity.resolve_issues(connection, shift.merchant_id, STOCK_DRIFT, read, at=at)
+        _write_down(connection, shift, outcomes, stopped, odd, at)
+        pending_pushes.keep(connection, shift.merchant_id, shift.connection_id, sent, at=at)
         for write in writes:
             if write.odd:
                 _raise_drift(connection, shift, write, at)
-        written = sum(isinstance(each, Written) and each.wrote for each in outcomes)
-        if written:
+        if sent:
+            figures = "1 stock figure" if len(sent) == 1 else f"{len(sent)} stock figures"
+            summary = f"{figures} sent; the channel has yet to say what became of {'it' if len(sent) == 1 else 'them'}"
             activity.note(
-                connection,
-                shift.merchant_id,
-                "stock_published",
-                f"{written} stock figure{'s' if written > 1 else ''} written",
-                at=at,
-                connection_id=shift.connection_id,
+                connection, shift.merchant_id, "stock_sent", summary, at=at, connection_id=shift.connection_id
             )
 
     shift.write(write_down)
     return [
         each.due for each in outcomes if isinstance(each, Drifted) or (isinstance(each, Postponed) and each.explaining)
     ]
+
+
+def _judged(
+    write: _Write, answer: PushOutcome, odd: _OddFigures, note: str, check_after: float, usual_check: float
+) -> Written | Postponed | str:
+    """What an answer that is final means for the listing; a text: why it is refused for good."""
+    due, quantity = write.due, write.due.quantity
+    if answer.state is PushState.WRITTEN:
+        return Written(due, quantity, write.before != quantity, check_after, before=write.before, note=note)
+    if answer.state is PushState.STALE and answer.quantity == quantity:
+        # It says so already: a sale of its own.
+        return Written(due, quantity, wrote=False, verify_after=usual_check)
+    if answer.state is PushState.STALE:
+        if answer.quantity is not None:
+            odd.found(due, answer.quantity)
+        return Postponed(due, 0.0, explaining=True)
+    if answer.state is PushState.RETRY:
+        return _not_now(due, answer.message)
+    return answer.message or "The shop refused this figure."
+
+
+def _write_down(
+    connection: Connection,
+    shift: Shift,
+    outcomes: Sequence[Written | Known | Postponed | Drifted],
+    stopped: Sequence[tuple[Due, str]],
+    odd: _OddFigures,
+    at: datetime,
+) -> None:
+    publications.record(connection, shift.merchant_id, outcomes, at=at)
+    for due, reason in stopped:
+        publications.stop(connection, shift.merchant_id, due, error=reason)
+        _raise_not_published(connection, shift, due, reason, at)
+    settled = [outcome.due for outcome in outcomes if isinstance(outcome, Written)]
+    for due in settled:
+        odd.settled(due)
+    activity.resolve_issues(
+        connection, shift.merchant_id, NOT_PUBLISHED, {str(due.listing_id) for due in settled}, at=at
+    )
+    read = {_subject(outcome.due) for outcome in outcomes if isinstance(outcome, Written) and not outcome.wrote}
+    activity.resolve_issues(connection, shift.merchant_id, STOCK_DRIFT, read, at=at)
+    written = sum(isinstance(each, Written) and each.wrote for each in outcomes)
+    if written:
+        activity.note(
+            connection,
+            shift.merchant_id,
+            "stock_published",
+            f"{written} stock figure{'s' if written > 1 else ''} written",
+            at=at,
+            connection_id=shift.connection_id,
+        )
+
+
+# ---------------------------------------------------------------- what a channel judges later
+
+
+def _settle(shift: Shift, row: Row[Any], caller: SalesChannel, odd: _OddFigures) -> bool:
+    """Ask what became of the figures that the channel has taken in; False where the vendor does not take any more."""
+    with shift.hub.database.read() as connection:
+        waiting = pending_pushes.to_be_asked(
+            connection,
+            shift.merchant_id,
+            shift.connection_id,
+            at=Database.now(connection),
+            limit=caller.capabilities.push_batch,
+        )
+    by_reference = [list(some) for _, some in groupby(waiting, key=lambda each: each.reference)]
+    for number, asked in enumerate(by_reference):
+        shift.keep()
+        began = shift.now()
+        try:
+            answers = caller.settle_stock(asked[0].reference, [each.push for each in asked])
+        except Interrupted:
+            raise
+        except NotFound:
+            lost = PushOutcome(PushState.RETRY, message="The channel knows nothing of it any more.")
+            answers = [lost] * len(asked)
+        except Rejected as error:
+            answers = [PushOutcome(PushState.REJECTED, message=str(error)[:500])] * len(asked)
+        except (RateLimited, Unavailable, AuthError) as error:
+            # Nothing about these listings: the connection pauses.
+            shift.note(error, began)
+            wait = 0.5 + retry.backoff(row.failures + 1, jitter, longest=30.0)
+            _ask_later(shift, [each for some in by_reference[number:] for each in some], wait, error)
+            return False
+        except (Exception, SystemExit) as error:
+            shift.note(error, began)
+            log.error("settling failed", connection=str(shift.connection_id), error=str(error)[:500])
+            _ask_later(shift, asked, 0.5 + retry.backoff(asked[0].asked + 1, jitter), error)
+            continue
+        shift.note(None, began)
+        _settled(shift, asked, answers, odd)
+    return True
+
+
+def _ask_later(shift: Shift, asked: Sequence[Pending], wait: float, error: BaseException) -> None:
+    undecided = [(each, "", wait) for each in asked]
+    said = str(error)[:500]
+    shift.write(
+        lambda connection, at: pending_pushes.ask_again(connection, shift.merchant_id, undecided, at=at, error=said)
+    )
+
+
+def _settled(shift: Shift, asked: Sequence[Pending], answers: Sequence[PushOutcome], odd: _OddFigures) -> None:
+    """Write down what the channel says of figures that it had taken in."""
+    outcomes: list[Written | Known | Postponed | Drifted] = []
+    stopped: list[tuple[Due, str]] = []
+    undecided: list[tuple[Pending, str, float]] = []
+    over: list[Pending] = []
+    late: list[Pending] = []
+    for each, answer in zip(asked, answers, strict=True):
+        if answer.state is PushState.PENDING and not each.given_up:
+            pause = retry.backoff(each.asked + 1, jitter, longest=_LONGEST_BETWEEN_QUESTIONS)
+            undecided.append((each, answer.reference, max(answer.after_seconds, _FIRST_QUESTION, pause)))
+            continue
+        over.append(each)
+        if not each.current:
+            if answer.state not in (PushState.REJECTED, PushState.GONE, PushState.STALE):
+                late.append(each)
+            continue
+        was_read = answer.quantity == each.due.quantity
+        outcome = _judged(
+            _Write(each.due, each.before),
+            answer,
+            odd,
+            each.note,
+            _next_check(shift) if was_read else READ_BACK_SECONDS,
+            _next_check(shift),
+        )
+        if isinstance(outcome, str):
+            stopped.append((each.due, outcome))
+        else:
+            outcomes.append(outcome)
+
+    def write_down(connection: Connection, at: datetime) -> None:
+        pending_pushes.ask_again(connection, shift.merchant_id, undecided, at=at)
+        pending_pushes.drop(connection, shift.merchant_id, over)
+        _write_down(connection, shift, outcomes, stopped, odd, at)
+        pending_pushes.came_late(connection, shift.merchant_id, late, at=at)
+
+    shift.write(write_down)
 
 
 def _push(shift: Shift, caller: SalesChannel, writes: Sequence[_Write]) -> Sequence[PushOutcome]:
@@ -300,19 +449,16 @@ def _push(shift: Shift, caller: SalesChannel, writes: Sequence[_Write]) -> Seque
     # Before the call: whatever becomes of it, and of this worker, nobody knows what the channel says until it is read.
     if known := [each.due for each in writes if each.due.checked_at is not None]:
         shift.write(lambda connection, _at: publications.doubt(connection, shift.merchant_id, known))
-    pushes = [
-        StockPush(
-            each.due.ref,
-            each.due.quantity,
-            each.before,
-            f"{each.due.listing_id}/{each.due.ref.location_external_id}/{each.due.version}/{each.due.attempts}/{each.before}",
-        )
-        for each in writes
-    ]
+    pushes = [StockPush(each.due.ref, each.due.quantity, each.before, _key(each)) for each in writes]
     answers = caller.push_stock(pushes)
     if len(answers) != len(pushes):
         raise TypeError(f"The connector gave {len(answers)} outcomes for {len(pushes)} figures.")
     return answers
+
+
+def _key(write: _Write) -> str:
+    due = write.due
+    return f"{due.listing_id}/{due.ref.location_external_id}/{due.version}/{due.attempts}/{write.before}"
 
 
 def _is_known(shift: Shift, due: Due) -> bool:
@@ -379,6 +525,9 @@ def _raise_drift(connection: Connection, shift: Shift, write: _Write, at: dateti
     )
     if connection.execute(ours).scalar() == write.before:
         return  # nobody changed it: a sale of its own was expected to be taken off, and was not
+    place = (write.due.listing_id, write.due.ref.location_external_id)
+    if pending_pushes.is_on_its_way(connection, shift.merchant_id, *place, write.before):
+        return  # what was sent before has come true late
     unread = exists().where(
         issue.merchant_id == shift.merchant_id,
         issue.kind == inbox.QUARANTINE,

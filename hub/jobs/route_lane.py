@@ -53,8 +53,7 @@ def _deal_out(shift: Shift, order_ids: Sequence[UUID]) -> None:
     outcome = shift.write(write)
     for order_id, error in outcome.failed.items():
         log.error("order set aside", order=str(order_id), error=in_words(error))
-    for connection_id, lane in dict.fromkeys(outcome.lanes):
-        shift.ring(connection_id, lane)
+    shift.ring_all(outcome.lanes)
 
 
 def _deal_out_alone(shift: Shift, order_id: UUID) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,9 +19,9 @@ from hub.config import Settings
 from hub.connector import Capabilities, Connector, Context, RateBudget, SalesChannel, Token, TokenVault
 from hub.core.selling import Limits
 from hub.errors import Rejected, Unavailable
-from hub.http import Client, Exchange, Limiter, LocalLimiter, RefusingClient
+from hub.http import Client, Exchange, Limiter, LocalLimiter, OperationLimiter, RefusingClient
 from hub.jobs.guard import Budget, Listener, Tokens, guarded
-from hub.limits import RedisLimiter, quick_client
+from hub.limits import RedisLimiter, operation_key, quick_client
 from hub.plugins import Registry
 from hub.store import breaker, connections, words
 from hub.store import tables as t
@@ -32,6 +32,7 @@ from hub.store.vault import Vault
 
 if TYPE_CHECKING:
     from hub.sftp import Files
+    from hub.sqs import Queue
 
 Channel = TypeVar("Channel", bound=Connector)
 Written = TypeVar("Written")
@@ -40,6 +41,9 @@ log = structlog.get_logger()
 
 LEASE_SECONDS = 45.0
 _SAFE_SECONDS = 30.0  # what must be left of a lease for the next step: longer than one call to a vendor takes
+
+# Waiting for an operation's own budget holds no worker for longer: the work that needs it is put off instead.
+_OPERATION_PATIENCE = 1.0
 
 jitter = SystemRandom()
 
@@ -100,11 +104,13 @@ class Hub:
 
         ``on_exchange`` hears of each of its calls.
         """
+        limiter, limiters = self._limiters(connection_id, connector)
         client = Client(
             hosts=connector.hosts(credentials.settings),
             routes=self.settings.routes,
             private_networks=self.settings.private_networks,
-            limiter=self._limiter(connection_id, connector.rate_budget),
+            limiter=limiter,
+            limiters=limiters,
             on_exchange=Listener(on_exchange or log_exchange),
         )
         for name in connections.secret_fields(connector):
@@ -146,13 +152,61 @@ class Hub:
             on_exchange=Listener(on_exchange or log_exchange),
         )
 
-    def _limiter(self, connection_id: UUID, budget: RateBudget | None) -> Limiter | None:
-        if budget is None:
+    def queue(
+        self,
+        connector: type[Connector],
+        credentials: Credentials,
+    ) -> Queue | None:
+        """The queue in which the vendor leaves its messages for a connection, None where there is none."""
+        address = connector.queue_address(credentials.settings)
+        if address is None:
             return None
+        from hub.sqs import Queue  # few connectors need it, and boto3 need not be installed
+
+        return Queue(
+            address,
+            routes=self.settings.routes,
+            private_networks=self.settings.private_networks,
+            on_exchange=log_exchange,
+        )
+
+    def _limiters(
+        self, connection_id: UUID, connector: type[Connector]
+    ) -> tuple[Limiter | None, Mapping[str, OperationLimiter]]:
+        """The rate budget of a connection, and those of single operations."""
+        own, budgets, workers = connector.rate_budget, connector.rate_budgets, self.settings.workers
+        if own is None and not budgets:
+            return None, {}
         if self.settings.redis_url is None:
-            return LocalLimiter(budget, 1 / self.settings.workers)
+            return (
+                None if own is None else LocalLimiter(own, 1 / workers),
+                {name: _alone(connection_id, name, budget, workers) for name, budget in budgets.items()},
+            )
         client = quick_client(self.settings.redis_url)
-        return Budget(RedisLimiter(client, str(connection_id), budget, workers=self.settings.workers))
+        return (
+            None if own is None else Budget(RedisLimiter(client, str(connection_id), own, workers=workers)),
+            {
+                name: Budget(
+                    RedisLimiter(
+                        client,
+                        operation_key(connection_id, name),
+                        budget,
+                        workers=workers,
+                        patience=_OPERATION_PATIENCE,
+                    )
+                )
+                for name, budget in budgets.items()
+            },
+        )
+
+
+# A bucket that holds few units and fills slowly must outlive the shift, where no Redis keeps it.
+_kept: dict[tuple[UUID, str], LocalLimiter] = {}
+
+
+def _alone(connection_id: UUID, operation: str, budget: RateBudget, workers: int) -> LocalLimiter:
+    made = LocalLimiter(budget, 1 / workers, patience=_OPERATION_PATIENCE)
+    return _kept.setdefault((connection_id, operation), made)
 
 
 class NewTokens:
@@ -319,6 +373,11 @@ class Shift:
 
     def ring(self, connection_id: UUID, lane: str) -> None:
         self.hub.doorbell.ring(self.merchant_id, connection_id, lane)
+
+    def ring_all(self, lanes: Iterable[tuple[UUID, str]]) -> None:
+        """Ring for each of these, once."""
+        for connection_id, lane in dict.fromkeys(lanes):
+            self.ring(connection_id, lane)
 
 
 @contextmanager

@@ -135,11 +135,12 @@ def _ask_one(shift: Shift, row: Row[Any], shipment: Shipment, heard: dict[UUID, 
             raise Conflict("It asked for a pause, or cannot be reached at the moment.")
         connector = shift.installed(row)
         _refuse_unfitting(connector, shipment)
+        fitting = labels.for_carrier(shipment, row.connector)
         with shift.hub.database.read() as connection:
             credentials = words.credentials(connection, shift.hub.keyring, connector, row)
         carrier: Any = shift.hub.caller(connector, credentials, shift.merchant_id, row.id)
         try:
-            quotes = carrier.rates(shipment)
+            quotes = carrier.rates(fitting)
         finally:
             carrier.client.close()
         heard[row.id] = Answer(**said, rates=tuple(quotes.rates), notes=tuple(quotes.notes))

@@ -1,8 +1,8 @@
-"""The watchdog of webhooks: whether a vendor still sends them, and what is done when it does not."""
+"""The watchdog of webhooks: whether a shop, a 3PL or a carrier still sends them, and what is done when it does not."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from hub.connector import Connector, Subscriptions
 from hub.jobs.shift import Shift
-from hub.store import activity, effects, inbox
+from hub.store import activity, connections, effects, inbox, tracking
 from hub.store import tables as t
 from hub.store.database import new_id
 
@@ -35,15 +35,24 @@ def address_of(public_url: str, merchant_id: UUID, connection_id: UUID) -> str:
     return f"{public_url.rstrip('/')}/webhooks/{merchant_id}/{connection_id}"
 
 
-def plan_subscription(connection: Connection, shift: Shift, public_url: str, occasion: UUID, at: datetime) -> None:
-    """Plan the effect that has the vendor send its webhooks here; once per ``occasion``."""
+def told_at(shift: Shift, connector: type[Connector], settings: Mapping[str, Any]) -> str | None:
+    """Where a vendor is to send its news to: an address of ours, "" for the queue of these settings, None: nowhere."""
+    if connections.has_queue(connector, settings):
+        return ""
+    if connector.capabilities.webhooks and shift.hub.settings.public_url:
+        return address_of(shift.hub.settings.public_url, shift.merchant_id, shift.connection_id)
+    return None
+
+
+def plan_subscription(connection: Connection, shift: Shift, address: str, occasion: UUID, at: datetime) -> None:
+    """Plan the effect that has the vendor send its news to ``address``; once per ``occasion``."""
     effects.plan(
         connection,
         shift.merchant_id,
         shift.connection_id,
         "subscribe_webhooks",
         f"{shift.connection_id}/{occasion}",
-        {"address": address_of(public_url, shift.merchant_id, shift.connection_id)},
+        {"address": address},
         now=at,
         ordering_key=f"{shift.connection_id}/webhooks",
     )
@@ -53,7 +62,8 @@ def watch(shift: Shift) -> None:
     """Ask what the vendor sends, every hour and when it has been silent for long; have what is missing sent again."""
     row = shift.row()
     at = shift.now()
-    if not _can_be_watched(shift, row):
+    address = _watched(shift, row)
+    if address is None:
         _come_again(shift, at + EVERY)
         return
     silent_at = _silent_at(shift, row, at)
@@ -61,10 +71,9 @@ def watch(shift: Shift) -> None:
     if hourly is not None and at < hourly and silent_at is not None and silent_at > at:
         _come_again(shift, min(silent_at, hourly), hourly)  # it was heard of meanwhile
         return
-    public_url = str(shift.hub.settings.public_url)
     _come_again(shift, at + timedelta(minutes=1))  # whatever happens to this worker
-    found = shift.sender(row).read_subscriptions(address_of(public_url, shift.merchant_id, shift.connection_id))
-    lost = shift.write(lambda connection, at: _note(connection, shift, public_url, found, at))
+    found = shift.sender(row).read_subscriptions(address)
+    lost = shift.write(lambda connection, at: _note(connection, shift, address, found, at))
     hourly = at + EVERY
     if silent_at is not None and at < silent_at < hourly:
         _come_again(shift, silent_at, hourly, asked_at=at)
@@ -74,17 +83,17 @@ def watch(shift: Shift) -> None:
         shift.ring(shift.connection_id, "effects")
 
 
-def _can_be_watched(shift: Shift, row: Row[Any]) -> bool:
+def _watched(shift: Shift, row: Row[Any]) -> str | None:
+    """Where the news go that can be watched; None: nobody can tell whether they come."""
     connector = shift.installed(row)
-    return bool(
-        shift.hub.settings.public_url
-        and connector.capabilities.webhooks
-        and "subscribe_webhooks" in connector.effects
-        and connector.read_subscriptions is not Connector.read_subscriptions
-    )
+    if "subscribe_webhooks" not in connector.effects:
+        return None
+    if connector.read_subscriptions is Connector.read_subscriptions:
+        return None
+    return told_at(shift, connector, shift.credentials(row).settings)
 
 
-def _note(connection: Connection, shift: Shift, public_url: str, found: Subscriptions, at: datetime) -> bool:
+def _note(connection: Connection, shift: Shift, address: str, found: Subscriptions, at: datetime) -> bool:
     """Keep what was found; have what is missing sent again, and ask for what it would have told. Whether any was."""
     row = connection.execute(select(t.connection).where(*_is(shift))).one()
     before = row.subscriptions or {}
@@ -111,7 +120,7 @@ def _note(connection: Connection, shift: Shift, public_url: str, found: Subscrip
     lost = bool(found.missing) and being_subscribed is None
     if lost:
         kept |= {"lost": kept["lost"] + 1 if recently else 1, "lost_at": at.isoformat()}
-        plan_subscription(connection, shift, public_url, new_id(), at)
+        plan_subscription(connection, shift, address, new_id(), at)
         connection.execute(
             update(t.cursor)
             .where(
@@ -121,6 +130,7 @@ def _note(connection: Connection, shift: Shift, public_url: str, found: Subscrip
             )
             .values(due_at=at)
         )
+        tracking.look_at_all(connection, shift.merchant_id, shift.connection_id, at=at)
         activity.note(
             connection,
             shift.merchant_id,
@@ -138,8 +148,8 @@ def _note(connection: Connection, shift: Shift, public_url: str, found: Subscrip
                 LOST,
                 subject,
                 f"{row.label} stops sending webhooks again and again ({kept['lost']} times within a day)",
-                "See in the shop what removes or disables them: another app, or errors of this hub's address. Nothing "
-                "is lost meanwhile; the hub asks for it.",
+                f"See at {row.label} what removes or disables them: another app, or errors of this hub's address. "
+                "Nothing is lost meanwhile; the hub asks for it.",
                 at=at,
                 connection_id=shift.connection_id,
                 link=f"/connections/{shift.connection_id}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -455,6 +456,23 @@ def _beyond_what_was_asked(_: datetime) -> Select[Any]:
     return select(line.fulfillment_order_id, line.order_line_id).where(line.shipped > line.quantity)
 
 
+def _in_a_strangers_parcel(_: datetime) -> Select[Any]:
+    """Parcels with lines of an order that does not go along with their shipment."""
+    line, sent, inside, along = t.order_line.c, t.shipment.c, t.parcel_line.c, t.shipment_companion.c
+    goes_along = exists().where(
+        along.merchant_id == sent.merchant_id, along.shipment_id == sent.id, along.order_id == line.order_id
+    )
+    return (
+        select(inside.parcel_id, inside.order_line_id)
+        .select_from(
+            t.parcel_line.join(t.parcel, _same(t.parcel_line, t.parcel, parcel_id="id"))
+            .join(t.shipment, _same(t.parcel, t.shipment, shipment_id="id"))
+            .join(t.order_line, _same(t.parcel_line, t.order_line, order_line_id="id"))
+        )
+        .where(line.order_id != sent.order_id, not_(goes_along))
+    )
+
+
 def _left_uncounted(_: datetime) -> Select[Any]:
     """Order lines of which shipments hold more than the line says has left."""
     line, sent, inside = t.order_line.c, t.shipment.c, t.parcel_line.c
@@ -542,6 +560,11 @@ def _version_goes_back(_: datetime) -> Select[Any]:
 
 def _points_nowhere(_: datetime) -> Select[Any]:
     """Every foreign key, also where the database would refuse a wrong one: a restored or repaired file had no guard."""
+    return _asked_of_all_keys()
+
+
+@cache  # it does not depend on the time, and putting it together takes longer than answering it
+def _asked_of_all_keys() -> Select[Any]:
     questions = [_orphans(key) for table in t.metadata.sorted_tables for key in _foreign_keys(table)]
     together = union_all(*questions, *_disagreements()).subquery()
     return select(together.c.what)
@@ -578,6 +601,21 @@ def _disagreements() -> Iterator[Select[Any]]:
         select(literal("publication ≠ its listing's connection").label("what"))
         .select_from(publication.join(listing, _same(publication, listing, listing_id="id")))
         .where(publication.c.connection_id != listing.c.connection_id)
+    )
+    pending = t.pending_push
+    yield (
+        select(literal("publication ≠ the write that its channel judges").label("what"))
+        .select_from(publication.outerjoin(pending, _same(publication, pending, pending_id="id")))
+        .where(
+            publication.c.pending_id.is_not(None),
+            or_(
+                pending.c.id.is_(None),
+                pending.c.listing_id != publication.c.listing_id,
+                pending.c.location_external_id != publication.c.location_external_id,
+                pending.c.connection_id != publication.c.connection_id,
+                publication.c.published_version >= pending.c.version,
+            ),
+        )
     )
     part = t.order_line_part
     for held in (allocation, backorder):
@@ -628,6 +666,15 @@ def _dealt_out_twice(_: datetime) -> Select[Any]:
     )
 
 
+def _ours_for_the_channel(_: datetime) -> Select[Any]:
+    """Orders that their channel ships from a warehouse of its own, with something of our stock."""
+    order, line = t.sales_order.c, t.order_line.c
+    lines = exists().where(
+        line.merchant_id == order.merchant_id, line.order_id == order.id, line.present, line.shipped > line.sent
+    )
+    return select(order.id, order.number).where(order.shipped_by_channel, or_(order.holds_stock, lines))
+
+
 _INVARIANTS: tuple[tuple[str, str, Question], ...] = (
     ("I1", "Every ledger entry follows from the one before it", _entry_does_not_follow),
     ("I1b", "Every balance is what its last ledger entry says", _balance_is_not_its_last_entry),
@@ -658,6 +705,8 @@ _INVARIANTS: tuple[tuple[str, str, Question], ...] = (
     ("I34", "No location ships more than it was asked to", _beyond_what_was_asked),
     ("I35", "What shipments hold is counted as left", _left_uncounted),
     ("I36", "No unit is dealt out twice", _dealt_out_twice),
+    ("I37", "What a channel ships itself has nothing of our stock", _ours_for_the_channel),
+    ("I38", "No parcel holds what is of another order's shipment", _in_a_strangers_parcel),
 )
 
 

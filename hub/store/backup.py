@@ -376,8 +376,11 @@ def _catch_up(connection: Connection) -> None:
     connection.execute(delete(t.setup_token))
     connection.execute(update(t.cursor).where(t.cursor.c.due_at.is_not(None)).values(due_at=now))
     connection.execute(update(t.connection).values(not_before=None, failures=0))
+    # What a channel had taken in may have come true meanwhile, or not: every figure is read before it is written.
     connection.execute(
-        update(t.publication).values(not_before=now + _READ_BEFORE_WRITING, verify_at=now + _READ_BACK, attempts=0)
+        update(t.publication).values(
+            not_before=now + _READ_BEFORE_WRITING, verify_at=now + _READ_BACK, attempts=0, pending_id=None
+        )
     )
     connection.execute(
         update(t.effect)

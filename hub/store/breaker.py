@@ -34,12 +34,13 @@ def note_outcome(
 ) -> None:
     """Record how a call to the vendor went; ``error`` None means that it answered as it should.
 
-    RateLimited and the fifth Unavailable in a row set ``connection.not_before``, before which nobody calls the vendor.
+    RateLimited and the fifth Unavailable in a row set ``connection.not_before``, before which nobody calls the vendor;
+    not where a single operation is meant, whose work is put off by whoever does it.
     AuthError pauses the connection and asks the merchant to reconnect, unless it was checked successfully after the
     call ``began``: then the refused credentials are not the ones it has now. Any answer of the vendor, a refusal
     included, ends a row of failures. Other exceptions say nothing about the vendor and change nothing.
     """
-    if error is None or isinstance(error, Rejected | Unreadable):
+    if error is None or isinstance(error, Rejected | Unreadable) or _of_one_operation(error):
         # By far the most frequent case: it must not lock the row when there is nothing to change.
         failures = connection.execute(select(t.connection.c.failures).where(*_is(merchant_id, connection_id))).scalar()
         if failures:
@@ -63,6 +64,10 @@ def note_outcome(
         _note_unavailable(connection, _locked(connection, merchant_id, connection_id), error, now, random)
     elif isinstance(error, AuthError):
         _note_refused(connection, _locked(connection, merchant_id, connection_id), error, now, began)
+
+
+def _of_one_operation(error: BaseException) -> bool:
+    return isinstance(error, RateLimited) and bool(error.operation)
 
 
 def _is(merchant_id: UUID, connection_id: UUID) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

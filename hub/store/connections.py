@@ -263,6 +263,9 @@ def checked(
     credentials = _opened(keyring, merchant_id, connection_id, sealed)
     plain, webhook_secret = credentials["settings"], credentials["webhook_secret"]
     hidden = secret_fields(connector)
+    if _replaced(keyring, row, plain, hidden):
+        connection.execute(_this(merchant_id, connection_id).values(secrets_at=at))
+        activity.resolve_issue(connection, merchant_id, SECRETS_DUE, str(connection_id), at=at, by=actor)
     try:
         connection.execute(
             _this(merchant_id, connection_id).values(
@@ -293,7 +296,10 @@ def checked(
     if connector.kind is Kind.PROVIDER:
         _keep_warehouses(connection, merchant_id, connection_id, connector.label, account, at)
     streams = dict.fromkeys(STREAMS[connector.kind], at)
-    if connector.capabilities.webhooks and (streams or "subscribe_webhooks" in connector.effects):
+    queue = has_queue(connector, connector.settings_schema().load(plain))
+    if queue:
+        streams[MESSAGES] = at
+    if (queue or connector.capabilities.webhooks) and (streams or "subscribe_webhooks" in connector.effects):
         streams["webhooks"] = at + _UNTIL_SUBSCRIBED
     for stream, due_at in streams.items():
         statement = upsert(connection, t.cursor).values(
@@ -316,6 +322,66 @@ def checked(
         actor=actor,
         details={"warnings": list(account.warnings)} if account.warnings else None,
     )
+
+
+def has_queue(connector: type[Connector], settings: Mapping[str, Any]) -> bool:
+    """Whether the vendor leaves its messages for these settings, as loaded by the schema, in a queue."""
+    if getattr(connector.capabilities, "message_poll_seconds", None) is None:
+        return False
+    return connector.queue_address(settings) is not None
+
+
+# Rows of the table cursor that are not polled like the others.
+MESSAGES = "messages"  # a queue, which has a lane of its own
+ONE = "one "  # and a kind: until then no single record of it is asked for, because the budget for that is spent
+
+
+def _replaced(keyring: KeyRing, row: Row[Any], plain: Mapping[str, Any], hidden: Collection[str]) -> bool:
+    """Whether these settings bring other secrets than the connection has."""
+    if row.secrets is None or row.secrets_at is None:
+        return True
+    before = _opened(keyring, row.merchant_id, row.id, row.secrets)["settings"]
+    return any(before.get(name) != plain.get(name) for name in hidden)
+
+
+SECRETS_DUE = "secrets_due"  # the kind of issue; the subject is the connection's id
+_REMINDED_BEFORE = timedelta(days=21)
+
+
+def remind_of_secrets(database: Database, connector: type[Connector], days: int) -> None:
+    """Ask for new secrets of each connection whose vendor wants them replaced soon; once for those it has."""
+    shop, issue = t.connection.c, t.issue.c
+    with database.write() as connection:
+        at = database.now(connection)
+        due = connection.execute(
+            select(shop.merchant_id, shop.id, shop.label, shop.secrets_at).where(
+                shop.connector == connector.name,
+                shop.state.in_(["connected", "paused"]),
+                shop.secrets_at <= at + _REMINDED_BEFORE - timedelta(days=days),
+            )
+        ).all()
+        for row in due:
+            told = select(issue.id).where(
+                issue.merchant_id == row.merchant_id,
+                issue.kind == SECRETS_DUE,
+                issue.subject == str(row.id),
+                issue.opened_at >= row.secrets_at,
+            )
+            if connection.execute(told.limit(1)).first() is not None:
+                continue  # a person has seen it, and may have put it aside
+            until = row.secrets_at + timedelta(days=days)
+            activity.raise_issue(
+                connection,
+                row.merchant_id,
+                SECRETS_DUE,
+                str(row.id),
+                f"The keys of {row.label} have to be replaced by {until:%d %B %Y}",
+                f"{connector.label} wants new ones every {days} days. Make new ones there, then enter them under "
+                "Reconnect.",
+                at=at,
+                connection_id=row.id,
+                link=f"/connections/{row.id}",
+            )
 
 
 # What is polled of a connection, by its kind.
@@ -535,6 +601,7 @@ def _change_state(
             ).all()
             unsent = [each.ordering_key for each in cancelled if each.kind == "submit" and each.sent_at is None]
             _give_back(connection, merchant_id, connection_id, unsent, at)
+            _tell_of_orders_in_hand(connection, row, at)
             labels.carrier_removed(connection, merchant_id, connection_id, cancelled, at=at)
             inbox.ignore_pending(connection, merchant_id, connection_id, at=at)
             task = t.task.c
@@ -589,6 +656,41 @@ def _give_back(
         routing_queue.mark(connection, merchant_id, set(order_ids), at=at)
 
 
+IN_HAND = "3pl_removed_with_orders"  # the kind of issue; the subject is the connection's id
+_MOST_NAMED = 20
+
+
+def _tell_of_orders_in_hand(connection: Connection, row: Row[Any], at: datetime) -> None:
+    """A 3PL that is removed may still ship what it was asked for, and nobody hears of it: a person is told what."""
+    work, order = t.fulfillment_order.c, t.sales_order.c
+    numbers = list(
+        connection.execute(
+            select(order.number)
+            .distinct()
+            .join(t.fulfillment_order, (work.merchant_id == order.merchant_id) & (work.order_id == order.id))
+            .where(work.merchant_id == row.merchant_id, work.connection_id == row.id, work.closed_at.is_(None))
+            .order_by(order.number)
+        ).scalars()
+    )
+    if not numbers:
+        return
+    named = ", ".join(numbers[:_MOST_NAMED])
+    if len(numbers) > _MOST_NAMED:
+        named += f" and {len(numbers) - _MOST_NAMED} more"
+    count = f"{len(numbers)} order{'' if len(numbers) == 1 else 's'}"
+    activity.raise_issue(
+        connection,
+        row.merchant_id,
+        IN_HAND,
+        str(row.id),
+        f"{row.label} was removed with {count} in hand: {named}",
+        "Ask the 3PL which of them it ships, and say so in the shop. Take the others back on their pages.",
+        at=at,
+        connection_id=row.id,
+        link=f"/connections/{row.id}",
+    )
+
+
 def sync_now(database: Database, merchant_id: UUID, connection_id: UUID, actor: str) -> None:
     """Have orders and listings fetched, and every figure read back, at once."""
 
@@ -608,6 +710,12 @@ def sync_now(database: Database, merchant_id: UUID, connection_id: UUID, actor: 
             update(t.publication)
             .where(publication.merchant_id == merchant_id, publication.connection_id == connection_id)
             .values(verify_at=at, not_before=None)
+        )
+        pending = t.pending_push.c
+        connection.execute(
+            update(t.pending_push)
+            .where(pending.merchant_id == merchant_id, pending.connection_id == connection_id)
+            .values(ask_at=at)
         )
         activity.note(
             connection,

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, delete, func, or_, select, update
 
 from hub.core.changes import Change
 from hub.core.details import OrderDetails
@@ -145,13 +145,14 @@ def _erase(connection: Connection, merchant_id: UUID, order_ids: Sequence[UUID],
 def _tracking_numbers(connection: Connection, merchant_id: UUID, order_ids: Sequence[UUID]) -> dict[UUID, list[str]]:
     """By carrier's connection, the numbers under which it tells where these orders' parcels are."""
     sent, box = t.shipment.c, t.parcel.c
+    _, of_these = _shipments(merchant_id, order_ids)
     found: dict[UUID, list[str]] = {}
     for row in connection.execute(
         select(sent.connection_id, box.tracking_number)
         .join(t.parcel, (box.merchant_id == sent.merchant_id) & (box.shipment_id == sent.id))
         .where(
             sent.merchant_id == merchant_id,
-            sent.order_id.in_(order_ids),
+            of_these,
             sent.connection_id.is_not(None),
             box.tracking_number != "",
         )
@@ -160,10 +161,18 @@ def _tracking_numbers(connection: Connection, merchant_id: UUID, order_ids: Sequ
     return found
 
 
+def _shipments(merchant_id: UUID, order_ids: Sequence[UUID]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """The shipments that hold something of these orders, also beside goods of others: one label names the customer."""
+    sent, along = t.shipment.c, t.shipment_companion.c
+    beside = select(along.shipment_id).where(along.merchant_id == merchant_id, along.order_id.in_(order_ids))
+    return sent.merchant_id == merchant_id, sent.order_id.in_(order_ids) | sent.id.in_(beside)
+
+
 def _erase_shipping(connection: Connection, merchant_id: UUID, order_ids: Sequence[UUID]) -> None:
     """Labels name the customer, and a tracking number leads to their door."""
     sent, box = t.shipment.c, t.parcel.c
-    here = (sent.merchant_id == merchant_id, sent.order_id.in_(order_ids))
+    here = _shipments(merchant_id, order_ids)
+    labels = select(sent.effect_id).where(*here, sent.effect_id.is_not(None))
     connection.execute(
         update(t.parcel)
         .where(box.merchant_id == merchant_id, box.shipment_id.in_(select(sent.id).where(*here)))
@@ -180,6 +189,9 @@ def _erase_shipping(connection: Connection, merchant_id: UUID, order_ids: Sequen
             tracking_url="",
             track_at=None,
             documents_at=None,
+            follow_at=None,
+            void_requested_at=None,
+            void_ask_at=None,
             error="",
             # What was only planned is cancelled below: it is not being bought any more.
             state=case(
@@ -207,6 +219,11 @@ def _erase_shipping(connection: Connection, merchant_id: UUID, order_ids: Sequen
         .where(t.fulfillment_order.c.merchant_id == merchant_id, t.fulfillment_order.c.order_id.in_(order_ids))
         .values(message="", handles={}, collection_code="")
     )
+    connection.execute(
+        delete(t.address_check).where(
+            t.address_check.c.merchant_id == merchant_id, t.address_check.c.order_id.in_(order_ids)
+        )
+    )
     # Where it went, and what a person wrote who chose another location.
     connection.execute(
         update(t.routing_decision)
@@ -232,14 +249,17 @@ def _erase_shipping(connection: Connection, merchant_id: UUID, order_ids: Sequen
         )
     )
     connection.execute(
-        delete(t.document).where(t.document.c.merchant_id == merchant_id, t.document.c.order_id.in_(order_ids))
+        delete(t.document).where(
+            t.document.c.merchant_id == merchant_id,
+            t.document.c.order_id.in_(order_ids) | t.document.c.effect_id.in_(labels),
+        )
     )
     effect = t.effect.c
     connection.execute(
         update(t.effect)
         .where(
             effect.merchant_id == merchant_id,
-            effect.order_id.in_(order_ids),
+            effect.order_id.in_(order_ids) | effect.id.in_(labels),
             # What is under way is not known to have ended: somebody still has to settle it.
             effect.state.not_in(["in_flight", "unknown"]),
         )

@@ -194,6 +194,20 @@ def gate(connection: Connection, merchant_id: UUID, fulfillment_order_id: UUID) 
     return row
 
 
+def may_be_packed(connection: Connection, merchant_id: UUID, fulfillment_order_id: UUID) -> Row[Any]:
+    """The fulfillment order, locked, if somebody here may pack it. Raises Conflict that says why not."""
+    row = gate(connection, merchant_id, fulfillment_order_id)
+    if row.state != State.OPEN:
+        raise Conflict(f"{row.reference} is {row.state.replace('_', ' ')}: there is nothing to pack.")
+    place = t.location.c
+    kind = connection.execute(
+        select(place.kind).where(place.merchant_id == merchant_id, place.id == row.location_id)
+    ).scalar_one()
+    if kind == "3pl":
+        raise Conflict(f"{row.reference} is shipped by a 3PL: nobody packs it here.")
+    return row
+
+
 def held(connection: Connection, merchant_id: UUID, order_id: UUID) -> list[str]:
     """Why the order must not be shipped now; empty: it may."""
     hold = t.order_hold.c

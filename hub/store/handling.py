@@ -20,7 +20,7 @@ from hub.core.priorities import DEFAULT_RULES, Facts, PriorityRule, Ranking, ran
 from hub.core.shipping import ConfirmedLine, ShipmentConfirmation
 from hub.errors import BadInput, Conflict
 from hub.papers import Paper
-from hub.store import activity, effects, fulfillment, holds, routing_queue
+from hub.store import activity, effects, fulfillment, holds, routing_queue, together
 from hub.store import tables as t
 from hub.store.database import Database, Lanes, for_update, in_chunks, upsert
 from hub.store.locking import lock_order
@@ -217,7 +217,7 @@ def release(database: Database, merchant_id: UUID, order_id: UUID, hold_id: UUID
             return []
         return confirm_digital(connection, merchant_id, order_id, at=database.now(connection))
 
-    return [(connection_id, "route"), *database.transact(work)]
+    return [(connection_id, "route"), (connection_id, "ship"), *database.transact(work)]
 
 
 def set_priority(database: Database, merchant_id: UUID, order_id: UUID, priority: int | None, actor: str) -> None:
@@ -297,6 +297,7 @@ def correct_address(database: Database, merchant_id: UUID, order_id: UUID, addre
             details=details,
         )
         holds.check_address(connection, merchant_id, order_id, at=at, actor=actor)
+        together.keep_up(connection, merchant_id, [order_id], at=at)
         return row.connection_id  # type: ignore[no-any-return]
 
     return database.transact(work)

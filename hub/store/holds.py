@@ -14,7 +14,7 @@ from hub import addresses
 from hub.core.model import Address, Hold, HoldReason, Order, OrderStatus, RiskLevel
 from hub.core.plain import from_plain, to_plain
 from hub.errors import BadInput, Conflict
-from hub.store import activity, routing_queue
+from hub.store import activity, labels, routing_queue, together
 from hub.store import tables as t
 from hub.store.bulk import insert_rows
 from hub.store.database import Database, in_chunks, new_id
@@ -27,11 +27,14 @@ _BY_PAYMENT = "hub:payment"
 _BY_ADDRESS = "hub:address"
 _BY_STOCK = "hub:stock"
 
+CANCELLATION_ASKED = "cancellation_asked"  # the kind of issue; the subject is the order's id
+
 _IN_WORDS: Mapping[HoldReason, str] = {
     HoldReason.PAYMENT: "waits for its payment",
     HoldReason.FRAUD: "may be a fraud",
     HoldReason.ADDRESS: "has an address that cannot be right",
     HoldReason.BACKORDER: "waits for stock",
+    HoldReason.CANCELLATION: "is to be cancelled, as its customer asks",
     HoldReason.MANUAL: "is held by a person",
 }
 
@@ -108,6 +111,7 @@ def _place_all(connection: Connection, merchant_id: UUID, wanted: Sequence[tuple
             for order_id, each in wanted
         ],
     )
+    together.set_apart(connection, merchant_id, {order_id for order_id, _ in wanted}, "is on hold", at=at)
 
 
 def hold_order(
@@ -125,8 +129,9 @@ def hold_order(
 
 
 def release(database: Database, merchant_id: UUID, order_id: UUID, hold_id: UUID, actor: str) -> UUID:
-    """A person takes a hold off; returns the order's connection, whose lane "route" goes on with it. Raises Conflict
-    when it is off already, or is the channel's own, which only the channel takes off."""
+    """A person takes a hold off; returns the order's connection, whose lanes "route" and "ship" go on with it. Raises
+    Conflict when it is off already, or is the channel's own, which only the channel takes off. That a customer asks to
+    cancel is for a person to decide."""
 
     def work(connection: Connection) -> UUID:
         connection_id: UUID = lock_order(connection, merchant_id, order_id).connection_id
@@ -136,7 +141,7 @@ def release(database: Database, merchant_id: UUID, order_id: UUID, hold_id: UUID
         row = connection.execute(select(t.order_hold).where(*here)).one_or_none()
         if row is None or row.released_at is not None:
             raise Conflict("This hold was taken off already. Reload the page.")
-        if row.external_id and not row.external_id.startswith(_OURS):
+        if not _releasable(row):
             raise Conflict("The channel holds this order. Release it there, or with the buttons of its own work above.")
         _end(connection, merchant_id, order_id, [hold_id], at, actor)
         return connection_id
@@ -158,6 +163,32 @@ def keep_up(connection: Connection, merchant_id: UUID, told: Mapping[UUID, Order
                 wanted[each.reason.value, each.external_id] = each
         new += _settle(connection, merchant_id, order_id, wanted, rows.get(order_id, []), at)
     _place_all(connection, merchant_id, new, at)
+    for order_id, each in new:
+        if each.reason is HoldReason.CANCELLATION:
+            _ask_whether_to_cancel(connection, merchant_id, order_id, told[order_id], each, at)
+
+
+def _ask_whether_to_cancel(
+    connection: Connection, merchant_id: UUID, order_id: UUID, order: Order, asked: Hold, at: datetime
+) -> None:
+    """Nothing goes on by itself while the customer's wish stands, so somebody has to decide."""
+    this = t.sales_order.c
+    connection_id = connection.execute(
+        select(this.connection_id).where(this.merchant_id == merchant_id, this.id == order_id)
+    ).scalar_one()
+    activity.raise_issue(
+        connection,
+        merchant_id,
+        CANCELLATION_ASKED,
+        str(order_id),
+        f"The customer asks to cancel order {order.number}: {asked.note or 'they do not say why'}",
+        "Cancel it at its channel, and what is under way here is taken back. Or release its hold, and it ships all the "
+        "same.",
+        at=at,
+        connection_id=connection_id,
+        order_id=order_id,
+        link=f"/orders/{order_id}",
+    )
 
 
 def check_address(connection: Connection, merchant_id: UUID, order_id: UUID, *, at: datetime, actor: str = "") -> None:
@@ -245,8 +276,8 @@ def _settle(
     for row in rows:
         if row.released_at is None:
             held[row.reason, row.external_id] = row
-        elif row.released_by and row.external_id.startswith(_OURS):
-            let_go.add((row.external_id, row.note if row.external_id == _BY_ADDRESS else ""))
+        elif row.released_by and _releasable(row):
+            let_go.add((row.external_id, _what_was_looked_at(row.external_id, row.reason, row.note)))
     over = [row.id for key, row in held.items() if key not in wanted or _is_another(row, wanted[key])]
     if over:
         _end(connection, merchant_id, order_id, over, at, "")
@@ -254,8 +285,19 @@ def _settle(
         (order_id, each)
         for key, each in wanted.items()
         if (key not in held or held[key].id in over)
-        and (each.external_id, each.note[:500] if each.external_id == _BY_ADDRESS else "") not in let_go
+        and (each.external_id[:200], _what_was_looked_at(each.external_id, each.reason, each.note[:500])) not in let_go
     ]
+
+
+def _releasable(row: Row[Any]) -> bool:
+    """Whether a person may take a hold off here."""
+    return not row.external_id or row.external_id.startswith(_OURS) or row.reason == HoldReason.CANCELLATION
+
+
+def _what_was_looked_at(external_id: str, reason: str, note: str) -> str:
+    """What of a hold a person has decided about: an address that is wrong in another way is another question, and so is
+    another reason to cancel."""
+    return note if external_id == _BY_ADDRESS or reason == HoldReason.CANCELLATION else ""
 
 
 def _is_another(row: Row[Any], wanted: Hold) -> bool:
@@ -264,8 +306,10 @@ def _is_another(row: Row[Any], wanted: Hold) -> bool:
 
 
 def _to_be_shipped(order: Order) -> bool:
-    return order.status is OrderStatus.OPEN and any(
-        line.requires_shipping and line.open_quantity > 0 for line in order.lines
+    return (
+        order.status is OrderStatus.OPEN
+        and not order.shipped_by_channel
+        and any(line.requires_shipping and line.open_quantity > 0 for line in order.lines)
     )
 
 
@@ -317,7 +361,11 @@ def _own_addresses(
 
 
 def _channels_holds(order: Order) -> Iterable[Hold]:
-    yield from order.holds
+    if order.shipped_by_channel:
+        return  # it is not ours to hold
+    for each in order.holds:
+        if each.reason is not HoldReason.CANCELLATION or order.status in (OrderStatus.PENDING, OrderStatus.OPEN):
+            yield each
     for work in order.work:
         yield from work.holds
 
@@ -332,12 +380,16 @@ def _end(
         .values(released_at=at, released_by=actor)
         .returning(hold.reason)
     ).scalars()
-    named = ", ".join(sorted(set(reasons)))
+    ended = sorted(set(reasons))
+    if HoldReason.CANCELLATION in ended:
+        activity.resolve_issue(connection, merchant_id, CANCELLATION_ASKED, str(order_id), at=at, by=actor)
+    named = ", ".join(ended)
     activity.note(
         connection, merchant_id, "hold_released", f"No longer on hold ({named})", at=at, order_id=order_id, actor=actor
     )
-    # What waited for this goes on: the lane "route" looks at the order again.
+    # What waited for this goes on: the lanes "route" and "ship" look at the order again.
     routing_queue.mark(connection, merchant_id, [order_id], at=at)
+    labels.ask_again(connection, merchant_id, order_id, at=at)
 
 
 # ---------------------------------------------------------------- telling
@@ -345,7 +397,7 @@ def _end(
 
 @dataclass(frozen=True, slots=True)
 class HoldView:
-    """One hold as a page shows it. ``ours``: a person may take it off here."""
+    """One hold as a page shows it. ``ours``: it was placed here. ``releasable``: a person may take it off here."""
 
     id: UUID
     reason: str
@@ -355,6 +407,7 @@ class HoldView:
     released_by: str
     released_at: datetime | None
     ours: bool
+    releasable: bool
     automatic: bool
 
 
@@ -376,6 +429,7 @@ def holds(connection: Connection, merchant_id: UUID, order_id: UUID) -> list[Hol
             released_by=row.released_by,
             released_at=row.released_at,
             ours=not row.external_id or row.external_id.startswith(_OURS),
+            releasable=_releasable(row),
             automatic=row.external_id.startswith(_OURS),
         )
         for row in rows

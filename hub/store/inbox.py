@@ -20,6 +20,7 @@ from hub.store.secrets import KeyRing, SecretsUnreadable
 
 # A record that broke its worker this often is set aside, so that the ones behind it go on.
 MOST_CRASHES = 3
+MESSAGE = "message"  # the topic of a message of which the connector could not say what it is about
 QUARANTINE = "unreadable_record"  # the kind of issue; the subject is the connection
 _FORGOTTEN_AT_ONCE = 500
 _EVENT_RESOLUTION = timedelta(seconds=5)
@@ -64,17 +65,43 @@ def store_webhook(
             at=at,
             asked_at=None,
         )
-        connection.execute(
-            update(t.connection)
-            .where(
-                t.connection.c.merchant_id == merchant_id,
-                t.connection.c.id == connection_id,
-                # Shown to people only. Written at most every few seconds, or all webhooks would queue up for this row.
-                or_(t.connection.c.last_event_at.is_(None), t.connection.c.last_event_at < at - _EVENT_RESOLUTION),
-            )
-            .values(last_event_at=at)
-        )
+        _note_event(connection, merchant_id, connection_id, at)
     return added == 1
+
+
+def store_messages(
+    connection: Connection,
+    keyring: KeyRing,
+    merchant_id: UUID,
+    connection_id: UUID,
+    messages: Sequence[tuple[Delivery, bytes]],
+    *,
+    at: datetime,
+) -> int:
+    """Store messages of a queue like webhooks, in the caller's transaction; returns how many are new.
+
+    Only after its commit may they be deleted from the queue.
+    """
+    added = 0
+    for delivery, body in messages:  # one by one: the same may come as a webhook at this moment
+        keyed = [(RawRecord(delivery.topic, "", body), delivery.dedupe_key)]
+        added += _add(connection, keyring, merchant_id, connection_id, "webhook", keyed, at=at, asked_at=None)
+    _note_event(connection, merchant_id, connection_id, at)
+    return added
+
+
+def _note_event(connection: Connection, merchant_id: UUID, connection_id: UUID, at: datetime) -> None:
+    """Shown to people only. Written at most every few seconds, or all webhooks would queue up for this row."""
+    shop = t.connection.c
+    connection.execute(
+        update(t.connection)
+        .where(
+            shop.merchant_id == merchant_id,
+            shop.id == connection_id,
+            or_(shop.last_event_at.is_(None), shop.last_event_at < at - _EVENT_RESOLUTION),
+        )
+        .values(last_event_at=at)
+    )
 
 
 def store_page(

@@ -9,6 +9,7 @@ the same is given back.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection, Row, func, select, update
 
+from hub import addresses
 from hub.connector import EffectResult
 from hub.core import customs, rates
 from hub.core.model import Address, Money
@@ -40,15 +42,21 @@ from hub.core.shipping import (
 from hub.errors import BadInput, Conflict
 from hub.store import activity, effects, fulfillment, shipments
 from hub.store import tables as t
-from hub.store.database import for_update
+from hub.store.database import Lanes, for_update
 from hub.store.fulfillment import State
-from hub.store.shipments import Lanes, change, locked
+from hub.store.shipments import change, locked
 
 log = structlog.get_logger()
 
 NOT_VOIDED = "label_not_voided"  # the kind of issue; the subject is the shipment's id
 RATES_LAST = timedelta(minutes=30)  # an older offer is asked for once more before it is bought
 _FIRST_LOOK = timedelta(hours=1)  # after a label was bought, its carrier is asked where the parcel is
+_FOLLOWED_SOON = timedelta(seconds=30)  # after a label was bought, so that those of the next ones are asked for along
+# A carrier that has not decided whether it takes a label back is asked again after as long as that has lasted already.
+_VOID_FIRST_ASKED = timedelta(hours=1)
+_VOID_ASKED_DAILY = timedelta(days=1)
+VOID_UNDECIDED = timedelta(days=30)  # then a person is told, and the carrier asked no more
+UNASKED = {"void_requested_at": None, "void_ask_at": None}  # of a shipment whose carrier has nothing to decide
 
 
 def policy(connection: Connection, merchant_id: UUID) -> ShippingPolicy:
@@ -91,6 +99,18 @@ def to_carry(connection: Connection, row: Row[Any]) -> Shipment:
     )
 
 
+def for_carrier(shipment: Shipment, carrier: str) -> Shipment:
+    """The shipment as a carrier (or a connector that sells for several) takes it: its addresses in the letters and the
+    lines that there is room for. Raises BadInput for what does not fit however it is written: nothing is cut off."""
+    if carrier not in addresses.LIMITS:
+        origin, destination = addresses.divided(shipment.origin), addresses.divided(shipment.destination)
+        return replace(shipment, origin=origin, destination=destination)
+    here, there = addresses.fitted(shipment.origin, carrier), addresses.fitted(shipment.destination, carrier)
+    if too_long := [*here.too_long, *there.too_long]:
+        raise BadInput(f"Too long for its labels: {'; '.join(too_long)}. Correct the address, then ask again.")
+    return replace(shipment, origin=here.address, destination=there.address)
+
+
 def _parcels(connection: Connection, row: Row[Any]) -> Iterable[Parcel]:
     box = t.parcel.c
     for each in connection.execute(
@@ -113,7 +133,7 @@ def _customs(connection: Connection, row: Row[Any], about: Any) -> Customs:
             sku=each.sku_text,
             title=each.title,
             quantity=contents[each.id],
-            unit_value=Money.of(each.unit_price, about.currency),
+            unit_value=Money.of(each.unit_price, each.currency),
             weight_grams=each.weight_grams,
             origin_country=each.origin_country or "",
             hs_code=each.hs_code or "",
@@ -124,6 +144,7 @@ def _customs(connection: Connection, row: Row[Any], about: Any) -> Customs:
                 line.sku_text,
                 line.title,
                 line.unit_price,
+                order.currency,
                 listing.weight_grams,
                 listing.origin_country,
                 listing.hs_code,
@@ -139,9 +160,14 @@ def _customs(connection: Connection, row: Row[Any], about: Any) -> Customs:
                 )
             )
             .where(line.merchant_id == row.merchant_id, line.id.in_(list(contents)))
-            .order_by(line.position)
+            .order_by(order.placed_at, order.id, line.position)
         )
     ]
+    if len({each.unit_value.currency for each in goods}) > 1:
+        raise BadInput(
+            "These orders were paid in different currencies, which one declaration cannot hold. Pack them by "
+            "themselves."
+        )
     try:
         return customs.declared(goods, returning=row.is_return, signer=about.name, invoice_number=row.reference)
     except customs.GoodsUnknown as error:
@@ -217,9 +243,13 @@ def keep_answers(
     if row.state != "draft":
         return None
     found = rates.offers_of(answers)
-    order = t.sales_order.c
+    order, along = t.sales_order.c, t.shipment_companion.c
+    carried = select(along.order_id).where(along.merchant_id == merchant_id, along.shipment_id == row.id)
     about = connection.execute(
-        select(order.currency, order.promised_at).where(order.merchant_id == merchant_id, order.id == row.order_id)
+        select(
+            func.max(order.currency).filter(order.id == row.order_id).label("currency"),
+            func.min(order.promised_at).label("promised_at"),  # of several orders the one that cannot wait
+        ).where(order.merchant_id == merchant_id, (order.id == row.order_id) | order.id.in_(carried))
     ).one()
     currency = rates.currency_of(found, about.currency)
     chosen = wished or rates.choose(found, policy(connection, merchant_id), currency, about.promised_at)
@@ -265,6 +295,36 @@ def answers(row: Row[Any]) -> list[Answer]:
     return [from_plain(Answer, each) for each in row.rates or ()]
 
 
+def ask_again(connection: Connection, merchant_id: UUID, order_id: UUID, *, at: datetime) -> None:
+    """A hold of a locked order is over: where labels are bought by themselves, carriers are asked again for what waited
+    for it, and for what was not bought because of it. The lane "ship" of the order's connection has to do then."""
+    this, work, bought = t.shipment.c, t.fulfillment_order.c, t.effect.c
+    waiting = connection.execute(
+        select(t.shipment)
+        .join(t.fulfillment_order, (work.merchant_id == this.merchant_id) & (work.id == this.fulfillment_order_id))
+        .outerjoin(t.effect, (bought.merchant_id == this.merchant_id) & (bought.id == this.effect_id))
+        .where(
+            this.merchant_id == merchant_id,
+            this.order_id == order_id,
+            this.rates_wanted_at.is_(None),
+            this.withdrawn_at.is_(None),
+            this.is_return.is_(False),
+            work.collect.is_(False),
+            (this.state == "draft")
+            | ((this.state == "failed") & (bought.state == "cancelled") & bought.sent_at.is_(None)),
+        )
+        .order_by(this.id)
+    ).all()
+    if not waiting or not policy(connection, merchant_id).automatic:
+        return
+    for row in waiting:
+        if row.state == "draft":
+            change(connection, row, rates_wanted_at=at, error="")
+            continue
+        with suppress(Conflict):  # held for another reason still: it is asked for when that one is over
+            offer_again(connection, merchant_id, row.id, at=at, actor="")
+
+
 # ---------------------------------------------------------------- buying
 
 
@@ -283,13 +343,14 @@ def buy(
     """Plan the purchase of the shipment's label at ``rate`` from the connection ``carrier_id``; returns the effect.
 
     Raises Conflict when it must not be shipped now, when its label is being bought already, and when the rate is too
-    old; then the carriers are asked again.
+    old; then the carriers are asked again. BadInput for an address that this carrier's labels have no room for.
     """
     row, work = locked(connection, merchant_id, shipment_id)
     shipments.check(connection, row, work)
     if row.state != "draft":
         raise Conflict(f"Shipment {row.reference} is {row.state} already: its label is bought once only.")
-    purchase = LabelPurchase(shipment=to_carry(connection, row), rate=rate, format=format)
+    shipment = for_carrier(to_carry(connection, row), rate.carrier)
+    purchase = LabelPurchase(shipment=shipment, rate=rate, format=format)
     effect_id = effects.plan(
         connection,
         merchant_id,
@@ -401,26 +462,23 @@ def bought(connection: Connection, effect: Row[Any], result: EffectResult, at: d
         labelled_at=at,
         voided_at=None,
         track_at=at + _FIRST_LOOK if numbers else None,
+        follow_at=at + _FOLLOWED_SOON if numbers else None,
         documents_at=at if label and not result.documents else None,
         error="",
     )
     _keep_numbers(connection, row, numbers)
-    fulfillment.note(
-        connection,
-        work,
-        "label_bought",
-        f"Label bought: {row.carrier} {row.service}{f', {cost}' if cost else ''} ({', '.join(numbers) or 'untracked'})",
-        at=at,
-        shipment=str(row.id),
-    )
+    held = shipments.shares(connection, row, work)
+    named = ", ".join(numbers) or "untracked"
+    summary = f"Label bought: {row.carrier} {row.service}{f', {cost}' if cost else ''} ({named})"
+    shipments.note(connection, row, held, "label_bought", summary, at=at)
     lanes: Lanes = [(effect.connection_id, "fetch")] if label and not result.documents else []
-    if why := _unwanted(connection, row, work):
-        return lanes + _give_up(connection, row.merchant_id, [row.id], why, at)
+    if why := _unwanted(connection, row, held):
+        return lanes + give_up(connection, row.merchant_id, [row.id], why, at)
     again = shipments.left_before(connection, row) is not None
     if again or (policy(connection, row.merchant_id).shipped_when is ShippedWhen.LABEL and not row.is_return):
         lanes += _ship_now(connection, row, work, at)
     if row.supersedes_id is not None:
-        lanes += _give_up(connection, row.merchant_id, [row.supersedes_id], "its label was replaced", at)
+        lanes += give_up(connection, row.merchant_id, [row.supersedes_id], "its label was replaced", at)
     return lanes
 
 
@@ -434,14 +492,15 @@ def _label(result: EffectResult) -> Label | None:
         return None
 
 
-def _unwanted(connection: Connection, row: Row[Any], work: Row[Any]) -> str:
+def _unwanted(connection: Connection, row: Row[Any], held: Sequence[shipments.Share]) -> str:
     """Why a label that has just been bought is to be given back; "": it is not."""
     if row.withdrawn_at is not None or row.state == "void":
         return row.error or "the shipment was withdrawn"
-    ended = work.closed_at is not None or work.state == State.CANCELLING
-    if ended and not row.is_return and shipments.left_before(connection, row) is None:
-        return f"fulfillment order {work.reference} is {work.state}"
-    return ""
+    if row.is_return or shipments.left_before(connection, row) is not None:
+        return ""
+    works = (share.work for share in held)
+    ended = next((work for work in works if work.closed_at is not None or work.state == State.CANCELLING), None)
+    return f"fulfillment order {ended.reference} is {ended.state}" if ended is not None else ""
 
 
 def _ship_now(connection: Connection, row: Row[Any], work: Row[Any], at: datetime) -> Lanes:
@@ -489,7 +548,7 @@ def offer_again(connection: Connection, merchant_id: UUID, shipment_id: UUID, *,
     if row.state not in ("failed", "void") and row.withdrawn_at is None:
         raise Conflict(f"Shipment {row.reference} is {row.state}. Give its label back first, or replace it.")
     shipments.check(connection, row, work)
-    _give_up(connection, merchant_id, [row.id], "its parcels are offered anew", at)
+    give_up(connection, merchant_id, [row.id], "its parcels are offered anew", at)
     parcels = shipments.drafts_of(connection, row)
     return _drafted(connection, row, work, parcels, "Offered anew", at, actor, supersedes=row.supersedes_id)
 
@@ -556,18 +615,25 @@ def _drafted(
 def withdraw(connection: Connection, work: Row[Any], why: str, *, at: datetime) -> Lanes:
     """Give up whatever of a locked fulfillment order has not left: parcels, and labels, which are voided.
 
-    One that is being bought at this moment is voided when the answer is there. Returns the lanes to ring for.
+    One that is being bought at this moment is voided when the answer is there. What goes with the label of another
+    order is for ``together.leave`` to take out before. Returns the lanes to ring for.
     """
     this = t.shipment.c
     ids = connection.execute(
-        select(this.id).where(
-            this.merchant_id == work.merchant_id,
-            this.fulfillment_order_id == work.id,
-            this.state.in_(("draft", "buying", "labelled", "failed")),
-            this.is_return.is_(False),
-        )
+        select(this.id).where(this.merchant_id == work.merchant_id, this.fulfillment_order_id == work.id, *NOT_GONE)
     ).scalars()
-    return _give_up(connection, work.merchant_id, list(ids), why, at)
+    return give_up(connection, work.merchant_id, list(ids), why, at)
+
+
+# A shipment that holds goods, or has a label, and has not left.
+NOT_GONE = (t.shipment.c.state.in_(("draft", "buying", "labelled", "failed")), t.shipment.c.is_return.is_(False))
+
+
+def never_bought(connection: Connection, row: Row[Any], *, at: datetime) -> bool:
+    """Whether there surely is no label of a locked shipment, nor will be: a purchase that was not sent is cancelled."""
+    if row.state not in ("draft", "failed", "buying"):
+        return False
+    return effects.withdraw(connection, row.merchant_id, _key(row), "buy_label", at=at)
 
 
 def give_back(connection: Connection, merchant_id: UUID, shipment_id: UUID, *, at: datetime, actor: str) -> Lanes:
@@ -580,12 +646,12 @@ def give_back(connection: Connection, merchant_id: UUID, shipment_id: UUID, *, a
         raise Conflict(f"Shipment {row.reference} is {row.state}: its label cannot be given back.")
     summary = f"The label of {row.reference} is given back"
     fulfillment.note(connection, work, "label_given_back", summary, at=at, actor=actor, shipment=str(row.id))
-    return _give_up(connection, merchant_id, [row.id], f"{actor} gave it back", at)
+    return give_up(connection, merchant_id, [row.id], f"{actor} gave it back", at)
 
 
-def _give_up(
-    connection: Connection, merchant_id: UUID, shipment_ids: Collection[UUID], why: str, at: datetime
-) -> Lanes:
+def give_up(connection: Connection, merchant_id: UUID, shipment_ids: Collection[UUID], why: str, at: datetime) -> Lanes:
+    """Have nothing leave with these shipments, whose orders are locked: what may have a label gives it back. Returns
+    the lanes to ring for."""
     lanes: Lanes = []
     this = t.shipment.c
     rows = for_update(
@@ -603,7 +669,7 @@ def _give_up(
         elif row.label is not None and row.connection_id is not None:
             lanes += _void(connection, row, why, at)
         elif row.connection_id is not None:
-            change(connection, row, withdrawn_at=at, track_at=None, error=why)
+            change(connection, row, withdrawn_at=at, track_at=None, follow_at=None, error=why)
             _ask_a_person(connection, row, "the hub does not know the carrier's id of it", at)
         else:
             change(connection, row, state="void", voided_at=at, track_at=None, error=why)
@@ -676,15 +742,71 @@ def void_heard(
 
 
 def _void_said(connection: Connection, row: Row[Any], state: VoidState, message: str, at: datetime) -> None:
-    if row.state == "void" or state is VoidState.REQUESTED:
+    if row.state == "void":
+        return
+    if state is VoidState.REQUESTED:
+        _void_undecided(connection, row, at)
         return
     if state is VoidState.REFUSED:
+        change(connection, row, **UNASKED)
         _ask_a_person(connection, row, message, at)
         return
-    change(connection, row, state="void", voided_at=at, withdrawn_at=row.withdrawn_at or at, track_at=None)
+    over = {"voided_at": at, "withdrawn_at": row.withdrawn_at or at, "track_at": None, "follow_at": None}
+    change(connection, row, state="void", **over, **UNASKED)
     activity.resolve_issue(connection, row.merchant_id, NOT_VOIDED, str(row.id), at=at)
     summary = f"The label of {row.reference} is given back: {row.carrier} {row.service}".strip()
     activity.note(connection, row.merchant_id, "label_voided", summary, at=at, order_id=row.order_id)
+
+
+def _void_undecided(connection: Connection, row: Row[Any], at: datetime) -> None:
+    """The carrier takes the wish and decides later: it is asked again, ever more rarely, and not for ever."""
+    since = row.void_requested_at or at
+    lasted = at - since
+    if lasted >= VOID_UNDECIDED:
+        change(connection, row, **UNASKED)
+        why = f"the carrier has not said within {VOID_UNDECIDED.days} days whether it takes it"
+        _ask_a_person(connection, row, why, at)
+        return
+    pause = min(max(lasted, _VOID_FIRST_ASKED), _VOID_ASKED_DAILY)
+    change(connection, row, void_requested_at=since, void_ask_at=at + pause)
+
+
+def key_of_void(connection: Connection, merchant_id: UUID, shipment_id: UUID) -> str:
+    """The key with which a shipment's label was given back last, as its carrier has it."""
+    this = t.effect.c
+    key = connection.execute(
+        select(this.effect_key)
+        .where(
+            this.merchant_id == merchant_id,
+            this.ordering_key == f"shipment/{shipment_id}",
+            this.kind == "void_label",
+        )
+        .order_by(this.generation.desc())
+        .limit(1)
+    ).scalar_one()
+    return str(key)
+
+
+def void_asked(
+    connection: Connection, merchant_id: UUID, shipment_id: UUID, said: LabelVoid | None, *, at: datetime
+) -> Lanes:
+    """What a carrier says that was asked what became of a label; None: it knows of no wish to give it back, and is
+    asked for it once more. Returns the lanes to ring for."""
+    row, _ = locked(connection, merchant_id, shipment_id)
+    if row.void_ask_at is None:
+        return []  # it was decided meanwhile, or the parcel has left
+    if said is not None:
+        _void_said(connection, row, said.state, said.message, at)
+        return []
+    _void_undecided(connection, row, at)
+    return _void(connection, row, row.error, at) if at - row.void_requested_at < VOID_UNDECIDED else []
+
+
+def void_not_asked(connection: Connection, merchant_id: UUID, shipment_id: UUID, *, at: datetime) -> None:
+    """A carrier could not be asked what became of a label: it is asked again, as if it had not decided yet."""
+    row, _ = locked(connection, merchant_id, shipment_id)
+    if row.void_ask_at is not None:
+        _void_undecided(connection, row, at)
 
 
 def _ask_a_person(connection: Connection, row: Row[Any], why: str, at: datetime) -> None:
@@ -701,9 +823,19 @@ def _ask_a_person(connection: Connection, row: Row[Any], why: str, at: datetime)
     )
 
 
-def carrier_removed(connection: Connection, merchant_id: UUID, cancelled: Iterable[Row[Any]], *, at: datetime) -> None:
+def carrier_removed(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, cancelled: Iterable[Row[Any]], *, at: datetime
+) -> None:
     """A carrier is connected no more, and these effects (kind, ordering_key, sent_at) were cancelled with it: what was
-    not sent was not bought, and what is unclear is for a person to find out."""
+    not sent was not bought, and what is unclear, or what it has not decided, is for a person to find out."""
+    this = t.shipment.c
+    undecided = (this.merchant_id == merchant_id, this.connection_id == connection_id, this.void_ask_at.is_not(None))
+    for shipment_id in (
+        connection.execute(select(this.id).where(*undecided).order_by(this.order_id, this.id)).scalars().all()
+    ):
+        row, _ = locked(connection, merchant_id, shipment_id)
+        change(connection, row, **UNASKED)
+        _ask_a_person(connection, row, "the carrier was disconnected before it had decided", at)
     for effect in cancelled:
         kind, _, shipment_id = effect.ordering_key.partition("/")
         if kind != "shipment":

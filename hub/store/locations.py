@@ -17,7 +17,7 @@ from hub.core.geo import Point
 from hub.core.model import Address
 from hub.core.plain import from_plain, to_plain
 from hub.errors import BadInput, Conflict
-from hub.store import activity, geography
+from hub.store import activity, geography, providers
 from hub.store import tables as t
 from hub.store.database import Database, for_update, new_id
 
@@ -128,7 +128,8 @@ def _placed(by: str, address: Address) -> str:
 def save(database: Database, merchant_id: UUID, location_id: UUID | None, wanted: Location, actor: str) -> UUID:
     """Keep a location as it is described, a new one without ``location_id``; returns its id.
 
-    Raises BadInput with messages by field, Conflict for a name that is taken or a location that does not exist.
+    Raises BadInput with messages by field, also for another kind of a place that a 3PL ships from; Conflict for a name
+    that is taken or a location that does not exist.
     """
     wanted = _checked(wanted)
 
@@ -149,6 +150,9 @@ def save(database: Database, merchant_id: UUID, location_id: UUID | None, wanted
         row = connection.execute(for_update(connection, select(t.location).where(*this))).one_or_none()
         if row is None:
             raise Conflict("This location does not exist. Go back to the list.")
+        if row.kind != wanted.kind and (provider := _provider_of(connection, merchant_id, location_id)):
+            sentence = f"{provider} ships from here: it stays a 3PL's place as long as that is connected."
+            raise BadInput(f"{sentence} Remove that connection first.", {"kind": [sentence]})
         if changed := [name for name, value in values.items() if getattr(row, name) != value]:
             connection.execute(update(t.location).where(*this).values(**values))
             named = ", ".join(dict.fromkeys(_IN_WORDS.get(name, name.replace("_", " ")) for name in changed))
@@ -157,6 +161,17 @@ def save(database: Database, merchant_id: UUID, location_id: UUID | None, wanted
         return location_id
 
     return database.transact(work)
+
+
+def _provider_of(connection: Connection, merchant_id: UUID, location_id: UUID) -> str:
+    """The name of the 3PL that ships from a location; "": none does."""
+    account = providers.of_location(connection, merchant_id, location_id)
+    if account is None:
+        return ""
+    this = t.connection.c
+    return connection.execute(  # type: ignore[no-any-return]
+        select(this.label).where(this.merchant_id == merchant_id, this.id == account.connection_id)
+    ).scalar_one()
 
 
 _IN_WORDS: Mapping[str, str] = {

@@ -18,10 +18,11 @@ from hub.core.personal import without_people
 from hub.core.plain import from_plain, to_plain
 from hub.core.services import LineRecord, OrderRecord, Plan, Received, Terms, expire, import_orders, settle_line
 from hub.core.stock import StockBook
-from hub.store import activity, handling, marking, stock, withdrawals
+from hub.store import activity, handling, holds, marking, stock, withdrawals
 from hub.store import tables as t
 from hub.store.bulk import insert_rows
 from hub.store.database import Database, among, for_update, in_chunks, new_id, upsert
+from hub.store.locking import lock_sharers
 
 _LINE_COLUMNS = (
     "id",
@@ -43,6 +44,7 @@ def load(connection: Connection, merchant_id: UUID, *conditions: Any) -> dict[UU
     """The orders that meet ``conditions``, with their lines, locked in id order until the transaction ends."""
     order, line = t.sales_order.c, t.order_line.c
     records: dict[UUID, OrderRecord] = {}
+    lock_sharers(connection, merchant_id, order.merchant_id == merchant_id, *conditions)
     for row in connection.execute(
         for_update(
             connection,
@@ -60,6 +62,7 @@ def load(connection: Connection, merchant_id: UUID, *conditions: Any) -> dict[UU
             placed_at=row.placed_at,
             whole=row.whole,
             holds_stock=row.holds_stock,
+            shipped_by_channel=row.shipped_by_channel,
             hold_until=row.hold_until,
             total=Money.from_minor(row.total_minor, row.currency or "XXX").amount,
             promised_at=row.promised_at,
@@ -146,6 +149,8 @@ def _keep_shipping_in_line(
     # What a body leaves out is what was known before.
     told |= stored(connection, merchant_id, [order_id for order_id, order in told.items() if not order.whole])
     lanes = handling.take_in(connection, merchant_id, told, at=at)
+    deleted = {str(record.id) for record in records if record.status is OrderStatus.REMOVED}
+    activity.resolve_issues(connection, merchant_id, holds.CANCELLATION_ASKED, deleted, at=at)
     return set(lanes) | set(withdrawals.keep_up(connection, merchant_id, known, at=at))
 
 
@@ -438,6 +443,7 @@ def _stored(row: Row[Any], lines: Iterable[Row[Any]], refunds: Iterable[Row[Any]
         discount=money(row.discount_minor),
         fees=money(row.fees_minor),
         whole=row.whole,
+        shipped_by_channel=row.shipped_by_channel,
         paid=row.paid,
         promised_at=row.promised_at,
         taxes_included=row.taxes_included,
@@ -507,6 +513,7 @@ def _order_row(record: OrderRecord, kept: Order | None, at: datetime) -> dict[st
         "removal_heard_at": record.removal_heard_at,
         "revision": record.revision,
         "holds_stock": record.holds_stock,
+        "shipped_by_channel": record.shipped_by_channel,
         "hold_until": record.hold_until,
         "placed_at": record.placed_at,
         "updated_at": at,

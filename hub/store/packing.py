@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, case, delete, func, insert, select, update
 
 from hub.errors import BadInput, Conflict
-from hub.store import activity, collecting, fulfillment, shipments, stock
+from hub.store import activity, collecting, fulfillment, shipments, stock, together
 from hub.store import tables as t
 from hub.store.database import Database, Lanes, for_update, upsert
 from hub.store.fulfillment import Part, State
@@ -53,12 +53,13 @@ class Scanned:
 
 
 def find_order(connection: Connection, merchant_id: UUID, code: str) -> UUID | None:
-    """The fulfillment order whose reference was scanned or typed, None if there is none."""
+    """The fulfillment order whose reference was scanned or typed, or the one on whose table it is packed; None if there
+    is none."""
     work = t.fulfillment_order.c
     found: UUID | None = connection.execute(
         select(work.id).where(work.merchant_id == merchant_id, func.upper(work.reference) == code.strip().upper())
     ).scalar_one_or_none()
-    return found
+    return found and (together.lead_of(connection, merchant_id, found) or found)
 
 
 def begin(
@@ -91,15 +92,20 @@ def begin(
 
 
 def _may_be_packed(connection: Connection, merchant_id: UUID, fulfillment_order_id: UUID) -> Row[Any]:
-    row = fulfillment.gate(connection, merchant_id, fulfillment_order_id)
-    if row.state != State.OPEN:
-        raise Conflict(f"{row.reference} is {row.state.replace('_', ' ')}: there is nothing to pack.")
-    place = t.location.c
-    kind = connection.execute(
-        select(place.kind).where(place.merchant_id == merchant_id, place.id == row.location_id)
-    ).scalar_one()
-    if kind == "3pl":
-        raise Conflict(f"{row.reference} is shipped by a 3PL: nobody packs it here.")
+    """The fulfillment order that leads its table, locked, if all that is packed on it may be. Raises Conflict."""
+    row = fulfillment.may_be_packed(connection, merchant_id, fulfillment_order_id)
+    for each in together.members(connection, merchant_id, row.id):
+        if each.id != row.id:
+            fulfillment.may_be_packed(connection, merchant_id, each.id)
+    if together.lead_of(connection, merchant_id, row.id) not in (None, row.id):
+        raise Conflict(f"{row.reference} is packed together with another order. Scan its slip: it leads to that one.")
+    return row
+
+
+def _by_itself(connection: Connection, merchant_id: UUID, fulfillment_order_id: UUID) -> Row[Any]:
+    row = _may_be_packed(connection, merchant_id, fulfillment_order_id)
+    if together.lead_of(connection, merchant_id, row.id) is not None:
+        raise Conflict(f"{row.reference} is packed together with other orders. Take those out first.")
     return row
 
 
@@ -147,6 +153,7 @@ class TableLine:
     """A line of a fulfillment order on the table: its units that are in shipments, that were scanned by its own code
     (``whole``) or part by part (``made``), and where they lie. ``parts`` are of one unit of a kit, else empty."""
 
+    fulfillment_order_id: UUID
     id: UUID
     title: str
     sku_id: UUID | None
@@ -168,7 +175,15 @@ class TableLine:
         return self.quantity - self.in_shipments - self.on_table
 
 
-def _lines(connection: Connection, row: Row[Any]) -> dict[UUID, TableLine]:
+def _lines(connection: Connection, lead: Row[Any]) -> dict[UUID, TableLine]:
+    """What is packed on the table of a fulfillment order: its own lines, then those of what goes along."""
+    found: dict[UUID, TableLine] = {}
+    for row in together.members(connection, lead.merchant_id, lead.id):
+        found |= _lines_of(connection, row, lead.id)
+    return found
+
+
+def _lines_of(connection: Connection, row: Row[Any], table_id: UUID) -> dict[UUID, TableLine]:
     asked, line, scan = t.fulfillment_line.c, t.order_line.c, t.packing_scan.c
     rows = connection.execute(
         select(line.id, line.title, line.sku_id, line.sku_text, asked.quantity)
@@ -184,6 +199,7 @@ def _lines(connection: Connection, row: Row[Any]) -> dict[UUID, TableLine]:
     packed = _in_shipments(connection, row)
     lines = {
         each.id: TableLine(
+            row.id,
             each.id,
             each.title,
             each.sku_id,
@@ -196,7 +212,7 @@ def _lines(connection: Connection, row: Row[Any]) -> dict[UUID, TableLine]:
     }
     for each in connection.execute(
         select(t.packing_scan).where(
-            scan.merchant_id == row.merchant_id, scan.fulfillment_order_id == row.id, *_ON_TABLE
+            scan.merchant_id == row.merchant_id, scan.fulfillment_order_id == table_id, *_ON_TABLE
         )
     ):
         found = lines.get(each.order_line_id)
@@ -222,35 +238,28 @@ _ON_TABLE = (
 
 def on_table(connection: Connection, row: Row[Any]) -> list[TableLine]:
     """The lines of a fulfillment order with what is packed of them, in the order of the order."""
+    table_id = together.lead_of(connection, row.merchant_id, row.id) or row.id
+    return list(_lines_of(connection, row, table_id).values())
+
+
+def on_whole_table(connection: Connection, row: Row[Any]) -> list[TableLine]:
+    """The same with the lines of all orders that are packed on its table."""
     return list(_lines(connection, row).values())
 
 
 def _in_shipments(connection: Connection, row: Row[Any]) -> dict[UUID, int]:
     """Units by order line that are in parcels of shipments of a fulfillment order which count."""
-    box, inside, sent = t.parcel.c, t.parcel_line.c, t.shipment.c
-    replaced = select(sent.supersedes_id).where(
-        sent.merchant_id == row.merchant_id,
-        sent.fulfillment_order_id == row.id,
-        sent.supersedes_id.is_not(None),
-        sent.state.not_in(("void", "failed")),
-    )
-    rows = connection.execute(
-        select(inside.order_line_id, func.sum(inside.quantity))
-        .select_from(
-            t.parcel_line.join(t.parcel, (box.merchant_id == inside.merchant_id) & (box.id == inside.parcel_id)).join(
-                t.shipment, (sent.merchant_id == box.merchant_id) & (sent.id == box.shipment_id)
-            )
-        )
+    sent, later = t.shipment.c, t.shipment.alias().c
+    replaced = (
+        select(later.id)
         .where(
-            sent.merchant_id == row.merchant_id,
-            sent.fulfillment_order_id == row.id,
-            sent.state.not_in(("void", "failed")),
-            ~sent.is_return,
-            sent.id.not_in(replaced),
+            later.merchant_id == sent.merchant_id,
+            later.supersedes_id == sent.id,
+            later.state.not_in(("void", "failed")),
         )
-        .group_by(inside.order_line_id)
+        .exists()
     )
-    return {line_id: int(units) for line_id, units in rows}
+    return shipments.units_packed(connection, row, ~sent.is_return, ~replaced)
 
 
 # ---------------------------------------------------------------- scanning
@@ -420,12 +429,12 @@ def _keep_count(connection: Connection, row: Row[Any]) -> None:
     """Let the lines say how much of them is packed."""
     this = t.fulfillment_line.c
     for line in _lines(connection, row).values():
-        packed = min(line.quantity, line.in_shipments + line.on_table)
+        packed = max(0, min(line.quantity, line.in_shipments + line.on_table))
         connection.execute(
             update(t.fulfillment_line)
             .where(
                 this.merchant_id == row.merchant_id,
-                this.fulfillment_order_id == row.id,
+                this.fulfillment_order_id == line.fulfillment_order_id,
                 this.order_line_id == line.id,
                 this.packed != packed,
             )
@@ -516,7 +525,8 @@ def finish(
         row = _may_be_packed(connection, merchant_id, fulfillment_order_id)
         _mine(connection, row, packer, at)
         lines = _lines(connection, row)
-        _refuse_what_is_not_packed(lines.values(), rest_later and not row.collect)
+        members = together.members(connection, merchant_id, row.id)
+        _refuse_what_is_not_packed(lines.values(), rest_later and not row.collect, len(members) > 1)
         parcels = _packed_parcels(connection, row, lines.values())
         shipment_id = shipments.draft(connection, merchant_id, row, parcels, at=at)
         this = t.packing_scan.c
@@ -532,17 +542,19 @@ def finish(
         units = sum(line.on_table for line in lines.values())
         boxes = f"{len(parcels)} parcel{'' if len(parcels) == 1 else 's'}"
         summary = f"{units} unit{'' if units == 1 else 's'} of {row.reference} packed into {boxes}"
-        fulfillment.note(connection, row, "packed", summary, at=at, actor=packer, shipment=str(shipment_id))
+        for each in members:
+            fulfillment.note(connection, each, "packed", summary, at=at, actor=packer, shipment=str(shipment_id))
         if row.collect:
             return shipment_id, collecting.put_aside(connection, row, shipment_id, at=at)
         if not any(line.left for line in lines.values()):
-            fulfillment.change(connection, row, State.PACKED, at=at, packed_at=at)
+            for each in members:
+                fulfillment.change(connection, each, State.PACKED, at=at, packed_at=at, message="")
         return shipment_id, [(connection_of(connection, merchant_id, row.order_id), "ship")]
 
     return database.transact(work)
 
 
-def _refuse_what_is_not_packed(lines: Collection[TableLine], rest_later: bool) -> None:
+def _refuse_what_is_not_packed(lines: Collection[TableLine], rest_later: bool, shared: bool) -> None:
     if half := [line.title for line in lines if _begun(line)]:
         raise BadInput(f"Parts of {half[0]} are missing. Scan them, or take out what is there of it.")
     if over := [line for line in lines if line.left < 0]:
@@ -550,6 +562,8 @@ def _refuse_what_is_not_packed(lines: Collection[TableLine], rest_later: bool) -
     if not any(line.on_table for line in lines):
         raise BadInput("Nothing is packed yet. Scan the first item.")
     missing = sum(line.left for line in lines)
+    if missing and shared:
+        raise BadInput("Orders that are packed together go whole. Scan the rest, or take out the order that waits.")
     if missing and not rest_later:
         one = "1 unit is" if missing == 1 else f"{missing} units are"
         raise BadInput(f"{one} not packed yet. Scan the rest, or choose to ship the rest later.")
@@ -701,7 +715,7 @@ def split(
 
     def work(connection: Connection) -> UUID:
         at = database.now(connection)
-        row = _may_be_packed(connection, merchant_id, fulfillment_order_id)
+        row = _by_itself(connection, merchant_id, fulfillment_order_id)
         lines = _lines(connection, row)
         wanted = {line_id: count for line_id, count in units.items() if count > 0}
         if not wanted:
@@ -731,8 +745,8 @@ def merge(database: Database, merchant_id: UUID, fulfillment_order_id: UUID, oth
 
     def work(connection: Connection) -> None:
         at = database.now(connection)
-        row = _may_be_packed(connection, merchant_id, fulfillment_order_id)
-        other = _may_be_packed(connection, merchant_id, other_id)
+        row = _by_itself(connection, merchant_id, fulfillment_order_id)
+        other = _by_itself(connection, merchant_id, other_id)
         together = (row.order_id, row.location_id, row.collect) == (other.order_id, other.location_id, other.collect)
         if row.id == other.id or not together:
             raise BadInput("Only parts of one order that the same location ships can be packed together.")

@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     cast,
     func,
+    insert,
     or_,
     select,
     update,
@@ -33,6 +34,7 @@ WANTED = "personal_data_wanted"  # the kind of issue; the subject is the request
 DUE_IN = timedelta(days=30)
 AT_ONCE = 200  # orders that are forgotten in the commit that hears of it; more are left to a task
 TASK = "erase"
+_IN_TIME = "in time/"  # how the references begin of what nobody has asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +95,61 @@ def hear(
         at=at,
         connection_id=connection_id,
     )
-    found: list[UUID] = []
     if not wish.everything:
-        places = _same_account(connection, merchant_id, connection_id)
-        _mark(connection, merchant_id, places, subject.order_external_ids, at)
-        found = _orders(connection, merchant_id, places, subject, limit=AT_ONCE)
-        subject = _Subject(
-            subject.order_external_ids, subject.email, forgetting.texts_about(connection, merchant_id, found)
+        subject = _forget_now(connection, merchant_id, connection_id, request_id, subject, at)
+    _plan_the_rest(connection, keyring, merchant_id, connection_id, request_id, subject, at)
+    return True
+
+
+def forget_in_time(
+    connection: Connection,
+    keyring: KeyRing,
+    merchant_id: UUID,
+    connection_id: UUID,
+    order_external_ids: Sequence[str],
+    *,
+    at: datetime,
+) -> None:
+    """Forget the customers of at most ``AT_ONCE`` orders because their time is over: nobody has asked for it."""
+    request_id = new_id()
+    connection.execute(
+        insert(t.privacy_request).values(
+            merchant_id=merchant_id,
+            id=request_id,
+            connection_id=connection_id,
+            kind="erased",
+            reference=f"{_IN_TIME}{request_id}",
+            received_at=at,
+            due_at=at,
         )
-        forgetting.erase_orders(connection, merchant_id, found, at=at)
-        connection.execute(_this(merchant_id, request_id).values(orders=len(found)))
+    )
+    subject = _Subject(tuple(order_external_ids))
+    subject = _forget_now(connection, merchant_id, connection_id, request_id, subject, at)
+    _plan_the_rest(connection, keyring, merchant_id, connection_id, request_id, subject, at)
+
+
+def _forget_now(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, request_id: UUID, subject: _Subject, at: datetime
+) -> _Subject:
+    """Forget whom the orders name; returns the subject with what else could give them away."""
+    places = _same_account(connection, merchant_id, connection_id)
+    _mark(connection, merchant_id, places, subject.order_external_ids, at)
+    found = _orders(connection, merchant_id, places, subject, limit=AT_ONCE)
+    texts = forgetting.texts_about(connection, merchant_id, found)
+    forgetting.erase_orders(connection, merchant_id, found, at=at)
+    connection.execute(_this(merchant_id, request_id).values(orders=len(found)))
+    return _Subject(subject.order_external_ids, subject.email, texts)
+
+
+def _plan_the_rest(
+    connection: Connection,
+    keyring: KeyRing,
+    merchant_id: UUID,
+    connection_id: UUID,
+    request_id: UUID,
+    subject: _Subject,
+    at: datetime,
+) -> None:
     # What was received and is of no order can only be found by looking into it: that takes longer than a commit may.
     task = {"request": str(request_id), "orders": subject.order_external_ids, "email": subject.email}
     connections.plan_task(
@@ -116,7 +163,6 @@ def hear(
             json.dumps(task | {"texts": subject.texts}).encode(), _task_place(merchant_id, connection_id)
         ),
     )
-    return True
 
 
 def _ask_the_merchant(
@@ -390,12 +436,16 @@ class Wish:
 
 
 def wishes(connection: Connection, merchant_id: UUID, request_id: UUID | None = None) -> list[Wish]:
-    """What customers asked for, the newest first; with ``request_id`` that one."""
+    """What customers asked for, the newest first; with ``request_id`` that one. Forgetting in time is no wish."""
     this, shop = t.privacy_request.c, t.connection.c
     found = (
         select(t.privacy_request, shop.label)
         .join(t.connection, (shop.merchant_id == this.merchant_id) & (shop.id == this.connection_id))
-        .where(this.merchant_id == merchant_id, *([] if request_id is None else [this.id == request_id]))
+        .where(
+            this.merchant_id == merchant_id,
+            ~this.reference.startswith(_IN_TIME),
+            *([] if request_id is None else [this.id == request_id]),
+        )
         .order_by(this.received_at.desc(), this.id.desc())
         .limit(200)
     )
@@ -442,6 +492,7 @@ _BESIDE = (
     t.order_hold,
     t.fulfillment_order,
     t.shipment,
+    t.shipment_companion,
     t.activity,
     t.issue,
     t.effect,

@@ -250,7 +250,7 @@ def _leave(
     shipments.count_shipped(connection, work, contents, at)
     lanes: Lanes = [(connection_id, "publish") for connection_id in sorted(touched)]
     if wanted:
-        lanes += shipments.tell_the_channel(connection, row, work, contents, at)
+        lanes += shipments.tell_the_channel(connection, row, shipments.own_share(row, work, contents), at)
     return lanes + withdrawals.keep_up(connection, work.merchant_id, [work.order_id], at=at)
 
 
@@ -388,7 +388,7 @@ def _leave_anew(connection: Connection, work: Row[Any], known: Row[Any], told: P
         at=at,
         shipment=str(row.id),
     )
-    return shipments.tell_the_channel(connection, row, work, contents, at) if contents else []
+    return shipments.tell_the_channel(connection, row, shipments.own_share(row, work, contents), at) if contents else []
 
 
 # ---------------------------------------------------------------- stock

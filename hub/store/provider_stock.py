@@ -58,8 +58,9 @@ def count(
     """
     latest: dict[tuple[str, str], tuple[StockCount, str]] = {}
     for fact, source in told:
-        if max(fact.on_hand, fact.available) > MOST_UNITS:
-            raise ValueError(f"{fact.on_hand:,} of {fact.sku}: the hub counts to {MOST_UNITS:,}.")
+        most = max(fact.on_hand, fact.available, fact.inbound or 0, fact.reserved or 0)
+        if most > MOST_UNITS:
+            raise ValueError(f"{most:,} of {fact.sku}: the hub counts to {MOST_UNITS:,}.")
         key = (fact.location_external_id, fact.sku)
         if key not in latest or latest[key][0].counted_at <= fact.counted_at:
             latest[key] = fact, source
@@ -99,16 +100,16 @@ def _kept(
         ).one_or_none()
         if before is not None and before.counted_at > fact.counted_at:
             continue
-        figures = (max(0, fact.on_hand), max(0, fact.available))
-        if before is not None and (before.counted_at, before.on_hand, before.available) == (fact.counted_at, *figures):
-            continue  # the same once more
-        values = {
-            "on_hand": figures[0],
-            "available": figures[1],
-            "lots": to_plain(fact.lots),
+        figures = {
+            "on_hand": max(0, fact.on_hand),
+            "available": max(0, fact.available),
+            "inbound": None if fact.inbound is None else max(0, fact.inbound),
+            "reserved": None if fact.reserved is None else max(0, fact.reserved),
             "counted_at": fact.counted_at,
-            "heard_at": at,
         }
+        if before is not None and all(getattr(before, name) == figure for name, figure in figures.items()):
+            continue  # the same once more
+        values = figures | {"lots": to_plain(fact.lots), "heard_at": at}
         statement = upsert(connection, t.provider_stock).values(**key, **values)
         connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=values))
         sku_id = meant.get(fact.sku[:200])

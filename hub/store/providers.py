@@ -25,7 +25,7 @@ from hub.core.shipping import (
 from hub.errors import Conflict
 from hub.store import activity, effects, fulfillment, provider_items, stock
 from hub.store import tables as t
-from hub.store.database import Database
+from hub.store.database import Database, Lanes
 from hub.store.fulfillment import ELSEWHERE, State
 
 REJECTED = "rejected_by_3pl"  # the kind of issue; the subject is the order's id
@@ -34,7 +34,6 @@ NOT_CANCELLED = "not_cancelled_by_3pl"  # likewise
 STANDARD = "standard"  # the way to ship it where nobody wished for another
 WANTED = "wanted"  # a cancel_state of ours: a person asked the 3PL not to ship it, and another location is to do it
 
-Lanes = list[tuple[UUID, str]]
 
 _STATES: Mapping[ProviderState, State] = {
     ProviderState.SUBMITTED: State.REQUESTED,
@@ -356,12 +355,21 @@ def _take_back(connection: Connection, row: Row[Any], why: str, at: datetime, ca
         connection, row.merchant_id, _key(row.connection_id, row), "submit", at=at
     )
     fulfillment.change(connection, row, State.CANCELLING, at=at, message=why[:500], cancel_state=cancel_state)
-    if unsent:
+    if unsent or _is_removed(connection, row):
         return _ended(connection, _again(connection, row), "", at)
     if row.state == State.REQUESTED and not row.external_id:
         return []  # it is being sent at this moment: the answer brings what to cancel it by
     answer = Submission(reference=row.reference, external_id=row.external_id, handles=dict(row.handles))
     return _ask_to_cancel(connection, row, answer, at)
+
+
+def _is_removed(connection: Connection, row: Row[Any]) -> bool:
+    """Whether the hub knows the 3PL no more that has it in hand: nobody can be asked, and a person has been told."""
+    account = t.connection.c
+    state = connection.execute(
+        select(account.state).where(account.merchant_id == row.merchant_id, account.id == row.connection_id)
+    ).scalar_one()
+    return bool(state == "removed")
 
 
 def _again(connection: Connection, row: Row[Any]) -> Row[Any]:
@@ -468,7 +476,7 @@ def ask_to_cancel(database: Database, merchant_id: UUID, fulfillment_order_id: U
         row = fulfillment.locked(connection, merchant_id, fulfillment_order_id)
         if row.state not in ELSEWHERE:
             raise Conflict(f"{row.reference} is {row.state}: no 3PL has it in hand.")
-        if row.state == State.CANCELLING:
+        if row.state == State.CANCELLING and not _is_removed(connection, row):
             raise Conflict(f"The 3PL has been asked not to ship {row.reference} already. Wait for its answer.")
         fulfillment.note(
             connection, row, "withdrawn_from_3pl", f"{row.reference} is taken back from the 3PL", at=at, actor=actor

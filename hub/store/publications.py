@@ -16,10 +16,12 @@ from sqlalchemy import (
     bindparam,
     case,
     exists,
+    false,
     func,
     insert,
     or_,
     select,
+    union_all,
     update,
 )
 
@@ -33,6 +35,10 @@ from hub.store.database import in_chunks, new_id, upsert
 READ_BACK_SECONDS = 5.0  # after a write to a channel without compare-and-set, and where a doubt is left
 _LATE = timedelta(seconds=15)  # what is to be read back makes no change wait, unless it has waited so long itself
 _ECHO_SECONDS = 600.0  # so late a channel may still tell a figure that we have replaced since
+# While a channel judges a figure that it has taken in, the listing is not written again: news waits so long for what
+# becomes of the figure before, and where there is no news, the same figure is written anew after so long.
+NEWS_WAITS = timedelta(minutes=5)
+ANSWER_WITHIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +46,9 @@ class Due:
     """One listing at one channel location that has to be published: ``quantity`` is its figure of this moment.
 
     ``expected`` is what the hub believes the channel says, since ``left_at``; at ``checked_at`` it was known to say so.
-    ``verify`` is set when the figure was written before and only has to be read back. ``basis`` is what the figure was
-    made of, at ``read_at``; ``dirty_since`` the first change it is to tell.
+    ``verify`` is set when the figure was written before and only has to be read back. ``pending`` is a figure that the
+    channel has taken in and not judged for too long: it may say that already. ``basis`` is what the figure was made of,
+    at ``read_at``; ``dirty_since`` the first change it is to tell.
     """
 
     listing_id: UUID
@@ -50,6 +57,7 @@ class Due:
     version: int
     quantity: int
     expected: int | None
+    pending: int | None
     cause: Any
     attempts: int
     verify: bool
@@ -150,12 +158,14 @@ def due(
 ) -> list[Due]:
     """What has to be published on a connection now, with the figure of this moment; the longest waiting first."""
     publication, listing = t.publication.c, t.listing.c
+    pending = t.pending_push.c
     looked_at = select(
         publication.listing_id,
         publication.connection_id,
         publication.location_external_id,
         publication.version,
         publication.quantity,
+        pending.quantity.label("pending"),
         publication.cause,
         publication.attempts,
         publication.explain_since,
@@ -165,7 +175,11 @@ def due(
         listing.external_id,
         listing.handles,
         listing.sku_id,
-    ).select_from(_publishable())
+    ).select_from(
+        _publishable().outerjoin(
+            t.pending_push, (pending.merchant_id == publication.merchant_id) & (pending.id == publication.pending_id)
+        )
+    )
     here = (publication.merchant_id == merchant_id, publication.connection_id == connection_id, *_may_be_published(at))
     found: list[tuple[Any, bool]] = []
     for oldest, verify in ((publication.dirty_since, False), (publication.verify_at, True)):
@@ -186,6 +200,7 @@ def due(
             row.version,
             figures[row.listing_id, row.location_external_id].figure.quantity,
             row.quantity,
+            row.pending,
             row.cause,
             row.attempts,
             verify,
@@ -218,10 +233,15 @@ def unsent_since(connection: Connection, merchant_id: UUID, connection_id: UUID,
 
 
 def connections_due(connection: Connection, at: datetime, *conditions: ColumnElement[bool]) -> list[tuple[UUID, UUID]]:
-    """The connections (merchant, connection) for which ``due`` has something, among those that meet ``conditions``."""
-    publication, shop = t.publication.c, t.connection.c
+    """The connections (merchant, connection) for which ``due`` has something, or that are to be asked what became of a
+    write, among those that meet ``conditions``."""
+    publication, shop, pending = t.publication.c, t.connection.c, t.pending_push.c
     found: dict[tuple[UUID, UUID], None] = {}
-    for reason in (_DIRTY, _to_be_read_back(at)):
+    asked = and_(
+        exists().where(pending.merchant_id == shop.merchant_id, pending.connection_id == shop.id, pending.ask_at <= at),
+        *_may_be_called(at),
+    )
+    for reason, or_else in ((_DIRTY, asked), (_to_be_read_back(at), false())):
         # For each connection the first one that is found: as a plain EXISTS, PostgreSQL would join everything there is.
         first = (
             select(publication.listing_id)
@@ -236,7 +256,9 @@ def connections_due(connection: Connection, at: datetime, *conditions: ColumnEle
             .correlate(t.connection)
             .scalar_subquery()
         )
-        rows = connection.execute(select(shop.merchant_id, shop.id).where(first.is_not(None), *conditions))
+        rows = connection.execute(
+            select(shop.merchant_id, shop.id).where(or_(first.is_not(None), or_else), *conditions)
+        )
         found.update(dict.fromkeys((row.merchant_id, row.id) for row in rows))
     return list(found)
 
@@ -271,16 +293,41 @@ def _publishable() -> Any:
 
 
 def _may_be_published(at: datetime) -> tuple[Any, ...]:
-    publication, listing, shop = t.publication.c, t.listing.c, t.connection.c
+    publication, listing = t.publication.c, t.listing.c
     return (
         or_(publication.not_before.is_(None), publication.not_before <= at),
+        or_(publication.pending_id.is_(None), _judged_too_long(at)),
         listing.tracked,
         listing.active,
         t.channel_location.c.active,
         COUNTED,
+        *_may_be_called(at),
+    )
+
+
+def _may_be_called(at: datetime) -> tuple[ColumnElement[bool], ...]:
+    shop = t.connection.c
+    return (
         shop.live_at.is_not(None),
         shop.state == "connected",
         or_(shop.not_before.is_(None), shop.not_before <= at),
+    )
+
+
+def _judged_too_long(at: datetime) -> ColumnElement[bool]:
+    """Whether the channel has had the figure it is judging for so long that the listing is written all the same."""
+    publication, this = t.publication.c, t.pending_push.alias()
+    return (
+        exists()
+        .where(
+            this.c.merchant_id == publication.merchant_id,
+            this.c.id == publication.pending_id,
+            or_(
+                this.c.sent_at <= at - ANSWER_WITHIN,
+                and_(this.c.sent_at <= at - NEWS_WAITS, this.c.version < publication.version),
+            ),
+        )
+        .correlate(t.publication)
     )
 
 
@@ -693,11 +740,12 @@ def record(
         "not_before": None,
         "attempts": 0,
         "error": "",
+        "pending_id": None,
     }
     if known:
-        connection.execute(_this(merchant_id).values(**settled), [_settled(each.due) for each in known])
+        connection.execute(this_one(merchant_id).values(**settled), [_settled(each.due) for each in known])
     if written:
-        statement = _this(merchant_id).values(
+        statement = this_one(merchant_id).values(
             **settled,
             quantity=bindparam("its_quantity"),
             published_at=at,
@@ -722,12 +770,12 @@ def record(
                 values["explain_since"] = each.due.explain_since or at
             if each.failed:
                 values["attempts"] = publication.attempts + 1
-            connection.execute(_this(merchant_id).values(**values), _key(each.due))
+            connection.execute(this_one(merchant_id).values(**values), _key(each.due))
         elif isinstance(each, Drifted):
             cause = {"cause": "drift", "reference": "", "order_id": None, "at": at.isoformat()}
             values = {"version": publication.version + 1, "dirty_since": marking.first_change(at)}
             values |= {"verify_at": None, "explain_since": at, "checked_at": None}
-            connection.execute(_this(merchant_id).values(cause=cause, **values), _key(each.due))
+            connection.execute(this_one(merchant_id).values(cause=cause, **values), _key(each.due))
     entries = [
         {
             "merchant_id": merchant_id,
@@ -755,26 +803,27 @@ def doubt(connection: Connection, merchant_id: UUID, about_to_write: Sequence[Du
     """These are about to be written: from here on until the answer is known, it is not known what the channel says."""
     # In the order in which others lock them, too.
     each_of_them = sorted(about_to_write, key=lambda each: each.key)
-    connection.execute(_this(merchant_id).values(checked_at=None), [_key(each) for each in each_of_them])
+    connection.execute(this_one(merchant_id).values(checked_at=None), [_key(each) for each in each_of_them])
 
 
 def stop(connection: Connection, merchant_id: UUID, due: Due, *, error: str) -> None:
     """The channel refuses this listing for good: nothing more is written until it changes."""
     connection.execute(
-        _this(merchant_id).values(
+        this_one(merchant_id).values(
             published_version=due.version,
             verify_at=None,
             checked_at=None,
             explain_since=None,
             error=error,
             attempts=0,
+            pending_id=None,
         ),
         _key(due),
     )
 
 
-def _this(merchant_id: UUID) -> Update:
-    """Changes the publication that ``_key`` names."""
+def this_one(merchant_id: UUID) -> Update:
+    """Changes the publication that ``named`` names."""
     publication = t.publication.c
     return update(t.publication).where(
         publication.merchant_id == merchant_id,
@@ -784,7 +833,7 @@ def _this(merchant_id: UUID) -> Update:
 
 
 def _key(due: Due) -> dict[str, Any]:
-    return _named(*due.key)
+    return named(*due.key)
 
 
 def _settled(due: Due) -> dict[str, Any]:
@@ -846,19 +895,19 @@ def seen(
         soon = at + timedelta(seconds=READ_BACK_SECONDS)
         verify_at = case((publication.verify_at <= soon, publication.verify_at), else_=soon)
         connection.execute(
-            _this(merchant_id).values(verify_at=verify_at, checked_at=None), [_named(*key) for key in sorted(echoes)]
+            this_one(merchant_id).values(verify_at=verify_at, checked_at=None), [named(*key) for key in sorted(echoes)]
         )
     news = {key: figure for key, figure in odd.items() if key not in echoes}
     if news:
         connection.execute(
-            _this(merchant_id).values(
+            this_one(merchant_id).values(
                 version=publication.version + 1,
                 dirty_since=marking.first_change(at),
                 checked_at=None,
                 cause=bindparam("why"),
             ),
             [
-                _named(*key)
+                named(*key)
                 | {"why": {"cause": "seen", "reference": str(figure), "order_id": None, "at": at.isoformat()}}
                 for key, figure in sorted(news.items(), key=lambda each: each[0])
             ],
@@ -869,20 +918,24 @@ def seen(
 def _told_before(
     connection: Connection, merchant_id: UUID, odd: Mapping[tuple[UUID, str], int | None], *, since: datetime
 ) -> set[tuple[UUID, str]]:
-    """Those whose figure is one that we wrote, or wrote over, since then."""
-    entry = t.publication_entry.c
+    """Those whose figure is one that we wrote, or wrote over, since then; or that the channel has taken in."""
     found: set[tuple[UUID, str]] = set()
     for some in in_chunks({listing_id for listing_id, _ in odd}):
-        for row in connection.execute(
-            select(entry.listing_id, entry.location_external_id, entry.before, entry.quantity).where(
-                entry.merchant_id == merchant_id, entry.listing_id.in_(some), entry.at >= since
+        ours = [
+            select(each.listing_id, each.location_external_id, each.before, each.quantity).where(
+                each.merchant_id == merchant_id, each.listing_id.in_(some), moment >= since
             )
-        ):
+            for each, moment in (
+                (t.publication_entry.c, t.publication_entry.c.at),
+                (t.pending_push.c, t.pending_push.c.sent_at),
+            )
+        ]
+        for row in connection.execute(union_all(*ours)):
             key = (row.listing_id, row.location_external_id)
             if key in odd and odd[key] is not None and odd[key] in (row.before, row.quantity):
                 found.add(key)
     return found
 
 
-def _named(listing_id: UUID, location_external_id: str) -> dict[str, Any]:
+def named(listing_id: UUID, location_external_id: str) -> dict[str, Any]:
     return {"this_listing": listing_id, "this_location": location_external_id}

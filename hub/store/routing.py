@@ -23,6 +23,7 @@ from hub.store import tables as t
 from hub.store.bulk import insert_rows
 from hub.store.database import Interrupted, Lanes, for_update, new_id
 from hub.store.fulfillment import Part, State
+from hub.store.locking import lock_sharers
 
 NOBODY = "nobody_can_ship"  # the kind of issue; the subject is the order's id
 FAILED = "routing_failed"  # likewise
@@ -123,6 +124,7 @@ def route(
 
 def _locked(connection: Connection, merchant_id: UUID, order_ids: Collection[UUID]) -> Sequence[Row[Any]]:
     order = t.sales_order.c
+    lock_sharers(connection, merchant_id, order.id.in_(sorted(order_ids)))
     statement = select(t.sales_order, t.SHIP_TO.label("ship_to")).where(
         order.merchant_id == merchant_id, order.id.in_(sorted(order_ids))
     )

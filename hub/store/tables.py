@@ -187,6 +187,7 @@ connection = Table(
     Column("settings", JSON, nullable=False),  # without secrets
     # encrypted JSON, the webhook secret among them; of a removed connection only what signs what its vendor still sends
     Column("secrets", LargeBinary),
+    _moment("secrets_at"),  # when these were typed in, or given with one click
     _text("account_external_id", 300),
     _text("account_name", 300),
     _text("currency", 3),
@@ -638,6 +639,7 @@ publication = Table(
     _moment("not_before"),
     _count("attempts"),
     _text("error"),
+    _id("pending_id", nullable=True),  # the write (pending_push) that the channel has taken in, and has not judged yet
     PrimaryKeyConstraint("merchant_id", "listing_id", "location_external_id"),
     _belongs("merchant_id", "listing_id", to="listing"),
     _belongs(
@@ -664,6 +666,42 @@ publication = Table(
         sqlite_where=text("verify_at is not null"),
         postgresql_where=text("verify_at is not null"),
     ),
+)
+
+# A figure that a channel has taken in and judges later: what was written, under which reference, and when to ask what
+# became of it. One that publication.pending_id does not name any more was overtaken: it is asked for all the same,
+# since it may still come true, but it never counts as what the channel says.
+pending_push = Table(
+    "pending_push",
+    metadata,
+    _id("merchant_id"),
+    _id(),
+    _id("listing_id"),
+    Column("location_external_id", String(200), nullable=False),
+    _id("connection_id"),
+    Column("reference", String(500), nullable=False),  # the channel's id of the work that will tell
+    Column("key", String(500), nullable=False),  # of the StockPush
+    Column("version", BigInteger, nullable=False),  # of the publication
+    Column("before", Integer),
+    _count("quantity"),
+    Column("cause", JSON),  # as in publication_entry: it becomes one once it is true
+    Column("basis", JSON),
+    _moment("dirty_since"),
+    _moment("read_at", nullable=False),
+    _text("note", 500),
+    _moment("sent_at", nullable=False),
+    _moment("ask_at", nullable=False),
+    _count("asked"),  # how often it was asked for
+    PrimaryKeyConstraint("merchant_id", "id"),
+    _belongs(
+        "merchant_id",
+        "listing_id",
+        "location_external_id",
+        to="publication",
+        key=("merchant_id", "listing_id", "location_external_id"),
+    ),
+    Index("ix_pending_push_ask", "merchant_id", "connection_id", "ask_at"),
+    Index("ix_pending_push_listing", "merchant_id", "listing_id", "location_external_id"),
 )
 
 # What the last preview of a connection found: what the channel said, and what the hub would have written.
@@ -728,6 +766,7 @@ sales_order = Table(
     _moment("removal_heard_at"),  # the channel said it deleted the order; settled by fetching it
     Column("revision", Integer, nullable=False, default=1),  # rises with every applied body
     _flag("holds_stock"),
+    _flag("shipped_by_channel"),  # from a warehouse of the channel's own: it never holds anything of our stock
     _flag("test"),
     _flag("paid", True),
     _moment("placed_at"),
@@ -792,7 +831,7 @@ sales_order = Table(
             sqlite_where=text(f"{name} = 1"),
             postgresql_where=text(name),
         )
-        for name in ("on_hold", "returns_open", "test")
+        for name in ("on_hold", "returns_open", "shipped_by_channel", "test")
     ),
     Index(
         "ix_sales_order_holding",
@@ -1023,7 +1062,7 @@ order_hold = Table(
     _moment("released_at"),
     PrimaryKeyConstraint("merchant_id", "id"),
     _belongs("merchant_id", "order_id", to="sales_order"),
-    CheckConstraint("reason in ('payment', 'fraud', 'address', 'backorder', 'manual')", name="reason"),
+    CheckConstraint("reason in ('payment', 'fraud', 'address', 'backorder', 'cancellation', 'manual')", name="reason"),
     Index(
         "uq_order_hold_open",
         "merchant_id",
@@ -1244,6 +1283,26 @@ packing = Table(
     _belongs("merchant_id", "fulfillment_order_id", to="fulfillment_order"),
 )
 
+# Fulfillment orders of several orders that are packed into one parcel, the leading one among them. A row stays when one
+# leaves: what has ever shared a parcel is locked together (store.locking).
+packed_together = Table(
+    "packed_together",
+    metadata,
+    _id("merchant_id"),
+    _id("lead_id"),  # the fulfillment order on whose table all of them are packed, and whose label it is
+    _id("fulfillment_order_id"),
+    _id("order_id"),
+    _moment("joined_at", nullable=False),
+    _text("joined_by", 320),
+    _moment("left_at"),
+    PrimaryKeyConstraint("merchant_id", "lead_id", "fulfillment_order_id"),
+    _belongs("merchant_id", "lead_id", to="fulfillment_order"),
+    _belongs("merchant_id", "fulfillment_order_id", to="fulfillment_order"),
+    _belongs("merchant_id", "order_id", to="sales_order"),
+    Index("ix_packed_together_order", "merchant_id", "order_id"),
+    Index("ix_packed_together_fulfillment_order", "merchant_id", "fulfillment_order_id"),
+)
+
 # The parcels on the packing table, until they are a shipment's.
 packing_parcel = Table(
     "packing_parcel",
@@ -1428,6 +1487,26 @@ shipment = Table(
     ),
 )
 
+# An order that goes along in the parcels of another order's shipment. Its channel knows the shipment by a reference of
+# its own.
+shipment_companion = Table(
+    "shipment_companion",
+    metadata,
+    _id("merchant_id"),
+    _id("shipment_id"),
+    _id("fulfillment_order_id"),
+    _id("order_id"),
+    Column("reference", String(35), nullable=False),
+    _text("channel_reference", 200),  # the channel's id of the confirmation
+    PrimaryKeyConstraint("merchant_id", "shipment_id", "fulfillment_order_id"),
+    UniqueConstraint("merchant_id", "reference"),
+    _belongs("merchant_id", "shipment_id", to="shipment"),
+    _belongs("merchant_id", "fulfillment_order_id", to="fulfillment_order"),
+    _belongs("merchant_id", "order_id", to="sales_order"),
+    Index("ix_shipment_companion_fulfillment_order", "merchant_id", "fulfillment_order_id"),
+    Index("ix_shipment_companion_order", "merchant_id", "order_id"),
+)
+
 # One box. Those of one shipment go together.
 parcel = Table(
     "parcel",
@@ -1520,6 +1599,8 @@ provider_stock = Table(
     Column("name", String(200), nullable=False),
     _count("on_hand"),
     _count("available"),
+    Column("inbound", Integer),  # on its way there; None: the 3PL does not say
+    Column("reserved", Integer),  # of on_hand, promised to others; None: the 3PL does not say
     Column("lots", JSON, nullable=False, default=list, server_default=text("'[]'")),  # core.shipping.Lot, plain
     _moment("counted_at", nullable=False),
     _count("unexplained"),  # units that went, count after count, without a shipment or a reason: 0, or below
@@ -1607,7 +1688,9 @@ cursor = Table(
     metadata,
     _id("merchant_id"),
     _id("connection_id"),
-    Column("stream", String(20), nullable=False),  # orders, listings; webhooks: whether they are still sent
+    # orders, listings; webhooks: whether they are still sent; messages: a queue; "one order": when single orders may be
+    # asked for again
+    Column("stream", String(20), nullable=False),
     Column("value", Text),  # the connector's own text; None: from the beginning
     _moment("due_at"),  # None: not polled
     _moment("polled_at"),  # the last time the stream was read to its end

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,9 +13,11 @@ from sqlalchemy import Connection, Row, func, select, update
 from hub.core.shipping import Tracking, TrackingStatus
 from hub.store import activity, fulfillment, shipments
 from hub.store import tables as t
-from hub.store.database import for_update, in_chunks, upsert
+from hub.store.database import Lanes, in_chunks, upsert
 from hub.store.fulfillment import State
-from hub.store.shipments import Lanes, change, locked
+from hub.store.labels import UNASKED
+from hub.store.locking import lock_orders
+from hub.store.shipments import change, locked
 
 EXCEPTION = "delivery_exception"  # the kind of issue; the subject is the shipment's id
 LEFT_ANYWAY = "left_though_withdrawn"  # likewise
@@ -25,6 +28,8 @@ _LOOK_AGAIN: Mapping[TrackingStatus, timedelta] = {
     TrackingStatus.EXCEPTION: timedelta(hours=4),
 }
 _USUALLY = timedelta(hours=6)
+_TOGETHER = timedelta(minutes=5)  # parcels that are to be followed so soon are asked for with those that are due
+_QUESTIONS = ("documents_at", "void_ask_at", "track_at")  # what comes first: somebody waits for a file
 _OVER = (TrackingStatus.DELIVERED, TrackingStatus.CANCELLED)
 _NOT_MOVING = (TrackingStatus.UNKNOWN, TrackingStatus.LABEL_CREATED, TrackingStatus.CANCELLED)
 # Of several parcels the one that is the least far is told of, and before all one that is held up.
@@ -47,10 +52,7 @@ def hear(
     """Keep what a carrier's account says of parcels, in the caller's transaction; the first scan means that they have
     left. What is said of a parcel that nobody knows is passed over. Returns the lanes to ring for."""
     known = _shipments(connection, merchant_id, connection_id, {each.tracking_number[:100] for each in told})
-    order = t.sales_order.c
-    for some in in_chunks(sorted({row.order_id for row in known.values()})):
-        orders = select(order.id).where(order.merchant_id == merchant_id, order.id.in_(some)).order_by(order.id)
-        connection.execute(for_update(connection, orders))
+    lock_orders(connection, merchant_id, {row.order_id for row in known.values()})
     lanes: Lanes = []
     for each in told:
         if (found := known.get(each.tracking_number[:100])) is not None:
@@ -107,7 +109,7 @@ def _hear_one(connection: Connection, merchant_id: UUID, shipment_id: UUID, told
         if row.withdrawn_at is not None or row.state == "void":
             _left_anyway(connection, row, at)
         if row.state == "labelled":
-            change(connection, row, withdrawn_at=None)
+            change(connection, row, withdrawn_at=None, **UNASKED)
             lanes = shipments.ship(connection, merchant_id, row.id, at=at)
             row, work = locked(connection, merchant_id, shipment_id)
     _learn(connection, row, work, told, at)
@@ -178,6 +180,8 @@ def _learn(connection: Connection, row: Row[Any], work: Row[Any], told: Tracking
         "tracked_at": latest,
         "track_at": _next_look(row, status, at),
     }
+    if status in _OVER:
+        values["follow_at"] = None
     if told.deliver_by is not None:
         values["deliver_by"] = told.deliver_by
     if status is TrackingStatus.DELIVERED and row.delivered_at is None:
@@ -200,17 +204,22 @@ def _learn(connection: Connection, row: Row[Any], work: Row[Any], told: Tracking
         activity.resolve_issue(connection, row.merchant_id, EXCEPTION, str(row.id), at=at)
     if "delivered_at" in values:
         what = "is back" if row.is_return else "has arrived"
-        fulfillment.note(connection, work, "delivered", f"Shipment {row.reference} {what}", at=at)
-        _close(connection, work, at)
+        held = shipments.shares(connection, row, work)
+        shipments.note(connection, row, held, "delivered", f"Shipment {row.reference} {what}", at=at)
+        for share in held:
+            _close(connection, share.work, at)
 
 
 def _close(connection: Connection, work: Row[Any], at: datetime) -> None:
     """All that a location has shipped has arrived: nothing more is to be done about it."""
-    sent = t.shipment.c
+    sent, along = t.shipment.c, t.shipment_companion.c
+    with_others = select(along.shipment_id).where(
+        along.merchant_id == work.merchant_id, along.fulfillment_order_id == work.id
+    )
     on_the_way = connection.execute(
         select(func.count()).where(
             sent.merchant_id == work.merchant_id,
-            sent.fulfillment_order_id == work.id,
+            (sent.fulfillment_order_id == work.id) | sent.id.in_(with_others),
             sent.state == "shipped",
             sent.is_return.is_(False),
             sent.delivered_at.is_(None),
@@ -238,23 +247,114 @@ def _left_anyway(connection: Connection, row: Row[Any], at: datetime) -> None:
 # ---------------------------------------------------------------- asking
 
 
-def next_to_ask(connection: Connection, merchant_id: UUID, connection_id: UUID, at: datetime) -> Row[Any] | None:
-    """The shipment whose carrier is to be asked now where it is, or for the files of its label; put off before it is
-    tried, so that whatever happens to this worker, the next try comes later."""
+def next_to_ask(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, at: datetime
+) -> tuple[Row[Any], str] | None:
+    """The shipment whose carrier is to be asked something now, and what, by the column that says when: for the files of
+    its label ("documents_at"), whether that is taken back ("void_ask_at"), or where it is ("track_at"). Put off before
+    it is tried, so that whatever happens to this worker, the next try comes later."""
     this = t.shipment.c
     here = (this.merchant_id == merchant_id, this.connection_id == connection_id)
     due = connection.execute(
         select(t.shipment)
-        .where(*here, this.label.is_not(None), (this.track_at <= at) | (this.documents_at <= at))
-        .order_by(func.coalesce(this.documents_at, this.track_at))
+        .where(
+            *here,
+            this.label.is_not(None),
+            (this.track_at <= at) | (this.documents_at <= at) | (this.void_ask_at <= at),
+        )
+        .order_by(func.coalesce(this.documents_at, this.void_ask_at, this.track_at))
         .limit(1)
     ).one_or_none()
-    if due is not None:
-        wait = at + timedelta(minutes=10)
-        documents = due.documents_at is not None and due.documents_at <= at
+    if due is None:
+        return None
+    asked = next(name for name in _QUESTIONS if (when := getattr(due, name)) is not None and when <= at)
+    put_off = update(t.shipment).where(*here, this.id == due.id)
+    connection.execute(put_off.values(**{asked: at + timedelta(minutes=10)}))
+    return due, asked
+
+
+# ---------------------------------------------------------------- having the carrier tell
+
+
+@dataclass(frozen=True, slots=True)
+class ToFollow:
+    """Shipments whose parcels their carrier is to be asked to follow, and the tracking numbers of these."""
+
+    shipment_ids: tuple[UUID, ...]
+    tracking_numbers: tuple[str, ...]
+
+
+def next_to_follow(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, most: int, at: datetime
+) -> ToFollow | None:
+    """As many shipments as one question may be about (``most`` tracking numbers), once one of them is due; None where
+    none is. Put off before it is tried, as with ``next_to_ask``."""
+    this = t.shipment.c
+    here = (this.merchant_id == merchant_id, this.connection_id == connection_id, this.label.is_not(None))
+    rows = connection.execute(
+        select(this.id, this.follow_at, this.tracking_numbers)
+        .where(*here, this.follow_at <= at + _TOGETHER)
+        .order_by(this.follow_at, this.id)
+        .limit(most)
+    ).all()
+    if not rows or rows[0].follow_at > at:
+        return None
+    ids: list[UUID] = []
+    numbers: list[str] = []
+    for row in rows:
+        if ids and len(numbers) + len(row.tracking_numbers) > most:
+            break
+        ids.append(row.id)
+        numbers += row.tracking_numbers
+    _follow_at(connection, merchant_id, ids, at + timedelta(minutes=10))
+    return ToFollow(tuple(ids), tuple(dict.fromkeys(numbers)))
+
+
+def followed(
+    connection: Connection, merchant_id: UUID, asked: ToFollow, refused: Collection[str], next_at: datetime
+) -> None:
+    """The carrier follows these parcels but for the ``refused`` ones, and is asked to go on at ``next_at``; shipments
+    of which it follows none are left to the looks. What has arrived meanwhile stays left out."""
+    box = t.parcel.c
+    taken = {
+        row.shipment_id
+        for some in in_chunks(sorted(asked.shipment_ids))
+        for row in connection.execute(
+            select(box.shipment_id, box.tracking_number).where(
+                box.merchant_id == merchant_id, box.shipment_id.in_(some), box.tracking_number != ""
+            )
+        )
+        if row.tracking_number not in refused
+    }
+    _follow_at(connection, merchant_id, taken, next_at)
+    _follow_at(connection, merchant_id, set(asked.shipment_ids) - taken, None)
+
+
+def _follow_at(connection: Connection, merchant_id: UUID, shipment_ids: Iterable[UUID], when: datetime | None) -> None:
+    this = t.shipment.c
+    for some in in_chunks(sorted(shipment_ids)):
         connection.execute(
             update(t.shipment)
-            .where(*here, this.id == due.id)
-            .values(**({"documents_at": wait} if documents else {"track_at": wait}))
+            .where(this.merchant_id == merchant_id, this.id.in_(some), this.follow_at.is_not(None))
+            .values(follow_at=when)
         )
-    return due
+
+
+def follow_from(connection: Connection, merchant_id: UUID, connection_id: UUID, when: datetime | None) -> None:
+    """No parcel of this carrier is followed before ``when``; None: it follows none."""
+    this = t.shipment.c
+    connection.execute(
+        update(t.shipment)
+        .where(this.merchant_id == merchant_id, this.connection_id == connection_id, this.follow_at.is_not(None))
+        .values(follow_at=when)
+    )
+
+
+def look_at_all(connection: Connection, merchant_id: UUID, connection_id: UUID, *, at: datetime) -> None:
+    """Nobody knows any more what this carrier sends: it is asked now where each parcel is that has not arrived."""
+    this = t.shipment.c
+    connection.execute(
+        update(t.shipment)
+        .where(this.merchant_id == merchant_id, this.connection_id == connection_id, this.track_at.is_not(None))
+        .values(track_at=at)
+    )

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, delete, func, select, update
 
 from hub.core.model import OrderStatus
-from hub.store import fulfillment, labels, providers
+from hub.store import fulfillment, labels, providers, together
 from hub.store import tables as t
 from hub.store.database import Lanes, for_update, in_chunks
 from hub.store.fulfillment import ELSEWHERE, State
@@ -35,6 +35,7 @@ def keep_up(connection: Connection, merchant_id: UUID, order_ids: Collection[UUI
             select(t.sales_order).where(order.merchant_id == merchant_id, order.id.in_(open_ones)).order_by(order.id)
         ).all():
             lanes += _keep_up_one(connection, merchant_id, row, at)
+        together.keep_up(connection, merchant_id, some, at=at)
     return lanes
 
 
@@ -50,6 +51,8 @@ def _keep_up_one(connection: Connection, merchant_id: UUID, order: Row[Any], at:
     ).all()
     if order.status != OrderStatus.OPEN or not order.holds_stock:
         why = _IN_WORDS.get(order.status, f"it is {order.status}")
+        if order.shipped_by_channel:
+            why = "its channel ships it"
         return [lane for row in open_ones for lane in withdraw(connection, row, f"order {order.number}: {why}", at=at)]
     excess = _excess(connection, merchant_id, order.id)
     lanes: Lanes = []
@@ -80,7 +83,7 @@ def withdraw(connection: Connection, row: Row[Any], why: str, *, at: datetime) -
     ended = State.CANCELLED if some_left is None else State.SHIPPED
     fulfillment.change(connection, row, ended, at=at, message=why[:500])
     fulfillment.note(connection, row, "fulfillment_withdrawn", f"{row.reference} is not to be shipped: {why}", at=at)
-    return labels.withdraw(connection, row, why, at=at)
+    return together.leave(connection, row, why, at=at) + labels.withdraw(connection, row, why, at=at)
 
 
 def _excess(connection: Connection, merchant_id: UUID, order_id: UUID) -> dict[UUID, int]:
@@ -134,4 +137,4 @@ def _reduce(connection: Connection, row: Row[Any], excess: dict[UUID, int], why:
     elif row.state != State.OPEN:
         # It has to be packed again: what is in the parcels is no longer what is wanted.
         fulfillment.change(connection, row, State.OPEN, at=at, message=why[:500], packed_at=None)
-    return labels.withdraw(connection, row, why, at=at)
+    return together.leave(connection, row, why, at=at) + labels.withdraw(connection, row, why, at=at)

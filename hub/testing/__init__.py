@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from hub.testing.contract import FulfillmentProviderContract as FulfillmentProviderContract
     from hub.testing.contract import SalesChannelContract as SalesChannelContract
     from hub.testing.files import FileVendor as FileVendor
+    from hub.testing.queues import QueueServer as QueueServer
+    from hub.testing.queues import queue_server as queue_server
     from hub.testing.simulator import Attempt as Attempt
     from hub.testing.simulator import DeliveryFault as DeliveryFault
     from hub.testing.simulator import Fault as Fault
@@ -41,6 +43,7 @@ _NAMES = {
     "hub.testing.context": "WEBHOOK_SECRET MemoryTokenVault connector_for context_for",
     "hub.testing.contract": "CarrierContract ConnectorContract FulfillmentProviderContract SalesChannelContract",
     "hub.testing.files": "FileVendor",
+    "hub.testing.queues": "QueueServer queue_server",
     "hub.testing.simulator": (
         "Attempt DeliveryFault Fault Letter Sale ShopSimulator SimRequest SimResponse Simulator StockWrite"
         " VendorSimulator"

@@ -369,6 +369,24 @@ class Simulator(ABC):
         """What is sent when a webhook is tried again; vendors that sign each attempt at its own time override it."""
         return letter
 
+    def transmit(self, letter: Letter) -> int | None:
+        """Bring a webhook to its address; returns the status it was answered with, None if it was not.
+
+        Vendors that leave what they have to tell in a queue override it.
+        """
+        # A connection of its own each: on a kept one, a webhook that is never sent again could meet its closing.
+        with requests.Session() as session, contextlib.suppress(requests.RequestException):
+            session.trust_env = False
+            with session.post(
+                letter.address,
+                data=letter.body,
+                headers={**letter.headers, "Connection": "close"},
+                timeout=self.webhook_timeout,
+                allow_redirects=False,
+            ) as answer:
+                return answer.status_code
+        return None
+
     def delivered(self, attempt: Attempt, *, final: bool) -> None:  # noqa: B027 (a hook, not a duty)
         """Called after each attempt, ``final`` when no other follows; vendors that count failures override it."""
 
@@ -667,19 +685,8 @@ class _PostOffice:
             return None
 
     def _attempt(self, letter: Letter) -> Attempt:
-        status: int | None = None
         at = time.monotonic()
-        # A connection of its own each: on a kept one, a webhook that is never sent again could meet its closing.
-        with requests.Session() as session, contextlib.suppress(requests.RequestException):
-            session.trust_env = False
-            with session.post(
-                letter.address,
-                data=letter.body,
-                headers={**letter.headers, "Connection": "close"},
-                timeout=self._simulator.webhook_timeout,
-                allow_redirects=False,
-            ) as answer:
-                status = answer.status_code
+        status = self._simulator.transmit(letter)
         return Attempt(letter.address, letter.headers, letter.body, letter.number, status, at)
 
 
@@ -718,6 +725,13 @@ class ShopSimulator(VendorSimulator):
     @abstractmethod
     def add_product(self, sku: str, title: str, stock: int, price: str) -> str:
         """Put a product up for sale; returns its listing's external id."""
+
+    def add_product_shipped_by_channel(self, sku: str, title: str, price: str) -> str | None:
+        """Put a product up for sale that lies in a warehouse of the channel's own; returns its listing's external id.
+
+        None: the channel has none. An order of it is the channel's to ship, and none of the shop's ``stock``.
+        """
+        return None
 
     @abstractmethod
     def buy(self, items: Sequence[tuple[str, int]]) -> Sale | None:

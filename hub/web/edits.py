@@ -16,6 +16,7 @@ _MEMBERS = {
     "number": "Number",
     "paid": "Paid",
     "promised_at": "Promised for",
+    "shipped_by_channel": "Shipped by the channel",
     "test": "Test order",
     "total": "Total",
     "shipping": "Shipping",

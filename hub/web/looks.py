@@ -94,6 +94,7 @@ _HOLD = {
     "fraud": State("shield-x", "Suspected fraud", "warn"),
     "address": State("map-pin", "Address", "warn"),
     "backorder": State("hourglass", "Out of stock", "warn"),
+    "cancellation": State("ban", "The customer asks to cancel", "warn"),
     "manual": State("hand-stop", "By hand", "warn"),
 }
 _EFFECT = {

@@ -22,7 +22,7 @@ from hub.papers import (
     packing_slips,
     pick_list,
 )
-from hub.store import collecting, handling, labels, packing
+from hub.store import collecting, handling, labels, packing, together
 from hub.store import tables as t
 from hub.store.packing import Box
 from hub.store.queries import connections
@@ -309,6 +309,26 @@ def merge(fulfillment_order_id: UUID) -> Any:
     return _act(
         fulfillment_order_id,
         lambda: packing.merge(hub().database, visitor().merchant_id, fulfillment_order_id, other, visitor().email),
+    )
+
+
+@pages.post("/pack/<uuid:fulfillment_order_id>/together")
+def pack_together(fulfillment_order_id: UUID) -> Any:
+    """Other orders of this customer go into the same parcels."""
+    others = forms.identities("other")
+    return _act(
+        fulfillment_order_id,
+        lambda: together.join(hub().database, visitor().merchant_id, fulfillment_order_id, others, visitor().email),
+    )
+
+
+@pages.post("/pack/<uuid:fulfillment_order_id>/apart")
+def take_apart(fulfillment_order_id: UUID) -> Any:
+    """One of them is packed by itself after all."""
+    other = forms.identity("other")
+    return _act(
+        fulfillment_order_id,
+        lambda: together.take_apart(hub().database, visitor().merchant_id, other, visitor().email),
     )
 
 

@@ -10,7 +10,7 @@ from flask import Blueprint, flash, render_template, request, url_for
 
 from hub.connector import Connector, RateBudget
 from hub.errors import BadInput, Conflict
-from hub.limits import Left, left, quick_client
+from hub.limits import Left, left, operation_key, quick_client
 from hub.store import listings as commands
 from hub.store import tasks
 from hub.store.queries import connections, journal
@@ -40,7 +40,8 @@ def health(connection_id: UUID) -> str:
             streams=connections.streams(db, *here),
             subscriptions=queries.subscriptions(db, *here),
             budget=budget,
-            left=_left(connection_id, budget),
+            left=None if budget is None else _left(str(connection_id), budget),
+            operations=_operations(connection_id, connector),
             issues=journal.issues(db, visitor().merchant_id, connection_id=connection_id),
             set_aside=connections.set_aside(db, *here),
             effects=queries.recent_effects(db, *here),
@@ -52,14 +53,20 @@ def _sends_webhooks(connector: type[Connector] | None) -> bool:
     return bool(getattr(getattr(connector, "capabilities", None), "webhooks", False))
 
 
-def _left(connection_id: UUID, budget: RateBudget | None) -> Left | None:
-    """What is left of the rate budget; None where it is not shared, or Redis is away."""
+def _operations(connection_id: UUID, connector: type[Connector] | None) -> list[tuple[str, RateBudget, Left | None]]:
+    """The budgets of single operations, with what is left of each."""
+    budgets = connector.rate_budgets if connector else {}
+    return [(name, each, _left(operation_key(connection_id, name), each)) for name, each in sorted(budgets.items())]
+
+
+def _left(key: str, budget: RateBudget) -> Left | None:
+    """What is left of a rate budget; None where it is not shared, or Redis is away."""
     address = hub().settings.redis_url
-    if budget is None or address is None:
+    if address is None:
         return None
     client = quick_client(address)
     try:
-        return left(client, str(connection_id), budget)
+        return left(client, key, budget)
     except redis.RedisError:
         return None
     finally:

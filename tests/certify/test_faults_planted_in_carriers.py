@@ -7,13 +7,15 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 import hub
-from hub.certify import FAILED, PASSED
+from hub.certify import FAILED, NOT_APPLICABLE, PASSED
 from hub.connector import Kind
+from hub_carriers.simulator_ups import UpsSimulator
+from hub_carriers.ups import UpsConnector
 from tests.scaffold.written import connector, module, tried
 
 Honest: Any = connector(Kind.CARRIER)
@@ -329,3 +331,79 @@ def test_a_key_that_changes_is_caught() -> None:
     caught = tried("buying-twice-with-one-key-is-one", MakesNewKeys, _keyed_simulator())
 
     assert (caught.state, caught.reason) == (FAILED, "The vendor did it 2 times.")
+
+
+# ---------------------------------------------------------------- who tells of single parcels, and signs nothing
+
+
+class BelievesWhatIsPushed(UpsConnector):
+    """Takes what nobody has signed for what the carrier says."""
+
+    def read_webhook(self, record: hub.RawRecord) -> Iterable[hub.CarrierFact]:
+        for each in super().read_webhook(record):
+            assert isinstance(each, hub.Refetch)
+            said = hub.TrackingStatus.DELIVERED
+            yield hub.Tracking(tracking_number=each.external_id, status=said, carrier_status="D")
+
+
+class AsksForEachParcel(UpsConnector):
+    """Makes a request of every number."""
+
+    def follow_parcels(self, tracking_numbers: Sequence[str], address: str) -> Sequence[str]:
+        ask = super().follow_parcels
+        return tuple(refused for number in tracking_numbers for refused in ask([number], address))
+
+
+class TakesEveryNumberForFollowed(UpsConnector):
+    """Does not look at what the carrier refuses."""
+
+    def follow_parcels(self, tracking_numbers: Sequence[str], address: str) -> Sequence[str]:
+        super().follow_parcels(tracking_numbers, address)
+        return ()
+
+
+class NeverAsksTwice(UpsConnector):
+    """Remembers what was asked for, and spares the carrier the second time."""
+
+    _asked: ClassVar[set[str]] = set()
+
+    def follow_parcels(self, tracking_numbers: Sequence[str], address: str) -> Sequence[str]:
+        new = [number for number in tracking_numbers if number not in self._asked]
+        self._asked.update(new)
+        return super().follow_parcels(new, address)
+
+
+class PromisesAMonth(UpsConnector):
+    """Says that the carrier tells of a parcel for longer than it does."""
+
+    capabilities = replace(UpsConnector.capabilities, follow_days=30)
+
+
+class FollowsNothing(UpsConnector):
+    """Forgets to ask."""
+
+    def follow_parcels(self, tracking_numbers: Sequence[str], address: str) -> Sequence[str]:
+        return ()
+
+
+PLANTED_IN_UPS: list[tuple[type[UpsConnector], str]] = [
+    (BelievesWhatIsPushed, "webhook-unsigned-is-a-hint"),
+    (AsksForEachParcel, "following-a-full-batch-is-one-request"),
+    (TakesEveryNumberForFollowed, "following-names-what-it-does-not"),
+    (NeverAsksTwice, "following-lasts-as-declared"),
+    (PromisesAMonth, "following-lasts-as-declared"),
+    (FollowsNothing, "following-tells-of-that-parcel"),
+]
+
+
+@pytest.mark.parametrize(("planted", "case"), PLANTED_IN_UPS, ids=lambda each: getattr(each, "__name__", each))
+def test_a_fault_planted_in_who_follows_single_parcels_is_caught(planted: type[UpsConnector], case: str) -> None:
+    caught = tried(case, planted, UpsSimulator)
+
+    assert caught.state == FAILED, f"{case} let pass: {planted.__doc__}"
+    assert not re.match("(Attribute|Key|Name|Type)Error", caught.reason), "The fault itself is broken."
+
+
+@pytest.mark.parametrize("case", ["webhook-tampered-body-refused", "subscription-repeated-changes-nothing"])
+def test_what_cannot_be_asked_of_such_a_carrier_is_not(case: str) -> None:
+    assert tried(case, UpsConnector, UpsSimulator).state == NOT_APPLICABLE

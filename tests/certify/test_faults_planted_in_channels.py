@@ -20,7 +20,7 @@ import requests
 from marshmallow import fields
 
 import hub
-from hub.certify import FAILED, certify
+from hub.certify import FAILED, PASSED, certify
 from hub.testing.simulator import VendorSimulator
 from hub_larkmart.connector import LarkmartConnector
 from hub_larkmart.settings import LarkmartSettings
@@ -521,6 +521,85 @@ class AlwaysSaysWritten(Lark):
 
     def push_stock(self, pushes: Sequence[hub.StockPush]) -> Sequence[hub.PushOutcome]:
         return [hub.PushOutcome(hub.PushState.WRITTEN) for _ in super().push_stock(pushes)]
+
+
+class TakesIn(Lark):
+    """Has figures judged later. Nothing wrong with that."""
+
+    feeds: ClassVar[dict[str, list[tuple[hub.StockPush, int]]]] = {}
+
+    def push_stock(self, pushes: Sequence[hub.StockPush]) -> Sequence[hub.PushOutcome]:
+        reference = f"feed-{len(self.feeds) + 1}"
+        self.feeds[reference] = [(push, 0) for push in pushes]
+        return [hub.PushOutcome(hub.PushState.PENDING, reference=reference, after_seconds=5.0)] * len(pushes)
+
+    def settle_stock(self, reference: str, pushes: Sequence[hub.StockPush]) -> Sequence[hub.PushOutcome]:
+        self.check()
+        asked = self.feeds[reference][0][1]
+        self.feeds[reference] = [(push, asked + 1) for push, asked in self.feeds[reference]]
+        if asked == 0:
+            return [hub.PushOutcome(hub.PushState.PENDING)] * len(pushes)
+        return Lark.push_stock(self, pushes)
+
+
+FIGURES = ("figure-written-7", "figures-written-together", "figure-of-nobody-spoils-no-other")
+LATER = ("figure-pending-is-known-to-another-worker", "figures-pending-settled-in-order")
+
+
+@pytest.mark.parametrize("case", [*FIGURES, *LATER, "error-500-at-settle-stock", "stock-counted-reaches-the-shop"])
+def test_a_channel_that_judges_later_can_keep_the_contract(case: str) -> None:
+    (outcome,) = certify(TakesIn, LarkmartSimulator, only=[case]).outcomes
+
+    assert outcome.state == PASSED, outcome.reason
+
+
+@pytest.mark.parametrize("case", LATER)
+def test_a_channel_that_answers_at_once_is_not_asked_what_became_of_it(case: str) -> None:
+    (outcome,) = certify(Lark, LarkmartSimulator, only=[case]).outcomes
+
+    assert outcome.reason == "it says at once what became of a figure"
+
+
+@caught_by("figure-written-7", "figures-written-together")
+class NamesNoReference(TakesIn):
+    """Does not say by what it is to be asked."""
+
+    def push_stock(self, pushes: Sequence[hub.StockPush]) -> Sequence[hub.PushOutcome]:
+        return [replace(outcome, reference="") for outcome in super().push_stock(pushes)]
+
+
+@caught_by("figure-written-7")
+class NeverComesToAnEnd(TakesIn):
+    """Is for ever at it."""
+
+    def settle_stock(self, reference: str, pushes: Sequence[hub.StockPush]) -> Sequence[hub.PushOutcome]:
+        return [hub.PushOutcome(hub.PushState.PENDING)] * len(pushes)
+
+
+@caught_by("figure-written-7", "figure-pending-is-known-to-another-worker")
+class BelievesWhatWasTakenIn(TakesIn):
+    """Takes what was accepted for done."""
+
+    def settle_stock(self, reference: str, pushes: Sequence[hub.StockPush]) -> Sequence[hub.PushOutcome]:
+        return [hub.PushOutcome(hub.PushState.WRITTEN)] * len(pushes)
+
+
+@caught_by("figure-pending-is-known-to-another-worker")
+class RemembersWhatItSent(TakesIn):
+    """Keeps in memory what the reference is about."""
+
+    def __init__(self, context: hub.Context) -> None:
+        super().__init__(context)
+        self.feeds = {}  # type: ignore[misc]
+
+
+@caught_by("figures-pending-settled-in-order")
+class SettlesInItsOwnOrder(TakesIn):
+    """Answers in the order in which it was told."""
+
+    def settle_stock(self, reference: str, pushes: Sequence[hub.StockPush]) -> Sequence[hub.PushOutcome]:
+        sent = [push for push, _ in self.feeds[reference]]
+        return super().settle_stock(reference, sorted(pushes, key=lambda push: sent.index(push)))
 
 
 @caught_by("figures-read-in-order")

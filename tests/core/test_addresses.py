@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hub.addresses import LIMITS, check, fitted
+from hub.addresses import LIMITS, check, divided, fitted
 from hub.core.model import Address
 
 BREMEN = Address(name="Ann Li", line1="1 Harbor Road", city="Bremen", postcode="28195", country="DE")
@@ -130,3 +130,11 @@ def test_a_carrier_nobody_knows_the_limits_of_gets_it_as_it_is() -> None:
     address = replace(BREMEN, name="Иван")
 
     assert fitted(address, "pigeon").address is address
+
+
+def test_who_sells_for_several_carriers_gets_lines_that_each_of_them_takes_where_it_can_be_divided_so() -> None:
+    there = divided(replace(BREMEN, name="Иван", line1="The Old Granary at Upper Mill Lane Farm 7"))
+
+    assert (there.name, there.line1, there.line2) == ("Иван", "The Old Granary at Upper Mill Lane", "Farm 7")
+    for address in (BREMEN, replace(BREMEN, line1="x" * 80), replace(BREMEN, line1="a " * 40, line2="b " * 10)):
+        assert divided(address) is address

@@ -61,6 +61,55 @@ def test_an_order_that_the_channel_holds_no_stock_for_holds_none_here() -> None:
     assert desk.level() == (10, 0)
 
 
+def test_what_the_channel_ships_itself_holds_nothing_and_takes_nothing() -> None:
+    desk = Desk({MUG: 10})
+    theirs = an_order(a_line(3), shipped_by_channel=True, paid=False)
+
+    plan = desk.hear(theirs)
+    assert (desk.level(), desk.order().holds_stock, desk.order().hold_until) == ((10, 0), False, None)
+    assert plan.notes[0].summary == "Order #100 imported: 30.00 EUR, open."
+
+    shipped = replace(theirs, version=minutes(1), status=OrderStatus.FULFILLED, lines=(a_line(3, fulfilled=3),))
+    assert (desk.hear(shipped).shortfalls, desk.level(), desk.ledger) == ([], (10, 0), [])
+
+
+def test_nobody_is_asked_to_match_what_the_channel_ships_itself() -> None:
+    desk = Desk({MUG: 10})
+
+    assert desk.hear(an_order(a_line(1, listing="new"), shipped_by_channel=True)).unknown_listings == {}
+    assert set(desk.hear(an_order(a_line(1, listing="new"), id="101")).unknown_listings) == {"new"}
+
+
+def test_an_order_that_the_channel_takes_over_gives_back_what_it_held_and_what_was_taken_out() -> None:
+    desk = Desk({MUG: 10})
+    desk.hear(an_order(a_line(3, fulfilled=1)))
+    assert desk.level() == (9, 2)
+
+    desk.hear(an_order(a_line(3, fulfilled=1), version=minutes(1), shipped_by_channel=True))
+
+    assert desk.level() == (10, 0)
+    assert desk.ledger[-2:] == [("unshipped", 1, 0), ("released", 0, -2)]
+
+
+def test_an_order_that_comes_back_to_us_takes_its_stock() -> None:
+    desk = Desk({MUG: 10})
+    desk.hear(an_order(a_line(3, fulfilled=1), shipped_by_channel=True))
+
+    desk.hear(an_order(a_line(3, fulfilled=1), version=minutes(1)))
+
+    assert desk.level() == (9, 2)
+
+
+def test_what_the_hub_has_sent_itself_has_left_whoever_ships_the_rest() -> None:
+    desk = Desk({MUG: 10})
+    desk.hear(an_order(a_line(3, fulfilled=2)))
+    desk.order().lines["1"].sent = 1
+
+    desk.hear(an_order(a_line(3, fulfilled=3), version=minutes(1), shipped_by_channel=True))
+
+    assert desk.level() == (9, 0)
+
+
 def test_two_lines_of_one_sku_are_summed_in_one_entry() -> None:
     desk = Desk({MUG: 5})
 

@@ -32,6 +32,9 @@ SWAPPED = an_order(a_line(1), a_line(2, id="2", listing="tee"), version=minutes(
 SWAPPED_BACK = an_order(a_line(2, id="2", listing="tee"), a_line(4, id="3"), version=minutes(4))
 
 GUESSED = an_order(a_line(3, fulfilled=2), version=minutes(3), whole=False)
+ELSEWHERE = replace(PAID, version=minutes(3), shipped_by_channel=True)
+SHIPPED_ELSEWHERE = replace(SHIPPED, version=minutes(4), shipped_by_channel=True)
+OURS_AFTER_ALL = replace(SHIPPED, version=minutes(5))
 REFUNDED = an_order(a_line(3, fulfilled=3), version=minutes(3), status=OrderStatus.REFUNDED, **OVER)
 
 # Each life: the bodies a shop sends, None for a deletion, and what it has in the end.
@@ -48,6 +51,9 @@ LIVES: dict[str, tuple[list[Order | None], Order | None]] = {
     ),
     "edited twice": ([CREATED, PAID, SWAPPED, SWAPPED_BACK], SWAPPED_BACK),
     "known only in part": ([CREATED, PAID, GUESSED], REFUNDED),
+    "turned over to the shop's own warehouse": ([CREATED, PAID, ELSEWHERE, SHIPPED_ELSEWHERE], SHIPPED_ELSEWHERE),
+    "counted as shipped by us, and was not": ([PAID, SHIPPED, SHIPPED_ELSEWHERE], SHIPPED_ELSEWHERE),
+    "turned back": ([PAID, ELSEWHERE, SHIPPED_ELSEWHERE, OURS_AFTER_ALL], OURS_AFTER_ALL),
     "two bodies of one second": ([CREATED, PAID, replace(PAID, lines=(a_line(2),))], replace(PAID, lines=(a_line(2),))),
 }
 

@@ -14,6 +14,7 @@ from tests.docs.said import GAP, is_said, sentences
 CODE = (
     "hub",
     "connectors/3pl/hub_3pl",
+    "connectors/amazon/hub_amazon",
     "connectors/carriers/hub_carriers",
     "connectors/shopify/hub_shopify",
     "connectors/woocommerce/hub_woocommerce",
@@ -21,6 +22,7 @@ CODE = (
 QUOTING = [
     Page(DOCS / "merchants" / "connect-shopify.md"),
     Page(DOCS / "merchants" / "connect-woocommerce.md"),
+    Page(DOCS / "merchants" / "connect-amazon.md"),
     Page(DOCS / "merchants" / "connect-easypost.md"),
     Page(DOCS / "merchants" / "connect-ups.md"),
     Page(DOCS / "merchants" / "connect-shipbob.md"),

@@ -12,14 +12,14 @@ from hub import plugins
 from hub.plugins import Registry
 from hub.store.database import Database
 from hub.store.secrets import KeyRing
-from tests.jobs.fake_shop import CarefulChannel, DealingChannel, FakeChannel
+from tests.jobs.fake_shop import CarefulChannel, DealingChannel, FakeChannel, FeedChannel
 from tests.town import Town, town
 
 
 @pytest.fixture
 def hub_town(database: Database, keyring: KeyRing, merchant: UUID, tmp_path: Path) -> Iterator[Town]:
     """An empty town, in each kind of database."""
-    connectors = {each.name: each for each in (FakeChannel, CarefulChannel, DealingChannel)}
+    connectors = {each.name: each for each in (FakeChannel, CarefulChannel, DealingChannel, FeedChannel)}
     registry = Registry({**plugins.load().connectors, **connectors})
     with town(database, keyring, merchant, registry, tmp_path) as built:
         yield built

@@ -74,6 +74,9 @@ class Shop:
     shelves: dict[tuple[str, str], int | None] = field(
         default_factory=dict
     )  # by listing and place, where there are some
+    feeds: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)  # what each is to write
+    reports: dict[str, Mapping[str, PushOutcome]] = field(default_factory=dict)  # of those that were worked off
+    lost: set[str] = field(default_factory=set)  # feeds that it knows nothing of any more
 
     def __post_init__(self) -> None:
         _SHOPS[self.name] = self
@@ -126,6 +129,22 @@ class Shop:
                 self.stock[line["listing"]] += line["quantity"]
         lines = [line | {"removed": line["quantity"]} for line in order["lines"]]
         return self.change(order, status="cancelled", lines=lines)
+
+    # ------------------------------------------------------------ its feeds
+
+    def take_in(self, figures: Sequence[tuple[str, int]]) -> str:
+        """Put figures off until ``work_off``; returns the id of the feed."""
+        feed = f"feed/{len(self.feeds) + 1}"
+        self.feeds[feed] = tuple(figures)
+        return feed
+
+    def work_off(self, feed: str, **answers: PushOutcome) -> None:
+        """Write what the feed says, but for the listings with another answer."""
+        for listing, figure in self.feeds[feed]:
+            if listing not in answers:
+                self.stock[listing] = figure
+                self.writes.append((listing, figure))
+        self.reports[feed] = answers
 
     # ------------------------------------------------------------ being asked
 
@@ -315,6 +334,27 @@ class DealingChannel(FakeChannel):
             raise Rejected("There is no such part.")
         parts = [part | changed if part["id"] == wish.work_external_id else part for part in order["work"]]
         self.shop.change(order, work=parts)
+
+
+class FeedChannel(FakeChannel):
+    """The same, and what is written is taken in as a feed: the shop works it off whenever it gets round to it."""
+
+    name = "feeds"
+    label = "Feeds"
+
+    def push_stock(self, pushes: Sequence[StockPush]) -> Sequence[PushOutcome]:
+        self.shop.asked("push_stock")
+        feed = self.shop.take_in([(push.ref.listing_external_id, push.quantity) for push in pushes])
+        return [PushOutcome(PushState.PENDING, reference=feed, after_seconds=2.0)] * len(pushes)
+
+    def settle_stock(self, reference: str, pushes: Sequence[StockPush]) -> Sequence[PushOutcome]:
+        self.shop.asked(f"settle {reference}")
+        if reference in self.shop.lost:
+            raise NotFound("There is no such feed.")
+        report = self.shop.reports.get(reference)
+        if report is None:
+            return [PushOutcome(PushState.PENDING)] * len(pushes)
+        return [report.get(push.ref.listing_external_id, PushOutcome(PushState.WRITTEN)) for push in pushes]
 
 
 class CarefulChannel(FakeChannel):

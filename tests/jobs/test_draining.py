@@ -45,6 +45,8 @@ def test_what_is_urgent_comes_first(hub_town: Town) -> None:
 
     assert lanes(hub_town, place) == ["inbox", "publish", "fetch"]
     assert jobs.due(hub_town.hub, connection_id=place) == jobs.due(hub_town.hub)
+    assert jobs.due(hub_town.hub, place, "publish") == [(hub_town.merchant, place, "publish")]
+    assert jobs.due(hub_town.hub, place, "ship") == []
 
 
 def test_only_the_connection_asked_about_is_looked_at(hub_town: Town) -> None:

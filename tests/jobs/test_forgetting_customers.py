@@ -414,3 +414,152 @@ def test_another_merchant_is_told_nothing(hub_town: Town, shop: Shop, place: UUI
         with pytest.raises(Exception, match="does not exist"):
             privacy.gathered(connection, hub_town.hub.keyring, stranger, request.id)
         assert connection.execute(select(t.privacy_request.c.done_at)).scalar_one() is None
+
+
+# ---------------------------------------------------------------- in time, without being asked
+
+
+class ForgetfulChannel(PersonalChannel):
+    """The same, of a vendor that wants customers forgotten 30 days after delivery."""
+
+    name = "forgetful"
+    label = "Forgetful"
+    personal_days = 30
+
+
+@pytest.fixture
+def strict(hub_town: Town, shop: Shop) -> UUID:
+    known = {**hub_town.hub.registry.connectors, ForgetfulChannel.name: ForgetfulChannel}
+    hub_town.hub = replace(hub_town.hub, registry=Registry(known))
+    return open_shop(hub_town, shop, ForgetfulChannel)
+
+
+class Days:
+    """The database's clock, which a test sets forward."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.passed = timedelta(0)
+        true_now = Database.now
+        patch.setattr(Database, "now", staticmethod(lambda connection: true_now(connection) + self.passed))
+
+    def pass_by(self, days: float, town: Town) -> None:
+        """Let so many days pass, tidy up, and do what is due then."""
+        self.passed += timedelta(days=days)
+        jobs.tidy(town.hub)
+        town.work()
+
+
+@pytest.fixture
+def days(monkeypatch: pytest.MonkeyPatch) -> Days:
+    return Days(monkeypatch)
+
+
+def send_out(town: Town, order: dict[str, Any], days: Days, **more: Any) -> UUID:
+    """Let the hub have shipped an order of its now, in a box that a carrier follows; returns the shipment's id."""
+    row = town.row(t.sales_order, t.sales_order.c.external_id == order["id"])
+    work = town.rows(t.fulfillment_order, t.fulfillment_order.c.order_id == row.id)[0]
+    shipment = new_id()
+    with town.hub.database.write() as connection:
+        now = Database.now(connection)
+        connection.execute(
+            insert(t.shipment).values(
+                merchant_id=town.merchant,
+                id=shipment,
+                order_id=row.id,
+                fulfillment_order_id=work.id,
+                reference=f"T-{shipment.hex[:12]}",
+                state="shipped",
+                tracking_numbers=[f"TRACK-{CANARY}"],
+                tracking_url=f"https://carrier.example/{CANARY}",
+                created_at=now,
+                **{"shipped_at": now} | more,
+            )
+        )
+    return shipment
+
+
+def test_customers_are_forgotten_thirty_days_after_delivery(
+    hub_town: Town, shop: Shop, strict: UUID, days: Days
+) -> None:
+    first, second = live_a_little(hub_town, shop, strict)
+    for order in (first, second):
+        shipment = send_out(hub_town, order, days)
+        send(hub_town, strict, "order", shop.ship(shop.orders[order["id"]]))
+    hub_town.work()
+    days.pass_by(6, hub_town)
+    with hub_town.hub.database.write() as connection:
+        connection.execute(
+            update(t.shipment).where(t.shipment.c.id == shipment).values(delivered_at=Database.now(connection))
+        )
+
+    days.pass_by(23.9, hub_town)
+    assert {"sales_order", "order_line", "order_version", "shipment", "inbox_body"} <= set(mentions(hub_town))
+    days.pass_by(0.2, hub_town)
+    gone = {row.external_id: row.erased_at is not None for row in hub_town.rows(t.sales_order)}
+    assert gone == {first["id"]: True, second["id"]: False}, "without news of it, delivery is when it was shipped"
+    days.pass_by(5.8, hub_town)
+    assert mentions(hub_town) != []
+    money = sorted((row.external_id, row.total_minor, row.status) for row in hub_town.rows(t.sales_order))
+    days.pass_by(0.2, hub_town)
+
+    assert mentions(hub_town) == []
+    assert sorted((row.external_id, row.total_minor, row.status) for row in hub_town.rows(t.sales_order)) == money
+    with hub_town.hub.database.read() as connection:
+        assert privacy.wishes(connection, hub_town.merchant) == [], "nobody has asked for it"
+    send(hub_town, strict, "order", shop.change(shop.orders[first["id"]], name=CANARY))
+    hub_town.work()
+    assert mentions(hub_town) == [], "and it does not come back"
+    hub_town.sound()
+
+
+@on_sqlite
+def test_open_orders_and_those_of_other_shops_are_kept(
+    hub_town: Town, shop: Shop, place: UUID, strict: UUID, days: Days
+) -> None:
+    here = shop.buy("mug", 1, name=CANARY, placed="2020-01-01T00:00:00+00:00")
+    elsewhere = {**here, "id": "other"}
+    send(hub_town, strict, "order", here)
+    send(hub_town, place, "order", shop.ship(elsewhere))
+    hub_town.work()
+
+    days.pass_by(400, hub_town)
+
+    assert {row.customer_name for row in hub_town.rows(t.sales_order)} == {f"Ms {CANARY}"}
+    assert hub_town.count(t.privacy_request) == 0
+
+
+@on_sqlite
+@pytest.mark.parametrize("ending", ["ship", "cancel"])
+def test_an_order_that_was_never_followed_counts_from_when_it_was_done_whatever_is_edited_later(
+    hub_town: Town, shop: Shop, strict: UUID, days: Days, ending: str
+) -> None:
+    order = shop.buy("mug", 1, name=CANARY, placed="2020-01-01T00:00:00+00:00")
+    send(hub_town, strict, "order", order)
+    hub_town.work()
+    days.pass_by(10, hub_town)
+    done = getattr(shop, ending)(order)
+    send(hub_town, strict, "order", done)
+    hub_town.work()
+    days.pass_by(29, hub_town)
+    send(hub_town, strict, "order", shop.change(done, note=f"{CANARY} was here again"))
+    hub_town.work()
+    assert "sales_order" in mentions(hub_town)
+
+    days.pass_by(1.1, hub_town)
+
+    assert mentions(hub_town) == []
+
+
+@on_sqlite
+def test_an_order_that_was_over_long_before_it_was_imported_is_not_kept_at_all(
+    hub_town: Town, shop: Shop, strict: UUID, days: Days
+) -> None:
+    shop.clock = shop.clock.replace(year=2020)
+    order = shop.buy("mug", 1, name=CANARY)
+    send(hub_town, strict, "order", shop.ship(order))
+    hub_town.work()
+    assert "sales_order" in mentions(hub_town)
+
+    days.pass_by(0, hub_town)
+
+    assert mentions(hub_town) == []

@@ -16,21 +16,23 @@ import pytest
 from sqlalchemy import update
 
 import hub
-from hub import plugins
-from hub.certify.crashing import POINTS, Fate, mortal
+from hub import jobs, plugins
+from hub.certify.crashing import Fate
 from hub.connector import Kind
 from hub.core.model import HoldReason
 from hub.core.plain import to_plain
 from hub.core.rates import ShippingPolicy
 from hub.core.shipping import DocumentFormat, Quotes, Shipment, TrackingStatus
+from hub.errors import BadInput
 from hub.jobs import ship_lane
 from hub.plugins import Registry
-from hub.store import fulfillment, holds, labels, papers, policies, routing_queue, shipments
+from hub.store import fulfillment, handling, holds, labels, papers, policies, routing_queue, shipments
 from hub.store import tables as t
 from hub.store.database import Database
 from hub.store.secrets import KeyRing
 from hub.testing import Fault
-from tests.jobs.fake_shop import FakeChannel, FakeSettings, Shop, connect, open_shop
+from tests.jobs.dying import Deadly, every_death, passes
+from tests.jobs.fake_shop import FakeChannel, FakeSettings, Shop, connect, open_shop, send
 from tests.scaffold.written import connector, simulator
 from tests.store.post_office import LEEDS, YORK, PostOffice, a_rate
 from tests.town import OWNER, Town, town
@@ -86,8 +88,8 @@ class Bench:
 
     def order(self) -> UUID:
         """An order that is dealt out to Leeds; returns its fulfillment order."""
-        self.shop.buy("mug", 2)
-        self.town.poll(self.shop_id)
+        send(self.town, self.shop_id, "order", self.shop.buy("mug", 2))
+        self.town.work()
         order = max(self.town.rows(t.sales_order), key=lambda row: row.id)
         with self.database.write() as connection:
             now = self.database.now(connection)
@@ -320,6 +322,75 @@ def test_what_is_on_hold_is_not_bought_by_itself_and_the_shipment_says_why(bench
     assert (row.state, "on hold (manual)" in row.error, bench.acme.charges()) == ("draft", True, [])
     assert row.choice["rate"]["service"] == "economy"
 
+    release(bench, order_id)
+    bench.town.work()
+
+    assert (bench.shipment(shipment_id).state, len(bench.acme.charges())) == ("labelled", 1)
+
+
+def release(bench: Bench, order_id: UUID) -> None:
+    (hold,) = bench.town.rows(t.order_hold, t.order_hold.c.released_at.is_(None))
+    handling.release(bench.database, bench.town.merchant, order_id, hold.id, OWNER)
+
+
+def hold(bench: Bench, order_id: UUID) -> None:
+    holds.hold_order(bench.database, bench.town.merchant, order_id, HoldReason.FRAUD, "Odd", OWNER)
+
+
+def test_a_purchase_that_a_hold_has_stopped_is_made_when_the_hold_goes_and_only_where_that_is_wished(
+    bench: Bench,
+) -> None:
+    shipment_id = bench.packed()
+    order_id = bench.shipment(shipment_id).order_id
+    bench.buy(shipment_id)
+    hold(bench, order_id)
+    bench.town.work()
+    assert (bench.shipment(shipment_id).state, bench.acme.charges()) == ("failed", [])
+
+    release(bench, order_id)
+    bench.town.work()
+    assert (bench.shipment(shipment_id).state, bench.town.count(t.shipment)) == ("failed", 1)
+    bench.automatic()
+    hold(bench, order_id)
+    release(bench, order_id)
+    bench.town.work()
+
+    (again,) = bench.town.rows(t.shipment, t.shipment.c.id != shipment_id)
+    assert (bench.shipment(shipment_id).state, again.state, len(bench.acme.charges())) == ("void", "labelled", 1)
+
+
+def test_an_address_is_written_as_each_carrier_takes_it_and_what_does_not_fit_is_said_before_it_is_asked(
+    bench: Bench,
+) -> None:
+    asked: list[Any] = []
+    Quick.answer = lambda shipment: asked.append(shipment) or Quotes(rates=(a_rate("2.00"),))
+    quick_id = bench.connect(Quick)
+    long = replace(YORK, line1="The Old Granary at Upper Mill Lane Farm 7")
+    work_id = bench.order()
+    shipment_id = bench.pack(work_id)
+    order_id = bench.shipment(shipment_id).order_id
+
+    def send_to(address: Any) -> None:
+        with bench.database.write() as connection:
+            connection.execute(
+                update(t.sales_order).where(t.sales_order.c.id == order_id).values(shipping_address=to_plain(address))
+            )
+        bench.act(labels.ask_rates, shipment_id)
+        bench.town.work()
+
+    send_to(long)
+    assert (asked[-1].destination.line1, asked[-1].destination.line2) == (
+        "The Old Granary at Upper Mill Lane",
+        "Farm 7",
+    )
+    send_to(replace(YORK, city="Y" * 45))
+    with pytest.raises(BadInput, match="Too long for its labels: city: 45 characters, and 35 fit"):
+        bench.act(labels.buy, shipment_id, quick_id, a_rate("2.00"), "")
+    monkey = replace(YORK, name="N" * 36)
+    with pytest.raises(BadInput, match="name: 36 characters, and 35 fit"):
+        labels.for_carrier(replace(asked[-1], destination=monkey), "ups")
+    assert bench.shipment(shipment_id).state == "draft"
+
 
 def test_a_file_that_does_not_come_is_asked_for_again_and_a_person_told(bench: Bench) -> None:
     bench.automatic()
@@ -401,28 +472,41 @@ def test_where_nothing_new_is_said_the_next_look_comes_later_all_the_same(bench:
 # ---------------------------------------------------------------- killed anywhere
 
 
+@pytest.mark.parametrize("deaths", [pytest.param(1, id="once"), pytest.param(2, id="twice", marks=pytest.mark.chaos)])
 @pytest.mark.parametrize("lost", [False, True], ids=["answered", "answer lost"])
-def test_a_worker_that_dies_anywhere_while_buying_or_voiding_charges_once_and_gets_all_of_it_back(
-    bench: Bench, lost: bool
+def test_whoever_dies_at_any_point_of_any_pass_of_buying_and_voiding_charges_once_and_gets_all_of_it_back(
+    bench: Bench, lost: bool, deaths: int
 ) -> None:
-    def die(fate: Fate) -> None:
+    work_id = bench.order()
+    first = bench.pack(work_id)
+    bench.town.work()
+    offer = labels.offers(bench.shipment(first))[0]
+    bench.act(labels.give_back, first, actor=OWNER)
+
+    def lives_to_see(shipment_id: UUID, state: str, fates: Sequence[Fate]) -> bool:
         if lost:
             bench.acme.fail_next("/v1/labels", Fault.reset(after_effect=True))
-        with mortal(bench.town, fate):
-            bench.town.work()
+        found = passes(
+            bench.town,
+            fates,
+            lambda: jobs.drain(bench.town.hub, bench.town.merchant, bench.acme_id, "effects"),
+            lambda: bool(bench.shipment(shipment_id).state == state),
+        )
         bench.acme.heal()
+        return found
 
-    for point in POINTS:
-        for number in (1, 2):
-            shipment_id = bench.packed()
-            reference = bench.shipment(shipment_id).reference
-            bench.buy(shipment_id)
-            die(Fate(point, number))
-            assert bench.comes_to(shipment_id, "labelled"), (point, number)
-            assert [each.voided for each in bench.acme.charges() if each.reference == reference] == [False]
+    def survives(deadly: Deadly) -> bool:
+        shipment_id = bench.pack(work_id)
+        reference = bench.shipment(shipment_id).reference
+        bench.act(labels.buy, shipment_id, bench.acme_id, offer.rate, "Cheapest.")
+        buying, voiding = [Fate(*each) for each in deadly], [Fate(*each) for each in deadly]
+        assert lives_to_see(shipment_id, "labelled", buying), buying
+        assert [each.voided for each in bench.acme.charges() if each.reference == reference] == [False]
+        bench.act(labels.give_back, shipment_id, actor=OWNER)
+        assert lives_to_see(shipment_id, "void", voiding), voiding
+        assert [each.voided for each in bench.acme.charges() if each.reference == reference] == [True]
+        return not (buying[-1].dead or voiding[-1].dead)
 
-            bench.act(labels.give_back, shipment_id, actor=OWNER)
-            die(Fate(point, number))
-            assert bench.comes_to(shipment_id, "void"), (point, number)
-            assert [each.voided for each in bench.acme.charges() if each.reference == reference] == [True]
+    died = every_death(survives, deaths)
     bench.town.sound()
+    assert died >= 8 + 6 * lost

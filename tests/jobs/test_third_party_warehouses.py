@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
@@ -10,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from hub import jobs
-from hub.certify.crashing import POINTS, Fate, mortal
+from hub.certify.crashing import Fate
 from hub.plugins import Registry
 from hub.store import connections, forgetting, warehouse
 from hub.store import tables as t
@@ -18,6 +17,7 @@ from hub.store.database import Database
 from hub.store.fulfillment import State
 from hub.store.secrets import KeyRing
 from hub.testing import Fault, connector_for
+from tests.jobs.dying import Deadly, every_death, passes
 from tests.jobs.third_party import PROVIDER, TellingChannel, ThirdParty
 from tests.town import OWNER, Town, town
 
@@ -62,37 +62,38 @@ def test_an_order_goes_to_the_3pl_and_its_shipment_back_to_the_shop(third: Third
     third.town.sound()
 
 
-def test_a_process_that_dies_at_any_point_of_submitting_leaves_one_order_there(third: ThirdParty) -> None:
-    hub, here = third.town.hub, (third.town.merchant, third.provider)
-    third.vendor.set_on_hand("MUG", 100)
+@pytest.mark.parametrize("deaths", [pytest.param(1, id="once"), pytest.param(2, id="twice", marks=pytest.mark.chaos)])
+@pytest.mark.parametrize("lost", [False, True], ids=["answered", "answer lost"])
+def test_a_process_that_dies_at_any_point_of_any_pass_of_submitting_leaves_one_order_there(
+    third: ThirdParty, lost: bool, deaths: int
+) -> None:
+    here = (third.town.hub, third.town.merchant, third.provider)
+    third.vendor.set_on_hand("MUG", 200)
     third.pass_time()
     third.hear()
-    connections.pause(hub.database, *here, OWNER)
-    for _ in range(30):
+
+    def survives(deadly: Deadly) -> bool:
+        connections.pause(third.town.hub.database, *here[1:], OWNER)  # until the order is planned
         third.shop.order([("mug", 1)])
-    third.hear_shop()
-    assert third.effects("submit") == ["planned"] * 30
-    connections.resume(hub.database, *here, OWNER)
-    deaths = 0
-    for point, number, lost in itertools.product(POINTS, (1, 2, 3, 4), (False, True)):
+        third.hear_shop()
+        connections.resume(third.town.hub.database, *here[1:], OWNER)
         if lost:
             third.vendor.fail_next("/v1/orders", Fault.reset(after_effect=True))
-        fate = Fate(point, number)
-        with mortal(third.town, fate):
-            jobs.drain(third.town.hub, *here, "effects")
-        deaths += fate.dead
-        third.town.let_pass(200)  # leases run out, and what is put off comes due
-        with hub.database.write() as connection:
-            connection.execute(t.effect.update().values(crash_count=0))  # no order is to blame for so many deaths
-    third.vendor.heal()
-    for _ in range(3):
-        third.town.let_pass(200)
-        third.town.work()
+        fates = [Fate(*each) for each in deadly]
+        assert passes(
+            third.town,
+            fates,
+            lambda: jobs.drain(third.town.hub, *here[1:], "effects"),
+            lambda: set(third.effects("submit")) == {"succeeded"},
+        ), deadly
+        third.vendor.heal()
+        return not fates[-1].dead
+
+    died = every_death(survives, deaths)
 
     placed = [order.reference for order in third.vendor.placed()]
-    assert deaths >= 16
-    assert len(placed) == len(set(placed)) == len(third.work()) == 30
-    assert set(third.effects("submit")) == {"succeeded"}
+    assert died >= 4 + 3 * lost
+    assert len(placed) == len(set(placed)) == len(third.work()) == died + 3 ** (2 * deaths - 1)
     assert set(third.states()) == {State.ACCEPTED}
     third.town.sound()
 

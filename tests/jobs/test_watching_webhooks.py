@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID
@@ -18,6 +19,8 @@ from hub.store import tables as t
 from hub.store.database import Database
 from hub.store.secrets import KeyRing
 from hub.testing.simulator import ShopSimulator
+from hub_3pl.shipbob import ShipBobConnector
+from hub_3pl.simulator_shipbob import ShipBobSimulator
 from hub_shopify.connector import ShopifyConnector
 from hub_shopify.simulator import ShopifySimulator
 from hub_woocommerce.connector import WooCommerceConnector
@@ -230,8 +233,6 @@ def test_a_shop_of_which_nobody_knows_the_pace_is_not_called_silent(
 
 
 def _last_heard(town: Town, minutes: int) -> None:
-    from datetime import timedelta
-
     with town.hub.database.write() as connection:
         at = town.hub.database.now(connection) - timedelta(minutes=minutes)
         connection.execute(t.connection.update().values(last_event_at=at))
@@ -293,3 +294,39 @@ def test_a_real_shop_that_gave_up_on_us_sends_again_and_its_orders_are_here(
     assert kept(hub_town)["missing"] == []
     shop.buy([("MUG", 1)])
     assert [hub_town.hear(letter, shop) for letter in shop.take_webhooks()], "it sends again"
+
+
+# ---------------------------------------------------------------- with a 3PL
+
+
+@pytest.mark.parametrize("lost", ["switched off", "deleted"])
+def test_a_3pl_that_stopped_sending_sends_again_and_is_asked_what_it_would_have_said(hub_town: Town, lost: str) -> None:
+    hub_town.hub = replace(hub_town.hub, registry=Registry({ShipBobConnector.name: ShipBobConnector}))
+    vendor = ShipBobSimulator()
+    vendor.hold_webhooks()
+    vendor.stock_item("MUG", "Mug", 10)
+    hub_town.connect(ShipBobConnector, vendor)
+    hub_town.let_pass(400)
+    hub_town.settle()
+    topics = kept(hub_town)["active"]
+    assert (kept(hub_town)["missing"], len(topics)) == ([], 5)
+    if lost == "deleted":
+        vendor.subscriptions.clear()
+    for each in vendor.subscriptions.values():
+        each["enabled"] = False
+    with hub_town.hub.database.write() as connection:
+        soon = hub_town.hub.database.now(connection)
+        connection.execute(
+            t.cursor.update().where(t.cursor.c.stream != watchdog.STREAM).values(due_at=soon + timedelta(days=1))
+        )
+        connection.execute(t.cursor.update().where(t.cursor.c.stream == watchdog.STREAM).values(due_at=soon))
+    before = len([each for each in vendor.requests if "inventory" in each.path])
+
+    hub_town.settle()
+
+    assert kept(hub_town)["missing"] == topics and len(told(hub_town)) == 1
+    assert [each["enabled"] for each in vendor.subscriptions.values()] == [True]
+    assert len([each for each in vendor.requests if "inventory" in each.path]) > before, "it was asked at once"
+    hub_town.let_pass(3700)
+    hub_town.settle()
+    assert kept(hub_town)["missing"] == [] and len(told(hub_town)) == 1

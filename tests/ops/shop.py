@@ -83,6 +83,12 @@ class Shop:
                 | {"drop": 7, "steps": ["2 are there"], "at": NOON},
             ),
             (
+                t.pending_push,
+                of_channel
+                | {"id": self.act, "listing_id": self.listing, "location_external_id": "", "version": 1, "quantity": 2}
+                | {"reference": "feed/1", "key": "1/1", "basis": {}, "read_at": NOON, "sent_at": NOON, "ask_at": NOON},
+            ),
+            (
                 t.publication_entry,
                 of_merchant | written | {"id": new_id(), "cause": {"cause": "allocated", "share": 0.1}},
             ),
@@ -258,6 +264,9 @@ class Shop:
         yield t.shipment, sent | {"id": replaced} | label
         yield t.shipment, sent | {"id": goods, "reference": "100-1-2", "supersedes_id": replaced}
         yield t.parcel, {"id": box, "shipment_id": goods, "number": 1, "weight_grams": 400}
+        along = {"fulfillment_order_id": to_ship, "order_id": self.order}
+        yield t.shipment_companion, along | {"shipment_id": goods, "reference": "100-1-3"}
+        yield t.packed_together, along | {"lead_id": to_ship, "joined_at": NOON, "joined_by": "a@b.example"}
         yield t.parcel_line, {"parcel_id": box, "order_line_id": self.line, "quantity": 1}
         yield from self._at_a_3pl(goods)
         yield from self._on_the_table(to_ship)
@@ -297,7 +306,8 @@ class Shop:
         return of_box | {"quantity": 2, "fulfilled": 0, "removed": 0, "shipped": 0}
 
     def _publication(self) -> dict[str, Any]:
-        return {"listing_id": self.listing, "location_external_id": "", "connection_id": self.channel}
+        named = {"listing_id": self.listing, "location_external_id": "", "connection_id": self.channel}
+        return named | {"pending_id": self.act}
 
     def _order(self) -> dict[str, Any]:
         money = {"total_minor": 3499, "lines_minor": 3000, "shipping_minor": 490, "tax_minor": 100}

@@ -216,6 +216,10 @@ def _labelled_twice(connection: Connection, shop: Shop) -> None:
         shop.copy(connection, t.effect, id=id, effect_key=id, **said)
 
 
+def _strangers_goods(connection: Connection, shop: Shop) -> None:
+    connection.execute(update(t.parcel_line).values(order_line_id=shop.box_line))
+
+
 def _left_uncounted(connection: Connection, shop: Shop) -> None:
     connection.execute(update(t.shipment).where(t.shipment.c.state == "draft").values(state="shipped"))
 
@@ -331,7 +335,10 @@ PLANTED: dict[str, tuple[dict[str, int], Planted]] = {
     "a line that lost a cent": ({"I12b": 1}, _mugs(t.order_line, total_minor=2999)),
     "a row that points nowhere": ({"I14": 1}, _set(t.inbox, connection_id=new_id(), external_id="")),
     "a row that points at another merchant's": ({"I14": 1}, _belongs_to_somebody_else),
-    "a publication on the wrong connection": ({"I14": 1}, _listed_elsewhere),
+    # And so is the figure that its channel judges.
+    "a publication on the wrong connection": ({"I14": 2}, _listed_elsewhere),
+    "a listing that waits for a figure nobody sent": ({"I14": 1}, _set(t.publication, pending_id=new_id())),
+    "a figure that is published before it was judged": ({"I14": 1}, _set(t.publication, published_version=1)),
     "a backorder of the wrong SKU": ({"I14": 1}, _of_another_sku(t.backorder)),
     # Nothing of it is on the shelf either.
     "an allocation of the wrong SKU": ({"I3": 1, "I14": 2}, _of_another_sku(t.allocation)),
@@ -371,6 +378,15 @@ PLANTED: dict[str, tuple[dict[str, int], Planted]] = {
     "a shipment that paid for two labels": ({"I33": 1}, _labelled_twice),
     "a location that shipped more than it was asked to": ({"I34": 1}, _set(t.fulfillment_line, shipped=3)),
     "a parcel that left and was not counted": ({"I35": 1}, _left_uncounted),
+    "a parcel with goods of an order that does not go along": ({"I31": 1, "I38": 1}, _strangers_goods),
+    "orders that hold stock and are shipped by their channel": (
+        {"I37": 2},
+        _set(t.sales_order, shipped_by_channel=True),
+    ),
+    "an order that was taken off our shelf and is shipped by its channel": (
+        {"I3b": 1, "I37": 2},
+        _both(_set(t.sales_order, shipped_by_channel=True), _one_order_closed),
+    ),
     "an erased order whose raw record is kept": ({"I22": 1}, _set(t.sales_order, erased_at=NOON)),
     "erased orders that still name who bought": ({"I22": 2}, _set(t.sales_order, erased_at=NOON, email="a@b.example")),
     "erased orders that still say where to": (
@@ -393,7 +409,7 @@ def test_a_healthy_hub_has_no_finding(database: Database, keyring: KeyRing) -> N
     assert [each.count for each in findings] == [0] * len(findings)
     assert " ".join(each.invariant for each in findings) == (
         "I1 I1b I1c I2 I3 I3a I3b I3c I3d I4 I5 I6 I7 I10 I11 I12 I12b I13 I14 I20 I21 I22 I30 I31 I32 I33 I34 I35 "
-        "I36 I17"
+        "I36 I37 I38 I17"
     )
 
 
@@ -433,7 +449,8 @@ def test_every_foreign_key_is_followed(unguarded: Database, keyring: KeyRing) ->
             connection.execute(insert(table).values(**{each.name: _anything(each) for each in table.columns}))
 
     keys = sum(len(table.foreign_key_constraints) for table in t.metadata.sorted_tables)
-    assert broken(unguarded, keyring)["I14"] == keys > 30
+    # And publication.pending_id, which the database cannot guard: it would go round in a circle.
+    assert broken(unguarded, keyring)["I14"] == keys + 1 > 30
 
 
 def test_who_is_to_be_tried_again_may_wait_beside_free_stock(database: Database, keyring: KeyRing) -> None:

@@ -278,6 +278,8 @@ def test_connectors_are_listed_by_name(run: Run) -> None:
     rows = json.loads(run("connectors", "--json").stdout)
 
     assert {row["name"]: (row["label"], row["plugin"], row["error"]) for row in rows} == {
+        "amazon": ("Amazon", "tallyhub-amazon", ""),
+        "amazon-mcf": ("Amazon Multi-Channel Fulfillment: FBA", "tallyhub-amazon", ""),
         "easypost": ("EasyPost", "tallyhub-carriers", ""),
         "sftp": ("SFTP with CSV files", "tallyhub-3pl", ""),
         "shipbob": ("ShipBob", "tallyhub-3pl", ""),

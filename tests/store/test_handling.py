@@ -229,5 +229,5 @@ def test_an_order_on_hold_gets_nothing_until_it_is_released(warehouse: Warehouse
 
     lanes = handling.release(warehouse.database, warehouse.merchant, order_id, hold.id, OWNER)
 
-    assert lanes == [(shop, "route"), (shop, "effects")]
+    assert lanes == [(shop, "route"), (shop, "ship"), (shop, "effects")]
     assert confirmed(warehouse) == [[{"line_external_id": "2", "quantity": 1}]]

@@ -43,6 +43,7 @@ GOODS = (*SKUS, *KITS)
 orders_of = st.integers(0, 5)
 units = st.integers(0, 6)
 few = st.integers(1, 4)
+EDITS = ("ship", "ship", "unship", "remove", "cancel", "reopen", "delete", "turn")
 somewhere = st.integers(0, 1)
 skus = st.sampled_from(SKUS)
 sold = st.lists(st.tuples(st.sampled_from(GOODS), units), min_size=1, max_size=3)
@@ -70,6 +71,7 @@ class Bought:
     status: OrderStatus = OrderStatus.OPEN
     version: int = 0
     expired: bool = False
+    elsewhere: bool = False  # the shop ships it from a warehouse of its own
     ids: dict[str, UUID] = field(default_factory=dict)
 
 
@@ -121,7 +123,7 @@ class StoredStock(RuleBasedStateMachine):
         self.hear(number, gone=set(order.lines) - {str(each) for each in range(1, len(sold) + 1)})
 
     @precondition(lambda self: self.bought)
-    @rule(data=st.data(), what=st.sampled_from(["ship", "ship", "unship", "remove", "cancel", "reopen", "delete"]))
+    @rule(data=st.data(), what=st.sampled_from(EDITS))
     def change(self, data: st.DataObject, what: str) -> None:
         number = data.draw(st.sampled_from(sorted(self.bought)))
         order = self.bought[number]
@@ -140,6 +142,7 @@ class StoredStock(RuleBasedStateMachine):
             "reopen": OrderStatus.OPEN,
         }.get(what, order.status)
         order.expired = False
+        order.elsewhere = order.elsewhere != (what == "turn")
         self.hear(number)
 
     @precondition(lambda self: self.policy.unpaid_hours is not None)
@@ -157,7 +160,7 @@ class StoredStock(RuleBasedStateMachine):
         orders.expire_unpaid(*self.here)
         for number in sorted(self.bought, key=lambda each: self.bought[each].ids.get("", UUID(int=0))):
             bought = self.bought[number]
-            if not bought.paid and bought.status is OrderStatus.OPEN and not bought.expired:
+            if not (bought.paid or bought.expired or bought.elsewhere) and bought.status is OrderStatus.OPEN:
                 bought.expired = True
                 self.ask(number)
         self.after(strict=False)
@@ -206,6 +209,7 @@ class StoredStock(RuleBasedStateMachine):
             promised_at=NOON + timedelta(days=number) if order.promised else None,
             paid=order.paid,
             holds_stock=order.status is OrderStatus.OPEN,
+            shipped_by_channel=order.elsewhere,
         )
 
     def ask(self, number: int, gone: set[str] = frozenset()) -> None:  # type: ignore[assignment]
@@ -216,7 +220,8 @@ class StoredStock(RuleBasedStateMachine):
         for id, sold in known:
             line = self.reference.lines[order.ids[id]]
             if id not in gone and order.status is not OrderStatus.REMOVED and not order.expired:
-                to_ship = max(0, sold.fulfilled - sold.before) - sold.shipped
+                left = 0 if order.elsewhere else sold.fulfilled
+                to_ship = max(0, left - sold.before) - sold.shipped
                 if to_ship > 0:
                     missing = self.reference.ship(line, to_ship) if not self.late else {}
                     whole = to_ship - max((-(-each // line.parts[sku]) for sku, each in missing.items()), default=0)
@@ -226,7 +231,7 @@ class StoredStock(RuleBasedStateMachine):
                     if not self.late:
                         self.reference.unship(line, -to_ship)
                     sold.shipped += to_ship
-            holds = order.status is OrderStatus.OPEN and not order.expired and id not in gone
+            holds = order.status is OrderStatus.OPEN and not (order.expired or order.elsewhere) and id not in gone
             if not self.late:
                 self.reference.want(line, sold.quantity - sold.fulfilled - sold.removed if holds else 0)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import ForeignKeyConstraint, Table, UniqueConstraint, insert, text, update
+from sqlalchemy import Table, UniqueConstraint, insert, text, update
 from sqlalchemy.exc import IntegrityError
 
 from hub.errors import BadInput, Conflict
@@ -22,7 +23,7 @@ from tests.store.warehouse import OWNER, Warehouse
 WITHOUT_MERCHANT = {"merchant", "user_account", "session", "setup_token", "lease", "postal_place"}
 TENANTS = [table for table in t.metadata.sorted_tables if table.name not in WITHOUT_MERCHANT]
 ACROSS = [
-    pytest.param(table, key, id=f"{table.name}: {', '.join(key.column_keys)}")
+    (table, key)
     for table in t.metadata.sorted_tables
     for key in sorted(table.foreign_key_constraints, key=lambda key: str(key.name))
     if "merchant_id" in table.c and len(key.column_keys) > 1
@@ -69,25 +70,29 @@ def two_merchants(database: Database, keyring: KeyRing) -> tuple[Shop, Mapping[T
     return shop, theirs
 
 
-@pytest.mark.parametrize(("table", "key"), ACROSS)
 def test_the_database_refuses_a_reference_to_another_merchants_row(
-    database: Database,
-    two_merchants: tuple[Shop, Mapping[Table, Mapping[str, Any]]],
-    table: Table,
-    key: ForeignKeyConstraint,
+    database: Database, two_merchants: tuple[Shop, Mapping[Table, Mapping[str, Any]]]
 ) -> None:
     shop, theirs = two_merchants
-    there = theirs[key.referred_table]
-    values = {each.parent.name: there[each.column.name] for each in key.elements if each.parent.name != "merchant_id"}
+    unguard = "drop trigger {0}_no_update" if database.is_sqlite else "alter table {0} disable trigger user"
+    accepted = []
+    for table, key in ACROSS:
+        there = theirs[key.referred_table]
+        values = {each.parent.name: there[each.column.name] for each in key.elements}
+        del values["merchant_id"]
+        ours = next(row for each, row in shop.rows if each is table)
+        this = [column == ours[column.name] for column in table.primary_key]
+        try:
+            with database.write() as connection:
+                if table in t.APPEND_ONLY:  # guarded twice: this test is about the key
+                    connection.execute(text(unguard.format(table.name)))
+                assert connection.execute(update(table).where(*this).values(**values)).rowcount == 1
+                accepted.append(f"{table.name}: {', '.join(key.column_keys)}")
+                connection.rollback()
+        except IntegrityError as refusal:
+            assert re.search("(?i)foreign key", str(refusal)), (table.name, key.column_keys)
 
-    ours = next(row for each, row in shop.rows if each is table)
-    this = [column == ours[column.name] for column in table.primary_key]
-
-    with pytest.raises(IntegrityError, match=r"(?i)foreign key"), database.write() as connection:
-        if table in t.APPEND_ONLY:  # guarded twice: this test is about the key
-            drop = "drop trigger {0}_no_update" if database.is_sqlite else "alter table {0} disable trigger user"
-            connection.execute(text(drop.format(table.name)))
-        assert connection.execute(update(table).where(*this).values(**values)).rowcount == 1
+    assert (accepted, len(ACROSS) > 90) == ([], True)
 
 
 def test_another_merchants_ids_are_as_if_they_did_not_exist(warehouse: Warehouse, database: Database) -> None:

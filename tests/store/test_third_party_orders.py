@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hub.core.model import HoldReason, OrderStatus
 from hub.core.shipping import CancelState, ProviderState, ShippedLine, Tracking, TrackingEvent, TrackingStatus
-from hub.errors import Conflict, Rejected, Unavailable, Unreadable
-from hub.store import connections, effects, holds, providers, tracking
+from hub.errors import BadInput, Conflict, Rejected, Unavailable, Unreadable
+from hub.store import connections, effects, holds, locations, providers, tracking
 from hub.store import tables as t
 from hub.store.fulfillment import State
 from tests.core.making import a_line
@@ -566,3 +568,38 @@ def test_what_a_3pl_was_not_asked_for_yet_goes_elsewhere_when_it_is_removed(keep
     assert keeper.states[0] is State.CANCELLED
     assert keeper.work()[0].message == "The 3PL was removed."
     assert len(keeper.states) == 2
+
+
+def test_a_3pl_that_is_removed_with_orders_in_hand_is_an_issue_that_names_them(keeper: Keeper) -> None:
+    keeper.sell(("mug", 2))
+    keeper.send()
+    keeper.warehouse.count(keeper.skus["mug"], 5, keeper.warehouse.location())
+    here = (keeper.database, keeper.merchant, keeper.id, OWNER)
+    number = keeper.warehouse.row(t.sales_order).number
+
+    connections.remove(*here, keyring=keeper.warehouse.keyring, connector=KeeperConnector)
+
+    assert keeper.issues()["3pl_removed_with_orders"].endswith(f"was removed with 1 order in hand: {number}")
+    assert len(keeper.states) == 1
+    providers.ask_to_cancel(keeper.database, keeper.merchant, keeper.work()[0].id, OWNER)
+    keeper.route()
+    assert (keeper.states[0], len(keeper.states)) == (State.REJECTED, 2)
+    keeper.sound()
+
+
+def test_a_place_that_a_3pl_ships_from_stays_one_until_the_3pl_is_removed(keeper: Keeper) -> None:
+    (place,) = keeper.warehouse.rows(t.location, t.location.c.kind == "3pl")
+    with keeper.database.read() as connection:
+        shown = locations.location(connection, keeper.merchant, place.id)
+    assert shown is not None
+    ours = replace(shown.location, kind="warehouse")
+
+    with pytest.raises(BadInput, match="ships from here: it stays a 3PL's place") as refused:
+        locations.save(keeper.database, keeper.merchant, place.id, ours, OWNER)
+
+    assert list(refused.value.fields) == ["kind"]
+    locations.save(keeper.database, keeper.merchant, place.id, replace(shown.location, priority=3), OWNER)
+    here = (keeper.database, keeper.merchant, keeper.id, OWNER)
+    connections.remove(*here, keyring=keeper.warehouse.keyring, connector=KeeperConnector)
+    locations.save(keeper.database, keeper.merchant, place.id, ours, OWNER)
+    assert keeper.warehouse.row(t.location, t.location.c.id == place.id).kind == "warehouse"

@@ -47,6 +47,22 @@ def test_an_older_count_and_the_same_once_more_change_nothing(keeper: Keeper) ->
     assert keeper.ledger() == [("adopted", 10), ("counted", -3)]
 
 
+def test_what_is_on_its_way_there_and_promised_to_others_is_kept_and_moves_no_stock(keeper: Keeper) -> None:
+    def told() -> tuple[int | None, int | None]:
+        row = keeper.warehouse.row(t.provider_stock, t.provider_stock.c.name == "MUG")
+        return row.inbound, row.reserved
+
+    assert told() == (None, None)
+    keeper.count("MUG", 10, 10, minute=10, inbound=40, reserved=3)
+    assert (told(), keeper.there()) == ((40, 3), (10, 0, 0))
+
+    keeper.count("MUG", 10, 10, minute=10, inbound=39, reserved=0)
+    assert (told(), keeper.there()) == ((39, 0), (10, 0, 0))
+    keeper.count("MUG", 10, 10, minute=11)
+    assert told() == (None, None), "it does not say any more"
+    assert keeper.ledger() == [("adopted", 10)]
+
+
 def test_what_the_3pl_has_promised_for_our_own_orders_is_not_set_aside(keeper: Keeper) -> None:
     keeper.sell(("mug", 3))
     keeper.send()

@@ -383,6 +383,26 @@ class Shop:
         }
         self.write(t.publication, **(row | more))
 
+    def sent(self, listing_id: UUID, connection_id: UUID, figure: int, *, seconds: float, **more: Any) -> None:
+        """A figure that the channel has taken in so many seconds ago, and has not judged yet."""
+        id, moment = new_id(), self.ago(seconds=seconds)
+        self.publication(listing_id, connection_id, more.pop("quantity", None), pending_id=id, **more)
+        self.write(
+            t.pending_push,
+            id=id,
+            listing_id=listing_id,
+            location_external_id="",
+            connection_id=connection_id,
+            reference="feed/1",
+            key="1",
+            version=2,
+            quantity=figure,
+            basis={},
+            read_at=moment,
+            sent_at=moment,
+            ask_at=moment,
+        )
+
     def order(self, connection_id: UUID, number: str, **more: Any) -> UUID:
         row: dict[str, Any] = {
             "id": new_id(),

@@ -14,6 +14,7 @@ from hub.core.model import ChannelShipment, LineQuantity
 from hub.core.plain import to_plain
 from hub.jobs import Hub
 from hub.store import tables as t
+from hub.store.database import new_id
 from hub.web import edits
 from tests.web.client import Browser, words
 from tests.web.shop_builder import Furnished, Shop
@@ -105,6 +106,47 @@ def test_the_list_marks_what_is_special_and_can_be_narrowed_to_it(
     for status, number in {"on_hold": "1001", "risky": "1001", "test": "2002", "returns": "2003"}.items():
         rows = re.findall(r'class="row-link"[^>]*>([^<]+)<', owner.get(f"/orders?status={status}").text)
         assert rows == [number], status
+
+
+def test_what_the_channel_ships_itself_says_so_and_offers_nothing_to_do(
+    shop: Shop, owner: Browser, things: Furnished
+) -> None:
+    order_id = shop.order(things.connection_id, "3001", shipped_by_channel=True, holds_stock=False)
+    shop.line(order_id, "1", things.sku_id)
+
+    page = words(owner.get(f"/orders/{order_id}"))
+    assert "Shipped by Tea Street" in page
+    assert "Holds stock no: Tea Street ships it from a warehouse of its own" in page
+    assert "Holds and priority" not in page
+
+    listed = owner.get("/orders?status=by_channel")
+    assert re.findall(r'class="row-link"[^>]*>([^<]+)<', listed.text) == ["3001"]
+    assert "shipped by Tea Street" in words(listed)
+
+
+def test_that_the_customer_asks_to_cancel_can_be_passed_over_by_a_person(
+    hub: Hub, shop: Shop, owner: Browser, things: Furnished
+) -> None:
+    order_id = shop.order(things.connection_id, "3002")
+    hold_id = shop.write(
+        t.order_hold,
+        id=new_id(),
+        order_id=order_id,
+        reason="cancellation",
+        note="Bought twice",
+        external_id="c1",
+        placed_by="",
+        placed_at=shop.ago(minutes=1),
+    )
+    page = words(owner.get(f"/orders/{order_id}"))
+    assert "The customer asks to cancel" in page and "Bought twice" in page and "by the shop, at the shop" in page
+
+    form = {"act": "release", "hold": str(hold_id)}
+    assert owner.post(f"/orders/{order_id}/handling", form, page=f"/orders/{order_id}").status_code == 303
+
+    with hub.database.read() as db:
+        released = select(t.order_hold.c.released_by).where(t.order_hold.c.id == hold_id)
+        assert db.execute(released).scalar_one() == "ada@tea.example"
 
 
 @pytest.mark.parametrize("text", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "javascript:alert(1)"])

@@ -205,6 +205,68 @@ def test_units_are_split_off_and_packed_along_again(room: Room, staff: Browser) 
     assert "0 of 3 packed" in words(staff.get(room.path))
 
 
+def also(room: Room, number: str, **more: Any) -> UUID:
+    """Another order of a mug for Ann, to be packed at the same place."""
+    about = {"shipping_address": HOME | {"line1": "1, HARBOR ROAD"}, "customer_name": "Ann Li"} | more
+    order_id = room.shop.order(room.connection_id, number, **about)
+    line_id = room.shop.line(order_id, "1", room.mug, title="Mug", listing_external_id="mug", quantity=1)
+    return room.shop.to_ship(order_id, room.place, {line_id: 1}, f"{number}-1-ABC")
+
+
+def test_more_orders_to_one_address_are_packed_together_with_one_press_and_taken_apart(
+    room: Room, staff: Browser
+) -> None:
+    second, third = also(room, "1002"), also(room, "1003")
+    also(room, "1004", customer_name="Bo", email="bo@example.com")
+    offer = staff.get(room.path)
+    assert "2 more orders go to Ann Li, Bremen" in words(offer)
+    assert "more orders" not in words(room.scan(staff, "MUG-1"))
+    staff.post(f"{room.path}/undo", {}, page=room.path)
+
+    joined = staff.post(f"{room.path}/together", {"other": [str(second), str(third)]}, page=room.path)
+    assert joined.status_code == 303
+    page = staff.get(room.path)
+
+    assert "0 of 5 packed" in words(page)
+    assert f"slips.pdf?order={room.id}&amp;order={second}&amp;order={third}" in page.text
+    assert "It is packed together with order 1001" in words(staff.get(f"/pack/{second}"))
+    slip = staff.post("/pack", {"code": "1003-1-abc"}, page="/pack")
+    assert slip.headers["Location"] == room.path
+    assert staff.post(f"{room.path}/apart", {"other": str(third)}, page=room.path).status_code == 303
+    said = words(staff.get(room.path))
+    assert "0 of 4 packed" in said
+    assert "1 more order goes to Ann Li, Bremen" in said
+
+
+def test_the_shipment_of_several_orders_names_all_of_them_and_each_order_shows_it(room: Room, staff: Browser) -> None:
+    second = also(room, "1002")
+    staff.post(f"{room.path}/together", {"other": str(second)}, page=room.path)
+    for code in ("MUG-1", "MUG-1", "MUG-1", "TEE-1"):
+        room.scan(staff, code)
+
+    later = staff.post(
+        f"{room.path}/finish", {"act": "pack", "parcel": "1", "weight-1": "900", "box-1": ""}, page=room.path
+    )
+
+    assert later.status_code == 303
+    shown = later.headers["Location"]
+    assert "With order 1002 in the same parcels" in words(staff.get(shown))
+    order_id = room.row(t.fulfillment_order, t.fulfillment_order.c.id == second).order_id
+    assert shown in staff.get(f"/orders/{order_id}").text
+    assert "Pack by itself : order 1002" in words(staff.get(room.path))
+    slips = staff.get(f"/pack/slips.pdf?order={room.id}&order={second}")
+    assert (slips.status_code, slips.data[:5]) == (200, b"%PDF-")
+
+
+def test_what_cannot_be_packed_together_is_said(room: Room, staff: Browser) -> None:
+    stranger = also(room, "1002", customer_name="Bo", email="bo@example.com")
+
+    answer = staff.post(f"{room.path}/together", {"other": str(stranger)}, page=room.path)
+
+    assert answer.status_code == 409
+    assert "Only orders of one customer to one address" in words(answer)
+
+
 # ---------------------------------------------------------------- picking and paper
 
 

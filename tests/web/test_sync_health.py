@@ -7,12 +7,12 @@ from uuid import UUID
 
 import pytest
 from redis import ConnectionError as RedisAway
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from hub.app import create_app
 from hub.connector import Capabilities, RateBudget, Settlement
 from hub.jobs import Hub
-from hub.limits import left
+from hub.limits import Left, left
 from hub.store import tables as t
 from hub.store import tasks
 from hub.store.database import new_id
@@ -153,6 +153,50 @@ def test_a_budget_that_is_not_shared_is_told_as_such(
     assert "not shared through Redis now" in health(with_redis, things), "a page does not break for it"
 
 
+def test_each_operation_tells_what_is_left_of_its_own_budget(
+    hub: Hub, owner: Browser, things: Furnished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budgets = {"getOrder": RateBudget(0.5, 30), "searchOrders": RateBudget(0.0056, 20), "patchItem": RateBudget(5, 5)}
+    monkeypatch.setattr(TeaShop, "rate_budgets", budgets)
+    told = health(owner, things)
+    assert "Rate budget one for each kind of request" in told
+    assert "getOrder 30 at once, 30.0 a minute" in told
+    assert "patchItem 5 at once, 5 a second" in told
+    assert "searchOrders 20 at once, 20.2 an hour" in told
+
+    asked: list[str] = []
+
+    def some(_: Any, key: str, budget: RateBudget) -> Left:
+        asked.append(key.removeprefix(str(things.connection_id)))
+        return Left(budget.burst / 2, budget.per_second, budget.burst)
+
+    monkeypatch.setattr("hub.web.sync.left", some)
+    with_redis = Browser(create_app(replaced(hub, redis_url="redis://localhost:1"))).sign_in("ada@tea.example")
+    assert "getOrder 15 of 30 left, 30.0 a minute come back" in health(with_redis, things)
+    assert asked == [":getOrder", ":patchItem", ":searchOrders"]
+
+
+def test_a_queue_takes_the_place_of_webhooks(
+    owner: Browser, shop: Shop, things: Furnished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TeaShop, "capabilities", Capabilities(webhooks=False, message_poll_seconds=5.0))
+    shop.write(t.cursor, connection_id=things.connection_id, stream="messages", polled_at=shop.ago(seconds=5))
+    assert "Messages not looked at yet" in health(owner, things)
+    page = words(owner.get(f"/connections/{things.connection_id}"))
+    assert "News comes by messages in a queue and, to be sure, by asking" in page
+
+
+def test_keys_that_grow_old_say_since_when_they_are_here(
+    owner: Browser, shop: Shop, things: Furnished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"/connections/{things.connection_id}"
+    with shop.hub.database.write() as db:
+        db.execute(update(t.connection).where(t.connection.c.id == things.connection_id).values(secrets_at=shop.now))
+    assert "Keys entered" not in words(owner.get(address))
+    monkeypatch.setattr(TeaShop, "secret_days", 180)
+    assert "to be replaced every 180 days" in words(owner.get(address))
+
+
 def test_an_order_is_looked_at_before_it_is_replayed(hub: Hub, shop: Shop, owner: Browser, things: Furnished) -> None:
     base = f"/connections/{things.connection_id}"
     assert owner.post(f"{base}/replay", {"order": "nothing"}, page="/settings").status_code == 400
@@ -232,6 +276,15 @@ def test_a_listing_shows_all_that_the_shop_tells_of_it(shop: Shop, owner: Browse
     )
     elsewhere = owner.get(f"/connections/{things.other_connection_id}/listings/{things.listing_id}")
     assert elsewhere.status_code == 404
+
+
+def test_a_figure_that_the_shop_is_still_judging_says_so(shop: Shop, owner: Browser, things: Furnished) -> None:
+    listing = shop.listing(things.connection_id, "L9", things.sku_id)
+    shop.sent(listing, things.connection_id, 7, seconds=12, version=2, quantity=10)
+
+    said = words(owner.get(f"/connections/{things.connection_id}/listings/{listing}"))
+
+    assert "10 7 sent to Tea Street 12 s ago , being processed" in said
 
 
 def test_a_refused_figure_offers_to_stock_the_listing_there(

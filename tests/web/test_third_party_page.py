@@ -63,6 +63,21 @@ def test_stock_is_shown_theirs_beside_ours_with_the_difference(ada: Browser, kee
     assert "TEE TEE Leeds 4 4 4 0 0 0" in page
 
 
+def test_what_is_on_the_way_there_and_promised_to_others_is_shown_with_when_it_was_counted(
+    ada: Browser, keeper: Keeper
+) -> None:
+    keeper.count("MUG", 12, 9, minute=10, inbound=40, reserved=3)
+    keeper.count("TEE", 4, minute=10, inbound=0)
+
+    page = client.words(ada.get(warehouse(keeper)))
+    assert "12 3 promised to others 40 more on the way there" in page
+
+    lies = client.words(ada.get(f"/stock/{keeper.skus['mug']}"))
+    assert "ago : 12 there, 3 of them promised to others, 40 more on the way there" in lies
+    tees = client.words(ada.get(f"/stock/{keeper.skus['tee']}"))
+    assert "ago : 4 there, 0 more on the way there" in tees and "promised to others" not in tees
+
+
 def test_a_name_is_suggested_and_matched(ada: Browser, keeper: Keeper) -> None:
     keeper.skus["tray"] = keeper.warehouse.sku("TRAY-L")
     keeper.count("TRAY_L", 6, minute=10)

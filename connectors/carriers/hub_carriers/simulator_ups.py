@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import hub
 from hub.testing import CarrierSimulator, Charge, SimRequest, SimResponse
-from hub_carriers.ups import ORIGINS
+from hub_carriers.ups import FOLLOWED, ORIGINS
 from hub_carriers.ups_translation import SERVICES
 
 # Service code: price of a parcel in the list, that of this account, business days, its hour.
@@ -472,13 +472,21 @@ class UpsSimulator(CarrierSimulator):
             )
         if len(numbers) > 100:
             return _refused(400, "VSS220", "You have submitted over 100 tracking numbers which is not allowed.")
+        if not where:
+            return _refused(400, "VSS500", "Destination is required. The Subscription request has been rejected")
         if not where.get("url"):
             return _refused(400, "VSS600", "URL is empty or not present. The Subscription request has been rejected.")
         if not where.get("credential"):
             return _refused(
                 400, "VSS700", "Credential is empty or not present. The Subscription request has been rejected."
             )
-        valid = [number for number in numbers if re.fullmatch(r"1Z[0-9A-Z]{16}", number)]
+        if not where.get("credentialType"):
+            return _refused(
+                400, "VSS800", "CredentialType is empty or not present. The Subscription request has been rejected."
+            )
+        if said["locale"] != "en_US":
+            return _refused(400, "VSS310", "Please enter a valid locale. The Subscription request has been rejected")
+        valid = [number for number in numbers if re.fullmatch(FOLLOWED, number)]
         invalid = [number for number in numbers if number not in valid]
         if not valid:
             return _refused(400, "VSS210", "The Subscription request should have at least one valid tracking number.")

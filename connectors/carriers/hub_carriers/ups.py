@@ -42,6 +42,7 @@ FOLLOWED = re.compile(r"1Z[0-9A-Z]{16}|1R[0-9A-Z]{14}|1R[0-9A-Z]{26}")  # what T
 
 # What label recovery says where it surely has nothing by our reference.
 NO_LABEL = "300007"
+NONE_VALID = frozenset({"VSS210", "VSS215"})  # none of the parcels can be followed; in the test environment, no sample
 NOT_YET = frozenset({"300000", "300034"})
 VOIDED_BEFORE = "190117"
 TOO_LATE = frozenset(
@@ -112,19 +113,20 @@ class UpsConnector(hub.Carrier):
     description = "Parcels with UPS: rates, labels and tracking of your own UPS account."
     api_version = RATING
     settings_schema = UpsSettings
-    # Track Alert signs nothing, so that the hub asks by itself; whatever it pushes only says where to look earlier.
+    # Track Alert tells of single parcels and signs nothing: what it pushes only says where to look earlier.
     capabilities = hub.CarrierCapabilities(
         label_formats=tuple(bodies.PRINTED),
         parcels_per_shipment=bodies.PARCELS,
         returns=True,
         validates_addresses=True,
-        webhooks=False,
+        webhooks_signed=False,
+        follow_days=14,
+        follow_batch=TRACK_ALERTS,
     )
     rate_budget = hub.RateBudget(per_second=5, burst=10)
     effects: ClassVar[Mapping[str, hub.Settlement]] = {
         "buy_label": hub.Settlement.LOOKUP,
         "void_label": hub.Settlement.NATURAL_KEY,
-        "subscribe_webhooks": hub.Settlement.NATURAL_KEY,
     }
 
     @classmethod
@@ -275,33 +277,37 @@ class UpsConnector(hub.Carrier):
 
     # --- Track Alert
 
-    def subscribe_webhooks(self, request: Mapping[str, Any], key: str) -> hub.EffectResult:
-        """Have UPS push what happens to ``request["tracking_numbers"]`` in the next 14 days; repeating it renews."""
-        asked = list(dict.fromkeys(request.get("tracking_numbers", ())))
+    def follow_parcels(self, tracking_numbers: Sequence[str], address: str) -> Sequence[str]:
+        asked = list(dict.fromkeys(tracking_numbers))
         numbers = [number for number in asked if FOLLOWED.fullmatch(number)]
-        refused = [number for number in asked if number not in numbers]
-        self.client.redact(self.context.webhook_secret)
+        taken: set[str] = set()
         for start in range(0, len(numbers), TRACK_ALERTS):
-            body = {
-                "locale": "en_US",
-                "trackingNumberList": numbers[start : start + TRACK_ALERTS],
-                "destination": {
-                    "url": request["address"],
-                    "credentialType": "Bearer",
-                    "credential": self.context.webhook_secret,
-                },
-            }
-            answer = self._accepted("POST", "track/v1/subscription/standard/package", "to send Track Alerts", json=body)
-            said = answer.json()
-            if not isinstance(said, dict) or not {"validTrackingNumbers", "invalidTrackingNumbers"} & said.keys():
-                raise hub.Unavailable("UPS did not say which parcels it will tell about. It will be asked again.")
-            refused += [str(number) for number in said.get("invalidTrackingNumbers") or ()]
-        return hub.EffectResult(details={"subscribed": len(asked) - len(refused), "refused": refused})
+            taken |= self._subscribe(numbers[start : start + TRACK_ALERTS], address)
+        return tuple(number for number in asked if number not in taken)
+
+    def _subscribe(self, numbers: Sequence[str], address: str) -> set[str]:
+        """Have UPS push what happens to these parcels; returns those that it takes."""
+        secret = self.context.webhook_secret
+        self.client.redact(secret)
+        # Version 1 takes the address and the credential along; of version 2 both are typed into UPS's portal.
+        where = {"url": address, "credentialType": "Bearer", "credential": secret}
+        body = {"locale": "en_US", "trackingNumberList": list(numbers), "destination": where}
+        answer = self._ask("POST", "track/v1/subscription/standard/package", json=body)
+        if answer.status >= 300 and NONE_VALID & {problem.code for problem in _problems(answer)}:
+            return set()
+        if answer.status >= 300:
+            raise _refusal(answer, "to send Track Alerts")
+        said = answer.json()
+        if not isinstance(said, dict) or not {"validTrackingNumbers", "invalidTrackingNumbers"} & said.keys():
+            raise hub.Unavailable("UPS did not say which parcels it will tell about. It will be asked again.")
+        taken = said.get("validTrackingNumbers")
+        return {str(number) for number in taken} if isinstance(taken, list) else set()
 
     def verify(self, webhook: hub.Webhook) -> hub.Delivery | None:
         """UPS sends the credential along that it was given, and signs nothing."""
         told = webhook.headers.get("credential", "")
-        if not hmac.compare_digest(told.encode("utf-8", "replace"), self.context.webhook_secret.encode()):
+        secret = self.context.webhook_secret
+        if not secret or not hmac.compare_digest(told.encode("utf-8", "replace"), secret.encode()):
             raise hub.Unverified("The credential is not that of this connection.")
         return hub.Delivery("track_alert", hashlib.sha256(webhook.body).hexdigest())
 
@@ -333,7 +339,7 @@ class UpsConnector(hub.Carrier):
         if answer.status == 401:
             raise hub.AuthError(
                 "UPS does not let this app in. See in its developer portal that it has the APIs for Rating, Shipping, "
-                "Tracking and Address Validation, then reconnect it."
+                "Tracking, Track Alert and Address Validation, then reconnect it."
             )
         return answer
 

@@ -487,7 +487,7 @@ def test_an_app_that_may_not_do_it_is_told_to_its_owner_after_one_more_token(
     connector.check()
     vendor.fail_next("/api/rating", Fault.status(401), times=2)
 
-    with pytest.raises(hub.AuthError, match="has the APIs for Rating, Shipping, Tracking and Address Validation"):
+    with pytest.raises(hub.AuthError, match="APIs for Rating, Shipping, Tracking, Track Alert and Address Validation"):
         connector.rates(vendor.example("R-1"))
     assert connector.rates(vendor.example("R-1")).rates
 

@@ -284,9 +284,8 @@ def test_a_parcel_is_followed_as_ups_describes_it(
 def test_track_alerts_are_subscribed_and_sent_as_ups_describes_them(vendor: Watched, connector: UpsConnector) -> None:
     label = bought(connector, vendor.example("R-1"))
     vendor.hold_webhooks()
-    request = {"address": "https://hub.example/hooks/1", "tracking_numbers": [*label.tracking_numbers, "not-one"]}
-    result = connector.perform("subscribe_webhooks", request, "key")
-    assert result.details == {"subscribed": 1, "refused": ["not-one"]}
+    refused = connector.follow_parcels([*label.tracking_numbers, "not-one"], "https://hub.example/hooks/1")
+    assert refused == ("not-one",)
     for status in (hub.TrackingStatus.IN_TRANSIT, hub.TrackingStatus.DELIVERED):
         vendor.scan(label.tracking_numbers[0], status)
 

@@ -135,8 +135,11 @@ def test_a_voided_label_is_not_given_out_and_not_voided_again(vendor: UpsSimulat
         ({"trackingNumberList": []}, "VSS200"),
         ({"trackingNumberList": ["1Z" + "0" * 16] * 101}, "VSS220"),
         ({"trackingNumberList": ["0"]}, "VSS210"),
+        ({"locale": "de_DE"}, "VSS310"),
+        ({"destination": {}}, "VSS500"),
         ({"destination": {"credential": "c"}}, "VSS600"),
         ({"destination": {"url": "https://hub.example"}}, "VSS700"),
+        ({"destination": {"url": "https://hub.example", "credential": "c"}}, "VSS800"),
     ],
 )
 def test_a_subscription_that_lacks_something_is_refused(

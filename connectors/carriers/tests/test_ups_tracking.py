@@ -190,7 +190,7 @@ def test_a_refusal_to_tell_is_an_error_and_no_news(vendor: UpsSimulator, connect
 def _followed(vendor: UpsSimulator, connector: UpsConnector) -> tuple[hub.Label, hub.Webhook]:
     label = bought(connector, vendor.example("R-1"))
     vendor.hold_webhooks()
-    connector.perform("subscribe_webhooks", {"address": HOOK, "tracking_numbers": [label.external_id]}, "key")
+    assert connector.follow_parcels([label.external_id], HOOK) == ()
     vendor.scan(label.external_id, hub.TrackingStatus.DELIVERED)
     (letter,) = vendor.take_webhooks()
     assert letter.address == HOOK
@@ -240,29 +240,44 @@ def test_a_track_alert_ends_after_two_weeks_and_is_renewed_by_asking_again(
     vendor.scan(label.external_id, hub.TrackingStatus.RETURNING)
     assert vendor.take_webhooks() == []
 
-    connector.perform("subscribe_webhooks", {"address": HOOK, "tracking_numbers": [label.external_id]}, "again")
+    connector.follow_parcels([label.external_id], HOOK)
     vendor.scan(label.external_id, hub.TrackingStatus.RETURNING)
     assert len(vendor.take_webhooks()) == 1
 
 
-def test_more_than_a_hundred_parcels_are_subscribed_in_several_requests(
+def test_more_than_a_hundred_parcels_are_followed_in_several_requests(
     vendor: UpsSimulator, connector: UpsConnector
 ) -> None:
     numbers = [f"1Z{number:016}" for number in range(101)] * 2
-    result = connector.perform("subscribe_webhooks", {"address": HOOK, "tracking_numbers": numbers}, "key")
 
-    assert result.details == {"subscribed": 101, "refused": []}
+    assert connector.follow_parcels(numbers, HOOK) == ()
     sizes = [len(each.json()["trackingNumberList"]) for each in vendor.requests if "subscription" in each.path]
     assert sizes == [100, 1]
 
 
+def test_what_ups_does_not_follow_is_named_and_never_asked_for_where_it_is_no_number_of_ups(
+    vendor: UpsSimulator, connector: UpsConnector
+) -> None:
+    mail_innovations = "92612902410000000000000001"
+
+    assert connector.follow_parcels([mail_innovations, mail_innovations], HOOK) == (mail_innovations,)
+    assert [each.path for each in vendor.requests if "subscription" in each.path] == []
+    for code in ("VSS210", "VSS215"):  # the second is what the test environment says of its own samples
+        none_valid = {"response": {"errors": [{"code": code, "message": "Not a valid tracking number."}]}}
+        vendor.fail_next("/api/track", Fault(response=SimResponse.of_json(none_valid, 400)))
+        assert connector.follow_parcels(["1Z" + "0" * 16], HOOK) == ("1Z" + "0" * 16,)
+    told = {"validTrackingNumbers": ["1Z" + "0" * 16], "invalidTrackingNumbers": ["1Z" + "1" * 16]}
+    vendor.fail_next("/api/track", Fault(response=SimResponse.of_json(told)))
+    assert connector.follow_parcels(["1Z" + "1" * 16, "1Z" + "0" * 16], HOOK) == ("1Z" + "1" * 16,)
+
+
 def test_an_odd_answer_to_a_subscription_is_asked_for_again(vendor: UpsSimulator, connector: UpsConnector) -> None:
-    request = {"address": HOOK, "tracking_numbers": ["1Z" + "0" * 16]}
+    numbers = ["1Z" + "0" * 16]
     vendor.fail_next("/api/track", Fault.error_inside())
 
     with pytest.raises(hub.Unavailable, match="did not say which parcels"):
-        connector.perform("subscribe_webhooks", request, "key")
-    assert connector.perform("subscribe_webhooks", request, "key").details == {"subscribed": 1, "refused": []}
+        connector.follow_parcels(numbers, HOOK)
+    assert connector.follow_parcels(numbers, HOOK) == ()
 
 
 # ---------------------------------------------------------------- addresses

@@ -45,6 +45,7 @@ _REASONS = {
     HoldReason.FRAUD: "HIGH_RISK_OF_FRAUD",
     HoldReason.ADDRESS: "INCORRECT_ADDRESS",
     HoldReason.BACKORDER: "INVENTORY_OUT_OF_STOCK",
+    HoldReason.CANCELLATION: "OTHER",
     HoldReason.MANUAL: "OTHER",
 }
 

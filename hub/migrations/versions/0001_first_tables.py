@@ -82,6 +82,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=20), server_default=sa.text("''"), nullable=False),
         sa.Column("settings", sa.JSON(), nullable=False),
         sa.Column("secrets", sa.LargeBinary(), nullable=True),
+        sa.Column("secrets_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("account_external_id", sa.String(length=300), server_default=sa.text("''"), nullable=False),
         sa.Column("account_name", sa.String(length=300), server_default=sa.text("''"), nullable=False),
         sa.Column("currency", sa.String(length=3), server_default=sa.text("''"), nullable=False),
@@ -575,6 +576,7 @@ def upgrade() -> None:
         sa.Column("removal_heard_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("holds_stock", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("shipped_by_channel", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("test", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("paid", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.Column("placed_at", sa.DateTime(timezone=True), nullable=True),
@@ -671,6 +673,13 @@ def upgrade() -> None:
         ["merchant_id", "placed_at"],
         sqlite_where=sa.text("risk_level in ('medium', 'high')"),
         postgresql_where=sa.text("risk_level in ('medium', 'high')"),
+    )
+    op.create_index(
+        "ix_sales_order_shipped_by_channel",
+        "sales_order",
+        ["merchant_id", "placed_at"],
+        sqlite_where=sa.text("shipped_by_channel = 1"),
+        postgresql_where=sa.text("shipped_by_channel"),
     )
     op.create_index(
         "ix_sales_order_test",
@@ -1140,7 +1149,8 @@ def upgrade() -> None:
         sa.Column("released_by", sa.String(length=320), server_default=sa.text("''"), nullable=False),
         sa.Column("released_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "reason in ('payment', 'fraud', 'address', 'backorder', 'manual')", name=op.f("ck_order_hold_reason")
+            "reason in ('payment', 'fraud', 'address', 'backorder', 'cancellation', 'manual')",
+            name=op.f("ck_order_hold_reason"),
         ),
         sa.ForeignKeyConstraint(
             ["merchant_id", "order_id"],
@@ -1256,6 +1266,8 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("on_hand", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("available", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("inbound", sa.Integer(), nullable=True),
+        sa.Column("reserved", sa.Integer(), nullable=True),
         sa.Column("lots", sa.JSON(), server_default=sa.text("'[]'"), nullable=False),
         sa.Column("counted_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("unexplained", sa.Integer(), server_default=sa.text("0"), nullable=False),
@@ -1294,6 +1306,7 @@ def upgrade() -> None:
         sa.Column("not_before", sa.DateTime(timezone=True), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("error", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("pending_id", sa.Uuid(), nullable=True),
         sa.ForeignKeyConstraint(
             ["merchant_id", "connection_id", "location_external_id"],
             ["channel_location.merchant_id", "channel_location.connection_id", "channel_location.external_id"],
@@ -1706,6 +1719,36 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("merchant_id", "order_line_id", "sku_id", name=op.f("pk_order_line_part")),
     )
     op.create_table(
+        "pending_push",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("listing_id", sa.Uuid(), nullable=False),
+        sa.Column("location_external_id", sa.String(length=200), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("reference", sa.String(length=500), nullable=False),
+        sa.Column("key", sa.String(length=500), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("before", sa.Integer(), nullable=True),
+        sa.Column("quantity", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("cause", sa.JSON(), nullable=True),
+        sa.Column("basis", sa.JSON(), nullable=True),
+        sa.Column("dirty_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("read_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("note", sa.String(length=500), server_default=sa.text("''"), nullable=False),
+        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ask_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("asked", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "listing_id", "location_external_id"],
+            ["publication.merchant_id", "publication.listing_id", "publication.location_external_id"],
+            name=op.f("fk_pending_push_merchant_id_listing_id_location_external_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_pending_push")),
+    )
+    op.create_index("ix_pending_push_ask", "pending_push", ["merchant_id", "connection_id", "ask_at"])
+    op.create_index("ix_pending_push_listing", "pending_push", ["merchant_id", "listing_id", "location_external_id"])
+    op.create_table(
         "shortage",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -1763,6 +1806,37 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_fulfillment_line_order_line", "fulfillment_line", ["merchant_id", "order_line_id"])
+    op.create_table(
+        "packed_together",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("lead_id", sa.Uuid(), nullable=False),
+        sa.Column("fulfillment_order_id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("joined_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("joined_by", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.Column("left_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "fulfillment_order_id"],
+            ["fulfillment_order.merchant_id", "fulfillment_order.id"],
+            name=op.f("fk_packed_together_merchant_id_fulfillment_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "lead_id"],
+            ["fulfillment_order.merchant_id", "fulfillment_order.id"],
+            name=op.f("fk_packed_together_merchant_id_lead_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_id"],
+            ["sales_order.merchant_id", "sales_order.id"],
+            name=op.f("fk_packed_together_merchant_id_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "lead_id", "fulfillment_order_id", name=op.f("pk_packed_together")),
+    )
+    op.create_index("ix_packed_together_fulfillment_order", "packed_together", ["merchant_id", "fulfillment_order_id"])
+    op.create_index("ix_packed_together_order", "packed_together", ["merchant_id", "order_id"])
     op.create_table(
         "packing",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
@@ -1994,6 +2068,41 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_parcel_tracking_number", "parcel", ["merchant_id", "tracking_number"])
+    op.create_table(
+        "shipment_companion",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("shipment_id", sa.Uuid(), nullable=False),
+        sa.Column("fulfillment_order_id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("reference", sa.String(length=35), nullable=False),
+        sa.Column("channel_reference", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "fulfillment_order_id"],
+            ["fulfillment_order.merchant_id", "fulfillment_order.id"],
+            name=op.f("fk_shipment_companion_merchant_id_fulfillment_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_id"],
+            ["sales_order.merchant_id", "sales_order.id"],
+            name=op.f("fk_shipment_companion_merchant_id_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "shipment_id"],
+            ["shipment.merchant_id", "shipment.id"],
+            name=op.f("fk_shipment_companion_merchant_id_shipment_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint(
+            "merchant_id", "shipment_id", "fulfillment_order_id", name=op.f("pk_shipment_companion")
+        ),
+        sa.UniqueConstraint("merchant_id", "reference", name=op.f("uq_shipment_companion_merchant_id_reference")),
+    )
+    op.create_index(
+        "ix_shipment_companion_fulfillment_order", "shipment_companion", ["merchant_id", "fulfillment_order_id"]
+    )
+    op.create_index("ix_shipment_companion_order", "shipment_companion", ["merchant_id", "order_id"])
     op.create_table(
         "shipped_part",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),

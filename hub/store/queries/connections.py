@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, not_
 
 from hub.store import effects, publications
 from hub.store import tables as t
+from hub.store.connections import ONE
 from hub.store.database import in_chunks
 from hub.store.queries import parts
 
@@ -45,6 +46,7 @@ class ConnectionSummary:
     currency: str
     created_at: datetime
     checked_at: datetime | None
+    secrets_at: datetime | None
     live_at: datetime | None
     error: str
     not_before: datetime | None
@@ -232,6 +234,7 @@ def connections(
             currency=row.currency,
             created_at=row.created_at,
             checked_at=row.checked_at,
+            secrets_at=row.secrets_at,
             live_at=row.live_at,
             error=row.error,
             not_before=row.not_before,
@@ -278,7 +281,11 @@ def streams(connection: Connection, merchant_id: UUID, connection_id: UUID) -> l
             t.cursor.c.total,
             t.cursor.c.error,
         )
-        .where(t.cursor.c.merchant_id == merchant_id, t.cursor.c.connection_id == connection_id)
+        .where(
+            t.cursor.c.merchant_id == merchant_id,
+            t.cursor.c.connection_id == connection_id,
+            ~t.cursor.c.stream.startswith(ONE),
+        )
         .order_by(t.cursor.c.stream.desc())
     )
     return [StreamView(*row) for row in rows]

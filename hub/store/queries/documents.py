@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, exists, func, or_, select
-from sqlalchemy.orm import aliased
 
 from hub.store import tables as t
 from hub.store.queries import parts
@@ -147,7 +146,7 @@ def _documents(
     connection: Connection, merchant_id: UUID, conditions: Sequence[Any], limit: int
 ) -> list[DocumentSummary]:
     document, line = t.stock_document.c, t.stock_document_line.c
-    to = aliased(t.location)
+    to = t.location.alias()
     rows = connection.execute(
         select(t.stock_document, t.location.c.name, func.coalesce(to.c.name, "").label("to_name"))
         .join(t.location, parts.same(document.location_id, t.location, t.stock_document))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, select
 
 from hub.core.priorities import Ranking
-from hub.store import handling, holds
+from hub.store import address_checks, handling, holds
 from hub.store import tables as t
 from hub.store.holds import HoldView
 
@@ -32,6 +32,7 @@ class HandledOrder:
     own_priority: int | None
     collect_at: UUID | None
     places: tuple[tuple[UUID, str], ...]  # where customers may fetch orders
+    address_check: address_checks.Check | None  # what a carrier was asked about its address, and said
 
     @property
     def held(self) -> list[HoldView]:
@@ -63,4 +64,20 @@ def order(connection: Connection, merchant_id: UUID, order_id: UUID, at: datetim
         own_priority=row.own_priority,
         collect_at=row.collect_at,
         places=tuple((each.id, each.name) for each in places),
+        address_check=address_checks.of_order(connection, merchant_id, order_id),
     )
+
+
+def accounts(connection: Connection, merchant_id: UUID, connectors: Collection[str]) -> list[tuple[UUID, str]]:
+    """The merchant's working connections to these connectors, by id and name: the oldest first."""
+    account = t.connection.c
+    rows = connection.execute(
+        select(account.id, account.label)
+        .where(
+            account.merchant_id == merchant_id,
+            account.connector.in_(list(connectors)),
+            account.state == "connected",
+        )
+        .order_by(account.created_at, account.id)
+    )
+    return [(row.id, row.label) for row in rows]

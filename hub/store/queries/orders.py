@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, exists, false, fun
 
 from hub.core.changes import Change
 from hub.core.details import OrderDetails
-from hub.core.model import Hold, LineQuantity, Money
+from hub.core.model import Hold, HoldReason, LineQuantity, Money
 from hub.core.plain import from_plain
 from hub.store import channel_work
 from hub.store import tables as t
@@ -36,6 +36,7 @@ MARKS: Mapping[str, ColumnElement[bool]] = {
     "on_hold": or_(t.sales_order.c.on_hold, ON_HOLD),
     "risky": t.sales_order.c.risk_level.in_([literal_column("'medium'"), literal_column("'high'")]),
     "returns": t.sales_order.c.returns_open,
+    "by_channel": t.sales_order.c.shipped_by_channel,
     "test": t.sales_order.c.test,
 }
 
@@ -63,6 +64,7 @@ class OrderSummary:
     status: str
     channel_status: str
     test: bool
+    shipped_by_channel: bool
     source: str
     on_hold: bool
     risk_level: str
@@ -194,6 +196,7 @@ class OrderView:
     test: bool
     whole: bool
     holds_stock: bool
+    shipped_by_channel: bool
     version: datetime | None
     revision: int
     placed_at: datetime | None
@@ -231,8 +234,15 @@ class OrderView:
 
     @property
     def holds(self) -> list[Hold]:
-        """Those of the whole order and of its parts. One hold on several parts is one."""
-        every = [*self.details.holds, *(hold for work in self.details.work for hold in work.holds)]
+        """Those of the whole order and of its parts. One hold on several parts is one.
+
+        That the customer asks to cancel is a hold of the hub's own as well, which a person can take off.
+        """
+        asked = () if self.shipped_by_channel else (HoldReason.CANCELLATION,)
+        every = [
+            *(each for each in self.details.holds if each.reason not in asked),
+            *(hold for work in self.details.work for hold in work.holds),
+        ]
         return list({each.external_id: each for each in every}.values())
 
 
@@ -285,6 +295,7 @@ def orders(
             status=row.status,
             channel_status=row.channel_status,
             test=row.test,
+            shipped_by_channel=row.shipped_by_channel,
             source=row.source,
             on_hold=row.on_hold or row.held_here,
             risk_level=row.risk_level,
@@ -420,6 +431,7 @@ def order(connection: Connection, merchant_id: UUID, order_id: UUID) -> OrderVie
         test=row.test,
         whole=row.whole,
         holds_stock=row.holds_stock,
+        shipped_by_channel=row.shipped_by_channel,
         version=row.version,
         revision=row.revision,
         placed_at=row.placed_at,

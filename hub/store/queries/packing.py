@@ -16,7 +16,7 @@ from hub.core.details import OrderDetails
 from hub.core.model import Address
 from hub.core.plain import from_plain
 from hub.papers import Pick, Slip, SlipLine
-from hub.store import packing
+from hub.store import packing, together
 from hub.store import tables as t
 from hub.store.database import in_chunks
 from hub.store.fulfillment import State
@@ -46,6 +46,7 @@ class ToDo:
     packer: str
     holds: tuple[str, ...]
     customer_name: str
+    message: str
 
 
 def to_do(
@@ -107,6 +108,7 @@ def to_do(
             packer=packers.get(row.id, ""),
             holds=holds[row.order_id],
             customer_name=row.customer_name,
+            message=row.message,
         )
         for row in rows
     ]
@@ -155,6 +157,7 @@ class BenchLine:
     """One line of a fulfillment order as its packer sees it."""
 
     id: UUID
+    order_number: str  # of another order that is packed along, else ""
     title: str
     image_url: str
     code: str
@@ -210,6 +213,9 @@ class BenchView:
     packing_since: datetime | None
     scans: tuple[ScanView, ...]
     others: tuple[ToDo, ...]  # of the same order and location, that could be packed along with it
+    lead: ToDo | None  # on whose table it is packed, where that is not its own
+    along: tuple[ToDo, ...]  # of other orders, packed together with it
+    fitting: tuple[ToDo, ...]  # of the customer's other orders to this address, that could be
 
     @property
     def units(self) -> int:
@@ -245,7 +251,12 @@ def bench(connection: Connection, merchant_id: UUID, fulfillment_order_id: UUID)
             t.packing.c.merchant_id == merchant_id, t.packing.c.fulfillment_order_id == fulfillment_order_id
         )
     ).one_or_none()
-    lines = packing.on_table(connection, row)
+    lines = packing.on_whole_table(connection, row)
+    lead_id = together.lead_of(connection, merchant_id, row.id)
+    along = [each.id for each in together.members(connection, merchant_id, row.id) if each.id != row.id]
+    # Offered until the first scan: looking for them takes longer than a packer should wait after each.
+    leads = row.state == State.OPEN and lead_id in (None, row.id) and not any(line.on_table for line in lines)
+    fitting = together.fitting(connection, row) if leads else []
     siblings = connection.execute(
         select(work.id).where(
             work.merchant_id == merchant_id,
@@ -268,6 +279,9 @@ def bench(connection: Connection, merchant_id: UUID, fulfillment_order_id: UUID)
         packing_since=table.began_at if table else None,
         scans=_scans(connection, row),
         others=tuple(to_do(connection, merchant_id, ids=list(siblings))),
+        lead=next(iter(to_do(connection, merchant_id, ids=[lead_id])), None) if lead_id not in (None, row.id) else None,
+        along=tuple(to_do(connection, merchant_id, ids=along)) if along else (),
+        fitting=tuple(to_do(connection, merchant_id, ids=fitting)) if fitting else (),
     )
 
 
@@ -281,9 +295,21 @@ def _bench_lines(connection: Connection, row: Row[Any], lines: Collection[packin
     listed = _listed(connection, row.merchant_id, [line.sku_id for line in lines if line.sku_id])
     codes = _codes(connection, row.merchant_id, lines)
     shelves = _shelves(connection, row.merchant_id, row.location_id, codes)
+    work, order = t.fulfillment_order.c, t.sales_order.c
+    foreign = {line.fulfillment_order_id for line in lines} - {row.id}
+    numbers = dict(
+        connection.execute(
+            select(work.id, order.number)
+            .join(t.sales_order, parts.same(work.order_id, t.sales_order, t.fulfillment_order))
+            .where(work.merchant_id == row.merchant_id, work.id.in_(foreign))
+        ).all()
+        if foreign
+        else ()
+    )
     return tuple(
         BenchLine(
             id=line.id,
+            order_number=numbers.get(line.fulfillment_order_id, ""),
             title=line.title,
             image_url=listed[line.sku_id].image_url if line.sku_id in listed else "",
             code=codes[line.sku_id] if line.sku_id else line.sku_text,

@@ -49,6 +49,8 @@ class WithIt:
 class Compared:
     """What a 3PL says of an item at one of its places, beside what the hub makes of it.
 
+    ``inbound`` units are on their way there, ``promised`` are those of ``on_hand`` that are for others; None: it does
+    not say.
     ``difference`` are units that the hub has more, or fewer, than the last count and what happened since add up to.
     """
 
@@ -58,6 +60,8 @@ class Compared:
     sku_code: str
     on_hand: int
     available: int
+    inbound: int | None
+    promised: int | None
     counted_at: datetime
     ours: int | None
     reserved: int
@@ -220,6 +224,8 @@ def compared(connection: Connection, merchant_id: UUID, connection_id: UUID) -> 
             row.code or "",
             row.on_hand,
             row.available,
+            row.inbound,
+            row.reserved,
             row.counted_at,
             row.ours,
             row.allocated or 0,

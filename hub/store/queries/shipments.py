@@ -184,10 +184,21 @@ class PaperView:
 
 
 @dataclass(frozen=True, slots=True)
+class CompanionView:
+    """An order that goes along in the parcels of another one's shipment; ``told`` as for that."""
+
+    order_id: UUID
+    order_number: str
+    told: str
+    channel_reference: str
+
+
+@dataclass(frozen=True, slots=True)
 class ShipmentView:
     """One shipment in full. ``row`` is its summary."""
 
     row: ShipmentSummary
+    companions: tuple[CompanionView, ...]
     fulfillment_reference: str
     fulfillment_state: str
     connection_id: UUID | None
@@ -212,7 +223,8 @@ class ShipmentView:
     @property
     def is_live(self) -> bool:
         """Whether something is being asked or bought at this moment."""
-        return self.asking or self.row.state == "buying" or self.papers_awaited or self.told in ("planned", "in_flight")
+        told = {self.told, *(each.told for each in self.companions)}
+        return self.asking or self.row.state == "buying" or self.papers_awaited or bool(told & {"planned", "in_flight"})
 
 
 def offer_key(connection: str, rate: Rate) -> str:
@@ -230,20 +242,9 @@ def shipment(connection: Connection, merchant_id: UUID, shipment_id: UUID) -> Sh
     if row is None:
         return None
     taken: Mapping[str, Any] = row.choice or {}
-    told = t.effect.c
-    confirmation = connection.execute(
-        select(told.state)
-        .where(
-            told.merchant_id == merchant_id,
-            told.order_id == row.order_id,
-            told.kind == "confirm_shipment",
-            told.request["reference"].as_string() == row.reference,
-        )
-        .order_by(told.generation.desc())
-        .limit(1)
-    ).scalar_one_or_none()
     return ShipmentView(
         row=_summary(row),
+        companions=tuple(_companions(connection, merchant_id, shipment_id)),
         fulfillment_reference=row.work_reference,
         fulfillment_state=row.work_state,
         connection_id=row.connection_id,
@@ -260,11 +261,46 @@ def shipment(connection: Connection, merchant_id: UUID, shipment_id: UUID) -> Sh
         papers_awaited=row.documents_at is not None,
         supersedes=_named(connection, merchant_id, _SENT.id == row.supersedes_id),
         superseded_by=_named(connection, merchant_id, _SENT.supersedes_id == row.id),
-        told=confirmation or "",
+        told=_told(connection, merchant_id, row.order_id, row.reference),
         channel_reference=row.channel_reference,
         promised_by=row.promised_by,
         deliver_by=row.deliver_by,
     )
+
+
+def _told(connection: Connection, merchant_id: UUID, order_id: UUID, reference: str) -> str:
+    this = t.effect.c
+    state = connection.execute(
+        select(this.state)
+        .where(
+            this.merchant_id == merchant_id,
+            this.order_id == order_id,
+            this.kind == "confirm_shipment",
+            this.request["reference"].as_string() == reference,
+        )
+        .order_by(this.generation.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+    return state or ""
+
+
+def _companions(connection: Connection, merchant_id: UUID, shipment_id: UUID) -> Sequence[CompanionView]:
+    this = t.shipment_companion.c
+    rows = connection.execute(
+        select(t.shipment_companion, _ORDER.number)
+        .join(t.sales_order, parts.same(this.order_id, t.sales_order, t.shipment_companion))
+        .where(this.merchant_id == merchant_id, this.shipment_id == shipment_id)
+        .order_by(_ORDER.placed_at, _ORDER.id)
+    ).all()
+    return [
+        CompanionView(
+            row.order_id,
+            row.number,
+            _told(connection, merchant_id, row.order_id, row.reference),
+            row.channel_reference,
+        )
+        for row in rows
+    ]
 
 
 def _offers(connection: Connection, merchant_id: UUID, row: Row[Any]) -> Sequence[OfferView]:
@@ -368,11 +404,20 @@ class WorkView:
 def of_order(connection: Connection, merchant_id: UUID, order_id: UUID) -> list[WorkView]:
     """The fulfillment orders of an order, each with its shipments."""
     line = t.fulfillment_line.c
+    along = t.shipment_companion.c
     sent: dict[UUID, list[ShipmentSummary]] = {}
     for row in connection.execute(
         _rows().where(_SENT.merchant_id == merchant_id, _SENT.order_id == order_id).order_by(_SENT.created_at)
     ):
         sent.setdefault(row.fulfillment_order_id, []).append(_summary(row))
+    for row in connection.execute(
+        _rows()
+        .add_columns(along.fulfillment_order_id.label("along_id"))
+        .join(t.shipment_companion, (along.merchant_id == _SENT.merchant_id) & (along.shipment_id == _SENT.id))
+        .where(along.merchant_id == merchant_id, along.order_id == order_id)
+        .order_by(_SENT.created_at)
+    ):
+        sent.setdefault(row.along_id, []).append(_summary(row))
     counted = {
         row.id: row
         for row in connection.execute(

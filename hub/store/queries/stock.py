@@ -39,6 +39,8 @@ class Figure:
     wanted: int | None  # None: the SKU is not counted, or no place of the channel stands for a location of ours
     steps: tuple[str, ...]  # how the figure that it should show came about
     published_at: datetime | None
+    pending: int | None  # the figure that the channel has taken in at sent_at, and has not judged yet
+    sent_at: datetime | None
     dirty: bool
     dirty_since: datetime | None
     error: str
@@ -63,8 +65,19 @@ class SkuStock:
 
 
 @dataclass(frozen=True, slots=True)
+class ToldView:
+    """What a 3PL said last of a SKU at a location of its own; None where it does not say."""
+
+    provider: str
+    on_hand: int
+    reserved: int | None
+    inbound: int | None
+    counted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class LevelView:
-    """The balance of a SKU at one location."""
+    """The balance of a SKU at one location. ``told`` is what the 3PL said of it whose location it is."""
 
     location_id: UUID
     location_name: str
@@ -72,6 +85,7 @@ class LevelView:
     safety_stock: int
     counted_at: datetime | None
     updated_at: datetime
+    told: ToldView | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +345,7 @@ def sku(connection: Connection, merchant_id: UUID, sku_id: UUID) -> SkuView | No
     if row is None:
         return None
     level = t.stock_level.c
+    told = _told_by_3pls(connection, merchant_id, sku_id)
     levels = tuple(
         LevelView(
             each.location_id,
@@ -339,6 +354,7 @@ def sku(connection: Connection, merchant_id: UUID, sku_id: UUID) -> SkuView | No
             each.safety_stock,
             each.counted_at,
             each.updated_at,
+            told.get(each.location_id),
         )
         for each in connection.execute(
             select(t.stock_level, t.location.c.name)
@@ -524,6 +540,29 @@ def code(connection: Connection, merchant_id: UUID, sku_id: UUID) -> str | None:
     return found
 
 
+def _told_by_3pls(connection: Connection, merchant_id: UUID, sku_id: UUID) -> dict[UUID, ToldView]:
+    """What 3PLs said last of a SKU, by our location that stands for theirs."""
+    told, item, place, shop = t.provider_stock.c, t.provider_item.c, t.channel_location.c, t.connection.c
+    rows = connection.execute(
+        select(place.location_id, shop.label, told.on_hand, told.reserved, told.inbound, told.counted_at)
+        .select_from(
+            t.provider_item.join(
+                t.provider_stock,
+                and_(*(item[name] == told[name] for name in ("merchant_id", "connection_id", "name"))),
+            )
+            .join(
+                t.channel_location,
+                (place.merchant_id == told.merchant_id)
+                & (place.connection_id == told.connection_id)
+                & (place.external_id == told.place_external_id),
+            )
+            .join(t.connection, (shop.merchant_id == told.merchant_id) & (shop.id == told.connection_id))
+        )
+        .where(item.merchant_id == merchant_id, item.sku_id == sku_id, place.location_id.is_not(None))
+    )
+    return {row.location_id: ToldView(*row[1:]) for row in rows}
+
+
 def find(connection: Connection, merchant_id: UUID, text: str) -> UUID | None:
     """The SKU somebody typed or scanned: its code, in upper or lower case if only one fits, or else the barcode of a
     listing that is matched to it."""
@@ -609,6 +648,8 @@ def _figures(connection: Connection, merchant_id: UUID, sku_ids: Collection[UUID
             listing.active,
             publication.quantity,
             publication.published_at,
+            t.pending_push.c.quantity.label("pending"),
+            t.pending_push.c.sent_at,
             func.coalesce(parts.is_dirty(), false()).label("dirty"),
             publication.dirty_since,
             func.coalesce(publication.error, "").label("error"),
@@ -623,6 +664,7 @@ def _figures(connection: Connection, merchant_id: UUID, sku_ids: Collection[UUID
             ),
         )
         .outerjoin(t.publication, parts.publication_of(place.external_id))
+        .outerjoin(t.pending_push, parts.same(publication.pending_id, t.pending_push, t.publication))
         .where(listing.merchant_id == merchant_id, listing.sku_id.in_(sku_ids), t.connection.c.state != "removed")
         .order_by(t.connection.c.label, t.connection.c.id, listing.title, listing.id, place.name)
     )
@@ -643,6 +685,8 @@ def _figures(connection: Connection, merchant_id: UUID, sku_ids: Collection[UUID
                 wanted=figure.quantity if figure else None,
                 steps=figure.steps if figure else (),
                 published_at=row.published_at,
+                pending=row.pending,
+                sent_at=row.sent_at,
                 dirty=bool(row.dirty),
                 dirty_since=row.dirty_since,
                 error=row.error,

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from hub.store import tables as t
+from hub.store.connections import ONE
 from hub.store.database import Database
 from hub.store.queries import parts
 
@@ -73,12 +74,17 @@ class ListingDetail:
 
 @dataclass(frozen=True, slots=True)
 class PlaceFigure:
-    """What a listing says at one of its channel's locations; ``error`` is why it could not be written."""
+    """What a listing says at one of its channel's locations; ``error`` is why it could not be written.
+
+    ``pending`` is a figure that the channel has taken in at ``sent_at``, and has not judged yet.
+    """
 
     place: str
     name: str
     quantity: int | None
     published_at: datetime | None
+    pending: int | None
+    sent_at: datetime | None
     dirty: bool
     error: str
     stocking: str  # the state of the wish that the channel keep stock there, "" where there is none
@@ -100,7 +106,7 @@ def lanes(connection: Connection, merchant_id: UUID, connection_id: UUID) -> lis
         count, first = connection.execute(select(func.count(), func.min(since)).where(*mine)).one()
         return count, first
 
-    due = waiting(t.cursor, t.cursor.c.due_at, t.cursor.c.due_at <= at)
+    due = waiting(t.cursor, t.cursor.c.due_at, t.cursor.c.due_at <= at, ~t.cursor.c.stream.startswith(ONE))
     asked = waiting(t.fetch_request, t.fetch_request.c.requested_at)
     told: dict[str, tuple[int, datetime | None]] = {
         "fetch": (due[0] + asked[0], min((each for each in (due[1], asked[1]) if each), default=None)),
@@ -184,6 +190,8 @@ def figures(connection: Connection, merchant_id: UUID, listing_id: UUID) -> list
             place.name,
             publication.quantity,
             publication.published_at,
+            t.pending_push.c.quantity.label("pending"),
+            t.pending_push.c.sent_at,
             parts.is_dirty().label("dirty"),
             func.coalesce(publication.error, "").label("error"),
             here.external_id.label("listing_external_id"),
@@ -198,6 +206,7 @@ def figures(connection: Connection, merchant_id: UUID, listing_id: UUID) -> list
                 place.external_id == publication.location_external_id,
             ),
         )
+        .outerjoin(t.pending_push, parts.same(publication.pending_id, t.pending_push, t.publication))
         .where(publication.merchant_id == merchant_id, publication.listing_id == listing_id)
         .order_by(place.name, place.external_id)
     ).all()
@@ -218,6 +227,8 @@ def figures(connection: Connection, merchant_id: UUID, listing_id: UUID) -> list
             row.name,
             row.quantity,
             row.published_at,
+            row.pending,
+            row.sent_at,
             row.dirty,
             row.error,
             wishes.get(row.external_id, ""),
