@@ -141,7 +141,7 @@ def demo(
     port: int | None,
     data_dir: Path | None,
 ) -> None:
-    """Sell on two simulated shops and watch the stock follow.
+    """Sell on simulated shops and watch the stock follow.
 
     It needs a database of its own: without TALLYHUB_DATABASE_URL, a file in its own folder.
     """

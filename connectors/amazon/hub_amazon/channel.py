@@ -34,8 +34,8 @@ from hub.errors import NotFound, Rejected, Unavailable
 from hub_amazon import authorization, channel_messages, messages
 from hub_amazon.account import account
 from hub_amazon.carriers import carrier_code
-from hub_amazon.channel_messages import DEFAULT, TOPICS
-from hub_amazon.listings import MANY, Listings
+from hub_amazon.channel_messages import TOPICS
+from hub_amazon.listings import DEFAULT, MANY, Listings
 from hub_amazon.listings import read as read_listing
 from hub_amazon.order_translation import ELSEWHERE, FETCHED_ORDER, INCLUDED_DATA
 from hub_amazon.settings import AmazonSettings, AppSettings, hosts, marketplaces, queue_address
@@ -81,6 +81,7 @@ class AmazonConnector(SalesChannel):
         coalesce_seconds=0.5,
         webhooks=False,
         message_poll_seconds=messages.POLL_SECONDS,
+        orders_lag_seconds=150.0,  # a search sees nothing younger than two minutes
         min_poll_seconds=180.0,
     )
     personal_days = 30
@@ -109,8 +110,7 @@ class AmazonConnector(SalesChannel):
     def check(self) -> Account:
         found = account(self._api, self.settings)
         # What it is connected for has to be allowed, too: the roles for listings, and for orders with their customers.
-        for _ in self._listings.pages(None):
-            break
+        next(self._listings.pages(None))
         self._search({"lastUpdatedAfter": _text(self.context.now() - timedelta(hours=1)), "maxResultsPerPage": 1})
         return replace(found, locations=(ChannelLocation(external_id=DEFAULT, name="Shipped by you"),))
 
@@ -123,38 +123,36 @@ class AmazonConnector(SalesChannel):
         knows of everything: there the next question begins.
         """
         now = self.context.now()
-        place = json.loads(cursor) if cursor else {"since": _text(now - _OPEN_SINCE), "open": True}
-        yield from self._orders(place)
-        if place.get("open"):
+        question = json.loads(cursor) if cursor else {"since": _text(now - _OPEN_SINCE), "open": True}
+        yield from self._orders(question)
+        if question.get("open"):
             yield from self._orders({"since": _text(now - _HISTORY)})
 
-    def _orders(self, place: Mapping[str, Any]) -> Iterator[Page]:
-        asked: dict[str, Any] = {"lastUpdatedAfter": place["since"], "maxResultsPerPage": _PAGE}
-        if place.get("open"):
+    def _orders(self, question: Mapping[str, Any]) -> Iterator[Page]:
+        asked: dict[str, Any] = {"lastUpdatedAfter": question["since"], "maxResultsPerPage": _PAGE}
+        if question.get("open"):
             asked["fulfillmentStatuses"] = _STILL_OPEN
-        token, until = place.get("token"), place.get("until")
+        token, until = question.get("token"), question.get("until")
         while True:
             try:
                 answer = self._search({**asked, "paginationToken": token} if token else asked)
             except Rejected:
-                if not token or token != place.get("token"):
+                if not token or token != question.get("token"):
                     raise
                 # Kept since an earlier run, a token is good for a day only: read it all once more.
                 token = until = None
                 continue
-            # The answer to the first page tells it; what comes later may tell a later one, and had not been asked then.
+            # What the answer to the first page tells: a later page may tell a later moment that nobody has asked for.
             until = until or answer.get("lastUpdatedBefore") or _text(self.context.now() - _LAG)
             token = (answer.get("pagination") or {}).get("nextToken")
             records = tuple(
                 _order_record(order) for order in answer["orders"] if order["salesChannel"]["channelName"] != ELSEWHERE
             )
             if token:
-                yield Page(records, json.dumps({**place, "token": token, "until": until}, sort_keys=True))
+                yield Page(records, json.dumps({**question, "token": token, "until": until}, sort_keys=True))
                 continue
-            if place.get("open"):
-                yield Page(records, json.dumps({"since": _text(self.context.now() - _HISTORY)}))
-            else:
-                yield Page(records, json.dumps({"since": _a_little_before(until)}))
+            since = _text(self.context.now() - _HISTORY) if question.get("open") else _a_little_before(until)
+            yield Page(records, json.dumps({"since": since}))
             return
 
     def _search(self, asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from marshmallow import fields, post_load
 
-from hub.connector import Fact, ListingRemoved, RawRecord, Refetch, StockSeen
+from hub.connector import Fact, ListingRemoved, RawRecord, Refetch
 from hub.core.model import Money, Order, OrderLine, OrderStatus
 from hub.errors import Unreadable
 from hub.translation import Identifier, Text, Translation, UtcMoment, WholeNumber, load_json
@@ -17,10 +17,9 @@ from hub_amazon.order_translation import UNPAID, holds_stock, listing_id, status
 
 ORDER_CHANGE: Final = "ORDER_CHANGE"
 LISTING_STATUS: Final = "LISTINGS_ITEM_STATUS_CHANGE"
-LISTING_QUANTITY: Final = "LISTINGS_ITEM_MFN_QUANTITY_CHANGE"
-TOPICS: Final = (ORDER_CHANGE, LISTING_STATUS, LISTING_QUANTITY)
-
-DEFAULT: Final = "DEFAULT"  # the stock of what the merchant ships
+# LISTINGS_ITEM_MFN_QUANTITY_CHANGE is left alone. It comes with every sale, often before the order that explains it:
+# who believes it takes the sale for somebody's typing error.
+TOPICS: Final = (ORDER_CHANGE, LISTING_STATUS)
 
 # Notifications still name statuses and ways of shipping as version 0 of the Orders API did.
 _STATUSES: Mapping[str, str] = {
@@ -143,13 +142,6 @@ class _ListingStatus(Translation):
     Status = fields.List(Text(), load_default=list)
 
 
-class _ListingQuantity(Translation):
-    SellerId = Text(required=True)
-    FulfillmentChannelCode = Text(required=True)
-    Sku = Text(required=True)
-    Quantity = WholeNumber(load_default=None, allow_none=True)
-
-
 def _listing_status(payload: Any, seller_id: str, marketplace_ids: tuple[str, ...]) -> Iterable[Fact]:
     said = _ListingStatus().read(payload)
     if said["SellerId"] != seller_id or said["MarketplaceId"] not in marketplace_ids:
@@ -158,16 +150,7 @@ def _listing_status(payload: Any, seller_id: str, marketplace_ids: tuple[str, ..
     return (ListingRemoved(named),) if "DELETED" in said["Status"] else (Refetch("listing", named),)
 
 
-def _listing_quantity(payload: Any, seller_id: str, marketplace_ids: tuple[str, ...]) -> Iterable[Fact]:
-    """The notification names no marketplace: in all of a region, a SKU of a seller has one figure."""
-    said = _ListingQuantity().read(payload)
-    if said["SellerId"] != seller_id or said["FulfillmentChannelCode"] != DEFAULT:
-        return ()
-    return tuple(StockSeen(listing_id(place, said["Sku"]), DEFAULT, said["Quantity"]) for place in marketplace_ids)
-
-
 _READERS: Mapping[str, Callable[[Any, str, tuple[str, ...]], Iterable[Fact]]] = {
     ORDER_CHANGE: _order,
     LISTING_STATUS: _listing_status,
-    LISTING_QUANTITY: _listing_quantity,
 }

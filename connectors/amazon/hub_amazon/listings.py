@@ -13,13 +13,13 @@ from marshmallow import fields, post_load
 
 from hub.connector import UNREAD, Page, PushOutcome, PushState, RawRecord, StockPush, StockRef, Unread
 from hub.core.model import Listing, ListingLevel
-from hub.errors import NotFound, RateLimited, Rejected, Unavailable
+from hub.errors import NotFound, RateLimited, Rejected, Unavailable, Unreadable
 from hub.translation import MoneyObject, Text, Translation, WholeNumber, load_json
-from hub_amazon.channel_messages import DEFAULT
 from hub_amazon.marketplaces import Marketplace
 from hub_amazon.order_translation import listing_id
 from hub_amazon.sp_api import SellingPartnerApi
 
+DEFAULT: Final = "DEFAULT"  # the stock of what the merchant ships; what lies with Amazon has other codes
 INCLUDED_DATA: Final = ("summaries", "offers", "fulfillmentAvailability")
 PAGE: Final = 20  # listings in one answer, and SKUs in one question
 MOST_FOUND: Final = 1000  # listings that one search leads through, however many it found
@@ -174,12 +174,11 @@ class Listings:
             for items, found in self._changed(place, since.get(place)):
                 since[place] = max([since.get(place, ""), *(_changed_at(place, item) for item in items)])
                 records = tuple(_record(place, item) for item in items)
-                total = seen + found if first else None
-                yield Page(records, json.dumps(since, sort_keys=True), total)
-            if first:
-                seen += found if since.get(place) else 0
+                yield Page(records, json.dumps(since, sort_keys=True), seen + found if first else None)
+            seen += found
 
     def _changed(self, place: str, since: str | None) -> Iterator[tuple[Sequence[Mapping[str, Any]], int]]:
+        """The listings of one marketplace, oldest change first, with how many a search has found."""
         while True:
             asked: dict[str, Any] = {
                 "marketplaceIds": [place],
@@ -400,7 +399,12 @@ class Listings:
         if not isinstance(document_id, str):
             return []
         found = self._api.call("getFeedDocument", path={"feedDocumentId": document_id}).object("url")
-        report = load_json(self._api.download(found["url"], found.get("compressionAlgorithm")))
+        try:
+            report = load_json(self._api.download(found["url"], found.get("compressionAlgorithm")))
+        except Unreadable as error:
+            raise Unavailable(
+                f"Amazon's processing report cannot be read: {error} It will be asked for again."
+            ) from error
         issues = report.get("issues") if isinstance(report, dict) else None
         if not isinstance(issues, list):
             raise Unavailable("Amazon's processing report has no list of issues. It will be asked for again.")

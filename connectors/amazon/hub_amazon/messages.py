@@ -19,7 +19,7 @@ OPERATIONS: Final = (
     "createSubscription",
     "deleteSubscriptionById",
 )
-POLL_SECONDS: Final = 5.0  # how often the queue is emptied
+POLL_SECONDS: Final = 3.0  # how often the queue is emptied
 PAYLOAD_VERSION: Final = "1.0"  # of every message that is read here
 _OURS = "tallyhub-"  # what destinations are called that were made here
 

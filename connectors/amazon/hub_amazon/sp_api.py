@@ -141,11 +141,11 @@ class SellingPartnerApi:
 
     def upload(self, url: str, body: bytes, content_type: str) -> None:
         """Put a document where ``createFeedDocument`` said."""
-        self._client.put(url, data=body, headers={"Content-Type": content_type}, operation="documents")
+        self._document("PUT", url, data=body, headers={"Content-Type": content_type})
 
     def download(self, url: str, compression: str | None) -> bytes:
         """The document that ``getFeedDocument`` named, unpacked."""
-        body = self._client.get(url, operation="documents").body
+        body = self._document("GET", url)
         if compression is None:
             return body
         if compression != "GZIP":
@@ -158,6 +158,13 @@ class SellingPartnerApi:
         if unpacked.unconsumed_tail or not unpacked.eof:
             raise Unavailable("Amazon's report is not complete, or too large to be read. It will be asked for again.")
         return plain
+
+    def _document(self, method: str, url: str, **options: Any) -> bytes:
+        """Addresses of documents live for five minutes: a refusal says that this one is over, and nothing of ours."""
+        response = self._client.request(method, url, operation="documents", expect=(401, 403, 404), **options)
+        if response.status >= 300:
+            raise Unavailable("The address that Amazon gave for a document is over. Another one will be asked for.")
+        return response.body
 
 
 def _escaped(value: str) -> str:

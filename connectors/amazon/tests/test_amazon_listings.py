@@ -386,6 +386,20 @@ def test_a_feed_that_could_not_be_handed_in_is_handed_in_later(
     assert states == [hub.PushState.PENDING] * 15 + [hub.PushState.RETRY] * 15
 
 
+def test_an_address_of_a_document_that_is_over_does_not_end_the_connection(
+    amazon: AmazonSimulator, connector: AmazonConnector, clock: Hours
+) -> None:
+    skus = stocked(amazon, FEW + 1)
+    pushes = [push(sku, 8) for sku in skus]
+    amazon.fail_next("/", Fault.status(403), after=2)  # after the login and createFeedDocument
+    with pytest.raises(hub.Unavailable, match="address that Amazon gave for a document is over"):
+        connector.push_stock(pushes)
+    # And recovers.
+    [reference] = {outcome.reference for outcome in connector.push_stock(pushes)}
+    clock.wait(minutes=10)
+    assert {outcome.state for outcome in connector.settle_stock(reference, pushes)} == {hub.PushState.WRITTEN}
+
+
 def told_of_a_feed(connector: AmazonConnector, feed: dict[str, Any], report: Any) -> list[hub.PushOutcome]:
     """What becomes of two pushes when Amazon says this of their feed."""
     api = connector._api
@@ -431,8 +445,12 @@ def test_what_amazon_says_of_a_feed_is_what_becomes_of_its_quantities(
 
 
 def test_a_report_that_is_none_is_asked_for_again(connector: AmazonConnector) -> None:
+    done = {"processingStatus": "DONE", "resultFeedDocumentId": "d"}
     with pytest.raises(hub.Unavailable, match="no list of issues"):
-        told_of_a_feed(connector, {"processingStatus": "DONE", "resultFeedDocumentId": "d"}, {"summary": {}})
+        told_of_a_feed(connector, done, {"summary": {}})
+    connector._api.download = lambda url, compression: b"<html>"  # type: ignore[method-assign]
+    with pytest.raises(hub.Unavailable, match="cannot be read"):
+        connector.settle_stock("feed/1", [push("MUG-1", 7)])
 
 
 @pytest.mark.skipif(not SPECS.is_dir(), reason="the vendor's specifications are not there; set TALLYHUB_SPECS")
