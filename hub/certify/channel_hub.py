@@ -92,7 +92,10 @@ class Market:
         kind = chance.choices(["buy", "cancel", "fulfill"], [5, 1, 1])[0]
         fitting = [order for order in sorted(self.open) if kind == "cancel" or "PEN-3" not in self.open[order]]
         if kind == "buy" or not fitting:
-            self.buy(**{chance.choice(["mug", "tee", "pen"]): chance.randint(1, 2)})
+            wish = {chance.choice(["mug", "tee", "pen"]): chance.randint(1, 2)}
+            # Something has to happen each time: of pens there are enough.
+            if not self.buy(**wish):
+                self.buy(pen=1)
         else:
             (self.cancel if kind == "cancel" else self.fulfill)(chance.choice(fitting))
 

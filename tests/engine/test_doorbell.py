@@ -42,6 +42,7 @@ class Ears:
     """Stands in for the worker: hears rings until the queue is empty."""
 
     busy = True
+    given_back = 0
 
     def __init__(self, client: redis.Redis) -> None:
         self.client = client

@@ -129,10 +129,11 @@ def test_two_orders_go_in_one_parcel_with_one_label_and_each_shop_is_told_its_ow
     assert table.states(works) == ["shipped", "shipped"]
     assert table.level(table.mug) == (17, 0)
     assert [(table.line_of(each).sent, table.line_of(each).shipped) for each in (first, second)] == [(2, 2), (1, 1)]
+    # Which shipment is told first does not matter.
     told = {each.order_external_id: each for each in table.channel.told}
-    assert [(len(each.lines), each.lines[0].quantity, each.tracking_numbers) for each in told.values()] == [
-        (1, 2, ("GB10",)),
+    assert sorted((len(each.lines), each.lines[0].quantity, each.tracking_numbers) for each in told.values()) == [
         (1, 1, ("GB10",)),
+        (1, 2, ("GB10",)),
     ]
     assert len({each.reference for each in told.values()}) == len(table.channel.told) == 2
     (along,) = table.rows(t.shipment_companion)

@@ -104,11 +104,7 @@ def _loaded(
     failure: Failure | None,
     today: date,
 ) -> Listed:
-    can = [
-        each.name.replace("_", " ")
-        for each in dataclasses.fields(connector.capabilities)
-        if getattr(connector.capabilities, each.name) is True
-    ]
+    can = _abilities(connector)
     return Listed(
         name=connector.name,
         label=connector.label,
@@ -137,6 +133,21 @@ def _hosts(connector: type[Connector], settings: Sequence[Mapping[str, Any]]) ->
         except Exception:  # settings without the secrets, or none at all, need not be enough
             hosts.add(_ELSEWHERE)
     return tuple(sorted(hosts - {""}))
+
+
+def _abilities(connector: type[Connector]) -> list[str]:
+    """What the connector says it can do, as people read it."""
+    given = connector.capabilities
+    can = [
+        each.name.replace("_", " ")
+        for each in dataclasses.fields(given)
+        if getattr(given, each.name) is True and each.name != "webhooks_signed"
+    ]
+    if given.webhooks and not given.webhooks_signed:
+        can[can.index("webhooks")] = "unsigned webhooks"
+    if getattr(given, "message_poll_seconds", None) is not None:
+        can.append("messages in a queue")
+    return can
 
 
 def _ending(connector: type[Connector], today: date) -> str:
