@@ -280,7 +280,7 @@ class Worker:
 
     ``due`` tells which lanes have work, ``drain(merchant_id, connection_id, lane)`` works one off, ``broke_down``
     hears of drains that did not come to an orderly end, with the reason. ``lanes`` are the names a ring may carry;
-    those that are ``urgent`` go first, and find a third of the children kept free of the others.
+    those that are ``urgent`` go first, and find a third of the children kept free of the others, who find one.
     Without ``redis_url`` it polls. SIGTERM and SIGINT let the running drains finish for ``grace_seconds``; a second one
     ends them at once.
     """
@@ -448,10 +448,14 @@ class Worker:
         return lane not in self._draining and of_connection < 2 and not self._is_full(urgent=urgent)
 
     def _is_full(self, *, urgent: bool) -> bool:
-        if urgent or not self._urgent:
-            return len(self._draining) >= self._at_once
-        ordinary = sum(lane[2] not in self._urgent for lane in self._draining)
-        return ordinary >= self._at_once - self._at_once // 3
+        if len(self._draining) >= self._at_once:
+            return True
+        if not self._urgent:
+            return False
+        alike = sum((lane[2] in self._urgent) is urgent for lane in self._draining)
+        third = self._at_once // 3
+        # However much is urgent, for however long, labels and what channels are told go on one by one.
+        return alike >= self._at_once - (min(1, third) if urgent else third)
 
     def wait(self, seconds: float) -> None:
         """Wait for so long, or until a child ends."""

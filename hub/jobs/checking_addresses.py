@@ -29,6 +29,9 @@ def work(shift: Shift) -> bool:
     )
     if asked is None:
         return False
+    if asked.attempts >= address_checks.TRIES:  # counted before each try: not one of them came to an end
+        _not_answered(shift, asked, "The connector broke down over this several times. Tell its author.")
+        return True
     began = shift.now()
     carrier = shift.sender(row)
     assert isinstance(carrier, Carrier)  # noqa: S101 (what the lines before made sure of, told to mypy)

@@ -679,7 +679,7 @@ def _store_page(shift: Shift, stream: str, page: Page, total: int | None, asked_
             at=at,
         )
         if stream == "orders":
-            _forget_requests(connection, shift, page.records, asked_at)
+            _forget_requests(connection, shift, page.records, asked_at, at)
         connection.execute(
             _this_cursor(shift, stream).values(
                 value=page.cursor,
@@ -693,19 +693,25 @@ def _store_page(shift: Shift, stream: str, page: Page, total: int | None, asked_
     return shift.write(store)
 
 
-def _forget_requests(connection: Connection, shift: Shift, records: Sequence[RawRecord], asked_at: datetime) -> None:
+def _forget_requests(
+    connection: Connection, shift: Shift, records: Sequence[RawRecord], asked_at: datetime, at: datetime
+) -> None:
     """Orders that waited for long to be fetched one by one have come with the others: nobody asks for them again."""
     request = t.fetch_request.c
     for some in in_chunks([each.external_id for each in records]):
-        connection.execute(
-            delete(t.fetch_request).where(
+        forgotten = connection.execute(
+            delete(t.fetch_request)
+            .where(
                 request.merchant_id == shift.merchant_id,
                 request.connection_id == shift.connection_id,
                 request.kind == "order",
                 request.external_id.in_(some),
                 request.requested_at <= asked_at - _SURELY_LISTED,
             )
-        )
+            .returning(t.fetch_request)
+        ).all()
+        subjects = {_subject(shift, each) for each in forgotten}
+        activity.resolve_issues(connection, shift.merchant_id, FETCH_REFUSED, subjects, at=at)
 
 
 def _pause_after(shift: Shift, stream: str, caller: Any) -> float:

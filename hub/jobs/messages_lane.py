@@ -127,9 +127,9 @@ def _empty(shift: Shift, row: Row[Any], queue: Queue) -> bool:
         messages = queue.receive(wait_seconds=_LISTEN_SECONDS if listens else 0)
         if messages:
             _store(shift, reader, messages)
+            shift.ring(shift.connection_id, "inbox")
             # Committed. Whatever happens before they are deleted, the copies that come then are recognized.
             queue.delete(messages)
-            shift.ring(shift.connection_id, "inbox")
         if len(messages) < MOST_AT_ONCE:
             return True
     return False

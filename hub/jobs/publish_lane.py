@@ -383,10 +383,13 @@ def _settle(shift: Shift, row: Row[Any], caller: SalesChannel, odd: _OddFigures)
         except Rejected as error:
             answers = [PushOutcome(PushState.REJECTED, message=str(error)[:500])] * len(asked)
         except (RateLimited, Unavailable, AuthError) as error:
-            # Nothing about these listings: the connection pauses.
             shift.note(error, began)
-            wait = 0.5 + retry.backoff(row.failures + 1, jitter, longest=30.0)
-            _ask_later(shift, [each for some in by_reference[number:] for each in some], wait, error)
+            left = [each for some in by_reference[number:] for each in some]
+            if isinstance(error, RateLimited) and error.operation:  # the questions wait, and what is to be written not
+                _ask_later(shift, left, max(1.0, retry.rate_limit_wait(error.retry_after, jitter)), error)
+                return True
+            # Nothing about these listings: the connection pauses.
+            _ask_later(shift, left, 0.5 + retry.backoff(row.failures + 1, jitter, longest=30.0), error)
             return False
         except (Exception, SystemExit) as error:
             shift.note(error, began)
@@ -423,6 +426,8 @@ def _settled(shift: Shift, asked: Sequence[Pending], answers: Sequence[PushOutco
             if answer.state not in (PushState.REJECTED, PushState.GONE, PushState.STALE):
                 late.append(each)
             continue
+        if answer.state is PushState.PENDING:
+            continue  # nobody ever said: it is written anew once it may be
         was_read = answer.quantity == each.due.quantity
         outcome = _judged(
             _Write(each.due, each.before),

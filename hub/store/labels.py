@@ -666,6 +666,9 @@ def give_up(connection: Connection, merchant_id: UUID, shipment_ids: Collection[
                 change(connection, row, state="void", voided_at=at, rates_wanted_at=None, error=why)
             else:
                 change(connection, row, withdrawn_at=row.withdrawn_at or at, error=why)
+        elif row.void_requested_at is not None:
+            # The carrier has the wish, and decides later. Made again, it would be refused, and that believed.
+            change(connection, row, withdrawn_at=row.withdrawn_at or at, error=why)
         elif row.label is not None and row.connection_id is not None:
             lanes += _void(connection, row, why, at)
         elif row.connection_id is not None:

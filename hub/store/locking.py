@@ -1,7 +1,7 @@
 """The lock that everybody takes first: the order's row, before what belongs to the order and before SKUs.
 
-Orders that share a parcel are locked together, the smallest id first: whoever has one of them has all, and may change
-what they share.
+Orders that share a parcel are locked together, the smallest id first, and before any that share none: whoever has one
+of them has all, and may change what they share.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ def lock_order(connection: Connection, merchant_id: UUID, order_id: UUID) -> Row
 
 def lock_orders(connection: Connection, merchant_id: UUID, order_ids: Iterable[UUID]) -> None:
     """Lock several orders until the transaction ends; those that are not there are passed over."""
-    wanted = set(order_ids)
+    wanted, sharers = set(order_ids), set[UUID]()
     for some in in_chunks(sorted(wanted)):
-        wanted |= _sharers(connection, merchant_id, t.sales_order.c.id.in_(some))
-    _lock(connection, merchant_id, wanted)
+        sharers |= _sharers(connection, merchant_id, t.sales_order.c.id.in_(some))
+    _lock(connection, merchant_id, sharers)
+    _lock(connection, merchant_id, wanted - sharers)
 
 
 def lock_sharers(connection: Connection, merchant_id: UUID, *which: ColumnElement[bool]) -> None:

@@ -21,7 +21,8 @@ from hub.store.database import in_chunks, new_id
 from hub.store.marking import first_change
 from hub.store.publications import Due, named, this_one
 
-_OVERTAKEN_IS_ASKED_FOR = timedelta(hours=6)
+# Long before that the next write overtakes it, but where nothing may be written: the listing may be gone by now.
+_IS_ASKED_FOR = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Pending:
     note: str
     asked: int
     current: bool
-    given_up: bool  # overtaken so long ago that it is asked for no more
+    given_up: bool  # sent so long ago that it is asked for no more
 
     @property
     def push(self) -> StockPush:
@@ -150,7 +151,7 @@ def to_be_asked(
             row.note,
             row.asked,
             row.pending_id == row.id,
-            row.pending_id != row.id and row.sent_at <= at - _OVERTAKEN_IS_ASKED_FOR,
+            row.sent_at <= at - _IS_ASKED_FOR,
         )
         for row in rows
     ]

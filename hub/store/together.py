@@ -43,18 +43,18 @@ def lead_of(connection: Connection, merchant_id: UUID, fulfillment_order_id: UUI
 
 def members(connection: Connection, merchant_id: UUID, lead_id: UUID) -> Sequence[Row[Any]]:
     """The fulfillment orders that are packed on the table of this one, itself first; it alone where none are."""
-    return connection.execute(
-        select(t.fulfillment_order)
-        .outerjoin(
-            t.packed_together,
-            (_this.merchant_id == _work.merchant_id)
-            & (_this.fulfillment_order_id == _work.id)
-            & (_this.lead_id == lead_id)
-            & _this.left_at.is_(None),
-        )
-        .where(_work.merchant_id == merchant_id, (_work.id == lead_id) | _this.lead_id.is_not(None))
-        .order_by(_work.id != lead_id, _this.joined_at, _work.id)
+    joined = dict(
+        connection.execute(
+            select(_this.fulfillment_order_id, _this.joined_at).where(
+                _this.merchant_id == merchant_id, _this.lead_id == lead_id, *_STILL
+            )
+        ).all()
+    )
+    # By their ids, however few: asked for through the other table, every one there is would be looked at.
+    rows = connection.execute(
+        select(t.fulfillment_order).where(_work.merchant_id == merchant_id, _work.id.in_({lead_id, *joined}))
     ).all()
+    return sorted(rows, key=lambda row: (row.id != lead_id, joined.get(row.id), row.id))
 
 
 def fitting(connection: Connection, row: Row[Any]) -> list[UUID]:
@@ -157,13 +157,13 @@ def join(database: Database, merchant_id: UUID, lead_id: UUID, other_ids: Collec
         lead = fulfillment.may_be_packed(connection, merchant_id, lead_id)
         if lead_of(connection, merchant_id, lead_id) not in (None, lead_id):
             raise Conflict(f"{lead.reference} is packed together with another order itself. Go to that one.")
-        offered = fitting(connection, lead)
-        if not other_ids or not wanted - {lead_id} <= set(offered):
+        others = wanted - {lead_id}
+        if not others or not others <= set(fitting(connection, lead)):
             raise Conflict(
                 "Only orders of one customer to one address, of which nothing is packed yet, can be packed together. "
                 "Reload the page, and look again."
             )
-        rows = [lead, *(fulfillment.may_be_packed(connection, merchant_id, each) for each in sorted(other_ids))]
+        rows = [lead, *(fulfillment.may_be_packed(connection, merchant_id, each) for each in sorted(others))]
         for row in rows:
             joined = {"order_id": row.order_id, "joined_at": at, "joined_by": actor, "left_at": None}
             statement = upsert(connection, t.packed_together).values(
@@ -237,7 +237,7 @@ def _sharing(connection: Connection, merchant_id: UUID, order_ids: Collection[UU
 
 def _leave_before_label(connection: Connection, row: Row[Any], why: str, at: datetime, actor: str) -> bool:
     for each in _shared(connection, row):
-        if each.withdrawn_at is None and not labels.never_bought(connection, each, at=at):
+        if not labels.never_bought(connection, each, at=at):
             return False
     leave(connection, row, why, at=at, actor=actor)
     return True
@@ -284,7 +284,8 @@ def _group(connection: Connection, row: Row[Any]) -> Sequence[Row[Any]]:
 
 
 def _shared(connection: Connection, row: Row[Any]) -> Sequence[Row[Any]]:
-    """The shipments with which a fulfillment order has not left yet together with others."""
+    """The shipments with which a fulfillment order is to leave together with others. Those whose label is given back
+    already are not among them, however long their carrier takes to say whether it takes it."""
     sent, along = t.shipment.c, t.shipment_companion.c
     mine = select(along.shipment_id).where(along.merchant_id == row.merchant_id, along.fulfillment_order_id == row.id)
     led = select(along.shipment_id).where(along.merchant_id == row.merchant_id, along.shipment_id == sent.id)
@@ -295,6 +296,7 @@ def _shared(connection: Connection, row: Row[Any]) -> Sequence[Row[Any]]:
             .where(
                 sent.merchant_id == row.merchant_id,
                 sent.id.in_(mine) | ((sent.fulfillment_order_id == row.id) & led.exists()),
+                sent.withdrawn_at.is_(None),
                 *labels.NOT_GONE,
             )
             .order_by(sent.id),

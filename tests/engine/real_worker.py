@@ -56,7 +56,7 @@ def main(
             raise DatabaseAway("The database cannot be reached.")
         elif lane == "slow":
             time.sleep(1.5)
-        elif lane == "patient":
+        elif lane in ("patient", "pressing"):
             while not stop_requested():
                 time.sleep(0.01)
         elif lane == "litter":
@@ -75,8 +75,8 @@ def main(
         drain=drain,
         due=due,
         broke_down=lambda merchant_id, connection_id, lane, reason: say("broke", connection_id, lane, reason),
-        lanes=["work", "hang", "stuck", "crash", "exit", "away", "slow", "patient", "litter", "urgent"],
-        urgent=["urgent"],
+        lanes=["work", "hang", "stuck", "crash", "exit", "away", "slow", "patient", "litter", "urgent", "pressing"],
+        urgent=["urgent", "pressing"],
         chores=[Chore("sweep", float(sweep_seconds), sweep)],
         redis_url=None if redis_url == "poll" else redis_url,
         at_once=4,

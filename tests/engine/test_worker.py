@@ -150,6 +150,19 @@ def test_what_is_urgent_finds_room_however_busy_the_others_are(site: Site, event
 
 
 @on_sqlite
+def test_however_much_is_urgent_the_others_go_on(site: Site, eventually: Eventually) -> None:
+    for _ in range(6):
+        site.need("pressing")
+    site.start(deadline_seconds=60)
+    site.drainer("pressing")
+    label = site.need()
+
+    eventually(lambda: f"{label} work" in site.lines("done"), seconds=10)
+
+    assert site.lines("broke") == []  # nothing had to end before
+
+
+@on_sqlite
 @pytest.mark.parametrize(
     ("lane", "reason"),
     [("crash", "killed by SIGABRT"), ("exit", "SystemExit: 0"), ("hang", "it took longer than 2 seconds")],

@@ -447,6 +447,20 @@ def test_why_ups_does_not_check_an_address_is_told_and_the_account_stays_connect
     assert ups.town.row(t.connection, t.connection.c.id == ups.acme_id).state == "connected"
 
 
+def test_a_question_over_which_the_worker_died_each_time_is_given_up(ups: Bench) -> None:
+    order_id = fifth_avenue(ups)
+    address_checks.ask(ups.database, ups.town.merchant, order_id, ups.acme_id, OWNER)
+    with ups.database.write() as connection:  # each try is counted before it is made
+        connection.execute(update(t.address_check).values(attempts=address_checks.TRIES))
+    before = len(ups.acme.requests)
+
+    ups.town.work()
+
+    found = check(ups, order_id)
+    assert (found.state, "broke down over this several times" in found.error) == ("failed", True)
+    assert len(ups.acme.requests) == before
+
+
 def test_a_carrier_that_is_away_is_asked_three_times_and_then_it_is_said(ups: Bench) -> None:
     order_id = fifth_avenue(ups)
     ups.acme.fail_next("/api/addressvalidation", Fault.status(500), times=3)

@@ -186,6 +186,21 @@ def test_a_figure_that_nobody_judges_is_written_anew_after_an_hour(hub_town: Tow
     assert is_published(hub_town)
 
 
+def test_a_figure_of_a_listing_that_is_written_no_more_is_not_asked_for_for_ever(hub_town: Town, shop: Shop) -> None:
+    hub_town.count_stock("MUG", 7)
+    hub_town.work()
+    with hub_town.hub.database.write() as connection:
+        connection.execute(t.listing.update().values(tracked=False))
+
+    later(hub_town, 5 * 3600)
+    assert hub_town.count(t.pending_push) == 1
+    later(hub_town, 2 * 3600)
+
+    assert (hub_town.count(t.pending_push), publication(hub_town).pending_id) == (0, None)
+    assert (is_published(hub_town), len(shop.feeds), hub_town.issues()) == (False, 1, [])
+    hub_town.sound()
+
+
 def test_a_figure_that_came_true_without_a_word_is_not_written_again(hub_town: Town, shop: Shop) -> None:
     hub_town.count_stock("MUG", 7)
     hub_town.work()
@@ -257,6 +272,25 @@ def test_a_channel_that_asks_for_a_rest_is_asked_later(hub_town: Town, shop: Sho
 
     assert (is_published(hub_town), publication(hub_town).error) == (True, "")
     assert (publication(hub_town).quantity, len(shop.feeds)) == (7, 1)
+
+
+def test_while_the_budget_for_asking_is_spent_nobody_asks_and_what_is_new_is_written(
+    hub_town: Town, shop: Shop
+) -> None:
+    hub_town.count_stock("MUG", 7)
+    hub_town.work()
+    shop.work_off("feed/1")
+    shop.fail("settle feed/1", RateLimited("The rate budget of getFeed is spent.", 60.0, "getFeed"))
+    hub_town.let_pass(10)
+    hub_town.count_stock("TEE", 9)
+    hub_town.work()
+    assert shop.feeds["feed/2"] == (("tee", 9),)
+
+    later(hub_town, 45)
+    assert (shop.count("settle feed/1"), is_published(hub_town)) == (1, False), "not before the minute is over"
+    later(hub_town, 30)
+
+    assert (shop.count("settle feed/1"), is_published(hub_town)) == (2, True)
 
 
 def test_a_channel_that_rejects_the_question_rejects_what_it_was_about(hub_town: Town, shop: Shop) -> None:

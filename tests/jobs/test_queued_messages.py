@@ -244,6 +244,22 @@ def test_a_worker_that_dies_after_the_commit_leaves_copies_that_are_recognized(
     assert street.orders() == {sold["id"]}
 
 
+def test_what_is_stored_is_rung_for_although_the_queue_fails_then(
+    lane: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise Unavailable("The queue is away.")
+
+    monkeypatch.setattr(Queue, "delete", fails)
+    lane.send(about(lane.shop.order([("mug", 2)])))
+    heard = lane.town.hub.doorbell.heard  # type: ignore[attr-defined]
+    heard.clear()
+
+    lane.listen()
+
+    assert (lane.place, "inbox") in heard
+
+
 def test_nothing_is_deleted_that_could_not_be_stored(lane: Street, monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(*_: Any, **__: Any) -> int:
         raise RuntimeError("The disk is full.")

@@ -10,7 +10,8 @@ import pytest
 
 from hub import jobs
 from hub.connector import EffectResult, RateBudget, Settlement
-from hub.errors import RateLimited
+from hub.errors import RateLimited, Rejected
+from hub.jobs.fetch_lane import FETCH_REFUSED
 from hub.jobs.shift import Hub
 from hub.store import connections, effects
 from hub.store import tables as t
@@ -188,6 +189,26 @@ def test_orders_that_come_with_the_others_are_not_asked_for_one_by_one(town: Tow
 
     assert town.count(t.sales_order) == 4
     assert town.count(t.fetch_request) == 1, "one that was asked for just now is: the list may not have its change yet"
+
+
+def test_an_order_that_could_not_be_fetched_and_comes_with_the_others_troubles_nobody_any_more(
+    town: Town, place: UUID, shop: Shop
+) -> None:
+    sold = shop.order([("mug", 1)])
+    shop.fail("fetch_order", *[Rejected("Not for you.")] * 3)
+    want(town, place, "order", sold["id"])
+    town.work()
+    assert FETCH_REFUSED in town.issues()
+    with town.hub.database.write() as connection:
+        row = connection.execute(t.fetch_request.select()).one()
+        long_ago = row.requested_at.replace(year=row.requested_at.year - 1)
+        connection.execute(t.fetch_request.update().values(requested_at=long_ago))
+
+    town.let_pass(301)
+    town.work()
+
+    assert (town.count(t.sales_order), town.count(t.fetch_request)) == (1, 0)
+    assert FETCH_REFUSED not in town.issues()
 
 
 # ---------------------------------------------------------------- what a connector gets

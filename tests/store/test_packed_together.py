@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import event
 
 from hub.core.model import Address, HoldReason
 from hub.core.rates import Answer, ShippedWhen, ShippingPolicy
 from hub.core.shipping import TrackingStatus, VoidState
 from hub.errors import BadInput, Conflict, Rejected, Unavailable
-from hub.store import forgetting, handling, holds, labels, packing, policies, shipments, together
+from hub.store import forgetting, handling, holds, labels, locking, packing, policies, shipments, together
 from hub.store import tables as t
 from hub.store.database import Database
 from hub.store.secrets import KeyRing
@@ -76,6 +78,21 @@ def table(database: Database, keyring: KeyRing, merchant: UUID) -> Table:
     return Table(database, keyring, merchant, 20)
 
 
+@contextmanager
+def sent_by(table: Table) -> Iterator[list[tuple[str, Any]]]:
+    """The statements of the block, each with its parameters."""
+    sent: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        sent.append((statement, parameters))
+
+    event.listen(table.database.engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(table.database.engine, "before_cursor_execute", note)
+
+
 # ---------------------------------------------------------------- what is offered
 
 
@@ -104,8 +121,9 @@ def test_nothing_is_offered_that_goes_elsewhere_is_begun_held_or_not_hers(table:
         connection.execute(t.fulfillment_order.update().where(_is(elsewhere)).values(location_id=barn))
 
     assert table.offered(first) == []
-    with pytest.raises(Conflict, match="Only orders of one customer to one address"):
-        table.join(first, begun)
+    for other in (begun, first):
+        with pytest.raises(Conflict, match="Only orders of one customer to one address"):
+            table.join(first, other)
 
 
 def _is(work_id: UUID) -> Any:
@@ -311,6 +329,24 @@ def test_until_there_is_a_label_an_order_is_taken_out_again(table: Table, when: 
     table.sound()
 
 
+def test_who_goes_along_is_looked_up_without_going_through_all_there_is_to_ship(table: Table) -> None:
+    """A scanner waits for it, at every scan."""
+    if not table.database.is_sqlite:
+        return  # its plan depends on how much there is; SQLite's says what can be done at all
+    with sent_by(table) as sent, table.database.read() as connection:
+        assert together.members(connection, table.merchant, uuid4()) == []
+
+    with table.database.read() as connection:
+        plans = [
+            row.detail
+            for statement, parameters in sent
+            if statement.startswith("SELECT")
+            for row in connection.exec_driver_sql(f"explain query plan {statement}", parameters)
+        ]
+    (works,) = (each for each in plans if "fulfillment_order" in each)
+    assert works.endswith("(merchant_id=? AND id=?)")
+
+
 # ---------------------------------------------------------------- what takes one of them out
 
 
@@ -456,6 +492,26 @@ def test_parcels_of_which_an_order_was_taken_out_are_not_offered_again_as_they_w
         table.act(labels.offer_again, shipment_id, actor=OWNER)
 
 
+def test_while_a_carrier_decides_about_the_old_label_what_was_packed_anew_stays_packed(table: Table) -> None:
+    orders, works, _ = table.together(2, 2, 1)
+    table.buy(table.row(t.shipment).id)
+    table.settle()
+    table.post.says = VoidState.REQUESTED
+    table.cancel(orders[0])
+    table.settle()
+    for work_id in works[1:]:
+        table.scan(work_id, packing_left(table, work_id))
+        table.ask_for_label(table.finish(work_id))
+    assert table.states(works) == ["cancelled", "packed", "packed"]
+
+    edited(table, orders[1])
+    table.settle()
+
+    assert table.states(works) == ["cancelled", "open", "packed"], "the third has parcels and a label of its own"
+    assert table.post.calls.count("void") == 2, "of the shared label once, and of the second one's own"
+    table.sound()
+
+
 def test_a_customer_who_is_forgotten_is_on_no_label_that_her_order_shared(table: Table) -> None:
     (_, second), _, shipment_id = table.together(2, 1)
     table.ask_for_label(shipment_id)
@@ -571,6 +627,21 @@ def test_a_cancellation_and_a_join_at_once_leave_nothing_cancelled_in_the_parcel
     with table.database.read() as connection:
         assert {line.fulfillment_order_id for line in packing.on_whole_table(connection, table.work(first))} == {first}
     table.sound()
+
+
+def test_orders_that_share_a_parcel_are_locked_before_all_others_whoever_locks_several(table: Table) -> None:
+    """As importing and dealing out do: in two sequences each could hold what the other one waits for."""
+    if table.database.is_sqlite:
+        return  # it has one lock
+    alone = table.to_pack(1)[0]
+    (first, second), _, _ = table.together(1, 1)
+    assert alone < first
+
+    with sent_by(table) as sent, table.database.write() as connection:
+        locking.lock_orders(connection, table.merchant, [alone, first])
+
+    taken = [list(parameters.values()) for statement, parameters in sent if "FOR NO KEY UPDATE" in statement]
+    assert taken == [[table.merchant, first, second], [table.merchant, alone]]
 
 
 def test_an_answer_that_was_lost_is_looked_up_and_one_label_is_paid_for_both(table: Table) -> None:

@@ -75,6 +75,20 @@ def test_whoever_asks_next_comes_later_whatever_happens_to_this_worker(counter: 
     assert counter.shipment(shipment_id).void_ask_at == at + timedelta(minutes=10)
 
 
+def test_whatever_else_gives_the_shipment_up_does_not_ask_for_it_a_second_time(counter: Counter) -> None:
+    shipment_id = requested(counter)
+    since = counter.shipment(shipment_id).void_requested_at
+    counter.post.says = VoidState.REFUSED  # as a carrier answers that has the wish already
+
+    counter.cancel(counter.shipment(shipment_id).order_id)
+    counter.settle()
+
+    row = counter.shipment(shipment_id)
+    assert (counter.post.calls.count("void"), counter.issues()) == (1, [])
+    assert (row.state, row.void_requested_at, row.withdrawn_at is not None) == ("labelled", since, True)
+    assert row.void_ask_at is not None, "and what it decides is still asked for"
+
+
 def test_once_it_is_taken_back_the_shipment_is_void_and_nobody_asks_again(counter: Counter) -> None:
     shipment_id = requested(counter)
 
