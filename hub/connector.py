@@ -352,9 +352,8 @@ class Capabilities:
     the same write. ``negative_stock``: a figure below 0 may be written. ``most_units``: the largest figure it takes.
     ``webhooks``: it can subscribe and verify. ``webhooks_signed``: ``verify`` proves that the vendor wrote the body;
     where it cannot, what comes is a hint, and ``read_webhook`` may answer Refetch alone. ``message_poll_seconds``: the
-    queue of ``queue_address`` is emptied so often. ``orders_lag_seconds``: an order may be missing from
-    ``fetch_orders`` for so long; a figure that differs is not overwritten before. ``min_poll_seconds``: the shortest
-    sensible pause between two polls of the same stream.
+    queue of ``queue_address`` is emptied so often. ``min_poll_seconds``: the shortest sensible pause between two polls
+    of the same stream.
     """
 
     compare_and_set: bool = False
@@ -365,7 +364,6 @@ class Capabilities:
     webhooks: bool = True
     webhooks_signed: bool = True
     message_poll_seconds: float | None = None
-    orders_lag_seconds: float = 0.0
     min_poll_seconds: float = 5.0
 
 

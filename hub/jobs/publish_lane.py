@@ -66,7 +66,7 @@ def work(shift: Shift) -> None:
         unexplained = _publish_batch(shift, row, caller, batch, odd)
         if unexplained is None:
             return
-        unexplained = _without_those_still_to_be_told(shift, caller, unexplained)
+        unexplained = _without_those_in_the_queue(shift, caller, unexplained)
         if unexplained and odd.still_listening():
             time.sleep(0.1)
         elif unexplained:
@@ -182,18 +182,14 @@ def _publish_batch(
     return unexplained
 
 
-def _without_those_still_to_be_told(shift: Shift, caller: SalesChannel, unexplained: Sequence[Due]) -> list[Due]:
-    """Those that nothing explains which is on its way; the others are read again when it has come.
+def _without_those_in_the_queue(shift: Shift, caller: SalesChannel, unexplained: Sequence[Due]) -> list[Due]:
+    """Those that no message explains which is on its way; the others are read again when it has come.
 
-    Importing orders is dear where a vendor has a queue: it is done for what the queue does not tell. Where orders are
-    found late, a figure that no order explains says nothing before that.
+    Importing orders is dear where a vendor has a queue: it is done for what the queue does not tell.
     """
-    seconds = caller.capabilities.orders_lag_seconds
-    if connections.has_queue(shift.connector(shift.row()), caller.settings):
-        seconds = max(seconds, (caller.capabilities.message_poll_seconds or 0.0) + _QUEUE_TAKES)
-    if not seconds:
+    if not connections.has_queue(shift.connector(shift.row()), caller.settings):
         return list(unexplained)
-    patience = timedelta(seconds=seconds)
+    patience = timedelta(seconds=(caller.capabilities.message_poll_seconds or 0.0) + _QUEUE_TAKES)
     fresh = [each for each in unexplained if each.explain_since is None or each.read_at - each.explain_since < patience]
     if fresh:
         _postpone(shift, [Postponed(each, 2.0 + jitter.random(), explaining=True) for each in fresh])

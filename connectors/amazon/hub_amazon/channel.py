@@ -81,7 +81,6 @@ class AmazonConnector(SalesChannel):
         coalesce_seconds=0.5,
         webhooks=False,
         message_poll_seconds=messages.POLL_SECONDS,
-        orders_lag_seconds=150.0,  # a search sees nothing younger than two minutes
         min_poll_seconds=180.0,
     )
     personal_days = 30
