@@ -44,7 +44,7 @@ assets: $(VENV)/.locked ## fetch the front-end files again
 	@$(BIN)/python tools/assets.py
 	@touch $(ASSETS)
 
-demo: setup ## sell on two simulated shops and watch the stock follow
+demo: setup ## sell on simulated shops, watch the stock follow and the parcels leave
 	@$(BIN)/hub demo $(ARGS)
 
 test: setup ## run the tests

@@ -156,9 +156,9 @@ class Books:
             sorted(each for pair, some in among.items() if queued & set(pair) for each in some),
         )
 
-    def _shipped(self, connection: Connection) -> dict[str, int]:
+    def _shipped(self, connection: Connection) -> dict[str, int | dict[str, int]]:
         """What has left: by the hub's rows, and by what the carriers charged and the 3PL got."""
-        sent, work = t.shipment.c, t.fulfillment_order.c
+        sent, work, order = t.shipment.c, t.fulfillment_order.c, t.sales_order.c
         of_carriers = sent.connection_id.in_([each.connection_id for each in self._carriers])
         charges = [each for carrier in self._carriers for each in carrier.simulator.charges()]
         return {
@@ -167,6 +167,18 @@ class Books:
                 connection, t.shipment, sent.state == "shipped", sent.channel_reference != ""
             ),
             "delivered": _count(connection, t.shipment, sent.delivered_at.is_not(None)),
+            "delivered_by_shop": {
+                shop.name: _count(
+                    connection,
+                    t.shipment.join(
+                        t.fulfillment_order,
+                        (work.merchant_id == sent.merchant_id) & (work.id == sent.fulfillment_order_id),
+                    ).join(t.sales_order, (order.merchant_id == work.merchant_id) & (order.id == work.order_id)),
+                    sent.delivered_at.is_not(None),
+                    order.connection_id == shop.connection_id,
+                )
+                for shop in self._shops
+            },
             "labels_bought": _count(connection, t.shipment, sent.state.in_(("labelled", "shipped")), of_carriers),
             "labels_charged": sum(not each.voided for each in charges),
             "orders_asked_of_3pl": _count(

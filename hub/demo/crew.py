@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from hub.core.model import Address
 from hub.core.rates import ShippedWhen, ShippingPolicy
@@ -30,6 +30,15 @@ _NOBODY = UUID(int=0)
 _ADDRESS = Address(
     name="Kiln & Cloth", line1="1 High Street", city="Leeds", region="West Yorkshire", postcode="LS1 4DY", country="GB"
 )
+# Where customers live if a simulator can be told: labels within the country need no customs papers.
+CUSTOMER = Address(
+    name="Ada Byron",
+    line1="12 St James's Square",
+    city="London",
+    postcode="SW1Y 4JH",
+    country="GB",
+    phone="+442079460000",
+)
 
 Simulator = TypeVar("Simulator", CarrierSimulator, WarehouseSimulator)
 
@@ -45,7 +54,8 @@ class Vendor(Generic[Simulator]):
 
 @dataclass(slots=True)
 class Crew:
-    """Packs what is to be packed, oldest first, at ``pace`` orders a second; drives and delivers what has a label."""
+    """Packs what is to be packed at ``pace`` orders a second, oldest first, but a shop of which nothing was packed yet
+    before the others; drives and delivers what has a label."""
 
     hub: Hub
     carriers: Sequence[Vendor[CarrierSimulator]]
@@ -54,6 +64,7 @@ class Crew:
     pace: float = 1.0
     merchant_id: UUID = _NOBODY
     seen: Counter[str] = field(default_factory=Counter)  # scans by tracking number
+    _served: set[UUID] = field(default_factory=set)  # connections of shops of which something was packed
     _left_alone: set[UUID] = field(default_factory=set)
 
     # ------------------------------------------------------------ moving in
@@ -110,30 +121,36 @@ class Crew:
             closing.wait(max(0.0, pause - (time.monotonic() - began)))
 
     def pack_one(self) -> bool:
-        """Pack the oldest order as a person does, every unit scanned; False when there is none."""
-        work = t.fulfillment_order.c
+        """Pack an order as a person does, every unit scanned; False when there is none."""
+        return self._pack_next()
+
+    def _pack_next(self, *conditions: ColumnElement[bool]) -> bool:
+        work, order = t.fulfillment_order.c, t.sales_order.c
         with self.hub.database.read() as connection:
             waiting = connection.execute(
-                select(work.id)
+                select(work.id, order.connection_id)
                 .join(
                     t.location,
                     (t.location.c.merchant_id == work.merchant_id) & (t.location.c.id == work.location_id),
                 )
+                .join(t.sales_order, (order.merchant_id == work.merchant_id) & (order.id == work.order_id))
                 .where(
                     work.merchant_id == self.merchant_id,
                     work.state == fulfillment.State.OPEN.value,
                     t.location.c.kind == "warehouse",
                     work.id.not_in(self._left_alone),
+                    *conditions,
                 )
-                .order_by(work.priority, work.created_at, work.id)
+                .order_by(order.connection_id.in_(self._served), work.priority, work.created_at, work.id)
                 .limit(1)
-            ).scalar_one_or_none()
+            ).one_or_none()
         if waiting is None:
             return False
         try:
-            self._pack(waiting)
+            self._pack(waiting.id)
+            self._served.add(waiting.connection_id)
         except (Conflict, BadInput):
-            self._left_alone.add(waiting)  # cancelled or held at this moment
+            self._left_alone.add(waiting.id)  # cancelled or held at this moment
         return True
 
     def _pack(self, fulfillment_order_id: UUID) -> None:
@@ -182,5 +199,7 @@ class Crew:
         return busy
 
     def finish(self) -> bool:
-        """After hours nothing new is packed, but what was promised leaves; False when there is nothing left to do."""
-        return self.at_the_3pl() | self.drive()
+        """After hours one order is packed of each shop that had none, and what was promised leaves; False when there is
+        nothing left to do."""
+        nothing_yet = t.sales_order.c.connection_id.not_in(self._served)
+        return self._pack_next(nothing_yet) | self.at_the_3pl() | self.drive()

@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 
 from hub.connector import Capabilities
-from hub.demo.crew import THEIRS, Crew, Vendor
+from hub.demo.crew import CUSTOMER, THEIRS, Crew, Vendor
 from hub.demo.show import Show
 from hub.errors import HubError
 from hub.jobs import Hub
@@ -122,6 +122,7 @@ class Market:
         opening = {sku: 3 + round(expected * choose.choice((0.5, 2.0, 3.0, 4.0))) for sku, _, _ in goods}
         theirs = {sku for sku in opening if sku.startswith(THEIRS)} if self.crew.warehouses else set()
         for number, shop in enumerate(self._shops):
+            shop.simulator.customers_live_at(CUSTOMER)
             for sku, title, price in goods:
                 part = sku.partition("-")[0]
                 if number < _SELL_EVERYTHING or part in _PART:

@@ -18,7 +18,7 @@ from hub.core.personal import without_people
 from hub.core.plain import from_plain, to_plain
 from hub.core.services import LineRecord, OrderRecord, Plan, Received, Terms, expire, import_orders, settle_line
 from hub.core.stock import StockBook
-from hub.store import activity, handling, holds, marking, stock, withdrawals
+from hub.store import activity, handling, holds, marking, routing_queue, stock, withdrawals
 from hub.store import tables as t
 from hub.store.bulk import insert_rows
 from hub.store.database import Database, among, for_update, in_chunks, new_id, upsert
@@ -117,6 +117,7 @@ def apply(
         prefers=opened.sells_from.get(connection_id, ()),
     )
     sold_before = _units_sold(known.values(), opened.book)
+    waited = {record.id for record in known.values() if record.status is not OrderStatus.OPEN}
     plan = import_orders(received, known, terms, opened.book, new_id)
     _write_orders(connection, merchant_id, connection_id, plan.changed, at)
     touched = stock.write_book(connection, merchant_id, opened.book, at=at)
@@ -124,6 +125,9 @@ def apply(
         touched = touched | {connection_id}
     _write_consequences(connection, merchant_id, connection_id, plan, at)
     plan.lanes |= _keep_shipping_in_line(connection, merchant_id, plan.changed, at)
+    # While it was pending it was looked at and passed over; its stock is held as before, so nobody else looks again.
+    may_go = {each.id for each in plan.changed if each.id in waited and each.status is OrderStatus.OPEN}
+    routing_queue.mark(connection, merchant_id, may_go, at=at)
     # What was asked for, or is news: an old webhook that comes late does not show that the order is there.
     there = {
         f"{connection_id}/{each.external_id}"

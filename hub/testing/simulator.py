@@ -29,6 +29,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import requests
 
+from hub.core.model import Address
 from hub.translation import load_json
 
 __all__ = [
@@ -732,6 +733,9 @@ class ShopSimulator(VendorSimulator):
         None: the channel has none. An order of it is the channel's to ship, and none of the shop's ``stock``.
         """
         return None
+
+    def customers_live_at(self, address: Address) -> None:
+        """What is bought from now on is sent to this address; a simulator may know no other than its own."""
 
     @abstractmethod
     def buy(self, items: Sequence[tuple[str, int]]) -> Sale | None:

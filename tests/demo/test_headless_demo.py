@@ -96,6 +96,11 @@ def assert_clean(code: int, said: str, report: dict[str, Any]) -> None:
     # Two shops sell everything; on Amazon there are twelve of the merchant's own and four that Amazon ships.
     assert report["listings_converged"] == report["listings"] == 2 * 48 + 12 + 4
     assert report["shipped_by_channels"] == report["orders_of_channels"]
+    # Of every channel something came to a doorstep, and each was told of every parcel, each paid for or asked for once.
+    assert all(report["delivered_by_shop"][shop] >= 1 for shop in ("shopify", "woocommerce", "amazon")), report
+    assert report["shipments_confirmed"] == report["shipments"] >= 3
+    assert report["labels_charged"] == report["labels_bought"] >= 3
+    assert report["orders_at_3pl"] == report["orders_asked_of_3pl"] >= 1
     for name in ("duplicates", "oversold", "audit_violations", "units_unexplained", "quarantined"):
         assert report[name] == 0, (name, report)
 

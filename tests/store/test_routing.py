@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Connection, event, insert, update
 
-from hub.core.model import Address, HoldReason, Order
+from hub.core.model import Address, HoldReason, Order, OrderStatus
 from hub.core.plain import from_plain, to_plain
 from hub.core.routing import Decision, Do, Request, RoutingPolicy, Rule, decide
 from hub.core.shipping import ProviderState
@@ -19,7 +19,7 @@ from hub.errors import Conflict
 from hub.store import forgetting, fulfillment, holds, locations, routing, routing_queue, routing_rules
 from hub.store import tables as t
 from hub.store.locations import Location
-from tests.core.making import a_line, an_order
+from tests.core.making import a_line, an_order, minutes
 from tests.store.keeper import Keeper
 from tests.store.warehouse import OWNER, Warehouse
 
@@ -284,6 +284,21 @@ def test_only_open_orders_are_dealt_out(house: Merchant, status: str) -> None:
     house.route(order)
 
     assert (house.asked(), house.decisions(), house.due()) == ([], [], [])
+
+
+@pytest.mark.parametrize("before", [OrderStatus.PENDING, OrderStatus.CANCELLED])
+def test_an_order_that_opens_later_is_dealt_out_then(house: Merchant, before: OrderStatus) -> None:
+    """Most channels tell of an order while it is being paid. Its stock is held from then on."""
+    house.stock(mug={house.leeds: 5})
+    order = house.sell("100", ("mug", 2), status=before, version=minutes(1))
+    house.route(order)
+    assert (house.asked(), house.due()) == ([], [])
+
+    house.hear(an_order(a_line(2, listing="mug"), id="100", shipping_address=YORK, version=minutes(2)))
+
+    assert house.due() == [order]
+    house.route(order)
+    assert house.asked() == [("Leeds", "open", {"1": 2})]
 
 
 def test_after_a_rejection_another_location_is_asked(house: Merchant) -> None:

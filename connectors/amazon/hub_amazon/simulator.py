@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import hub
 from hub.testing import Sale, ShopSimulator, SimRequest, SimResponse
 from hub_amazon.simulator_account import SellerAccount
 from hub_amazon.simulator_listings import DEFAULT, Listings
@@ -54,6 +55,21 @@ class AmazonSimulator(SellerAccount, ShopSimulator):
     def add_product_shipped_by_channel(self, sku: str, title: str, price: str) -> str | None:
         with self.lock:
             return self.listings.add(sku, title, 0, price, by_amazon=True).external_id
+
+    def customers_live_at(self, address: hub.Address) -> None:
+        written = {
+            "name": address.name,
+            "addressLine1": address.line1,
+            "addressLine2": address.line2,
+            "city": address.city,
+            "stateOrRegion": address.region,
+            "postalCode": address.postcode,
+            "countryCode": address.country,
+            "phone": address.phone,
+            "addressType": "RESIDENTIAL",
+        }
+        with self.lock:
+            self.book.recipient = {name: value for name, value in written.items() if value}
 
     def buy(self, items: Sequence[tuple[str, int]]) -> Sale | None:
         return self.checkout(items)

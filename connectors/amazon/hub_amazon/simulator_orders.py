@@ -141,14 +141,15 @@ class Orders:
     """The orders of an account.
 
     What changed less than ``lag`` ago is not found by ``searchOrders`` yet (Amazon's: two minutes). With
-    ``discounts_below_zero`` a DISCOUNT is told as an amount below zero; Amazon's model does not say. ``indexed`` may be
-    kept from growing: orders that it lacks are not found at all, as after a breakdown.
+    ``discounts_below_zero`` a DISCOUNT is told as an amount below zero; Amazon's model does not say. ``recipient`` gets
+    what is bought, unless the order says otherwise.
     """
 
     def __init__(self, account: SellerAccount, lag: timedelta) -> None:
         self._account = account
         self.lag = lag
         self.discounts_below_zero = True
+        self.recipient = ADDRESS
         self.sold: dict[str, Order] = {}
         self._tokens: dict[str, tuple[datetime, Mapping[str, Any], list[str]]] = {}
         account.offer({SEARCH_ORDERS: self._search, GET_ORDER: self._tell, CONFIRM_SHIPMENT: self._confirm})
@@ -162,6 +163,7 @@ class Orders:
             Item(f"{draw.randrange(10**13, 10**14)}", listing, quantity, listing.price) for listing, quantity in lines
         ]
         numbers = draw.randrange(100, 999), draw.randrange(10**6, 10**7), draw.randrange(10**6, 10**7)
+        about = {"recipient": dict(self.recipient), **about}
         order = Order("-".join(map(str, numbers)), marketplace, now, now, items, **about)
         self.sold[order.id] = order
         self.tell(order, "OrderStatusChange")

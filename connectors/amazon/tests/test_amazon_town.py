@@ -105,6 +105,8 @@ def test_an_order_is_held_by_what_the_notification_says_while_it_cannot_be_fetch
     assert whole.total_minor > 3250
     assert town.stock()["MUG-1"] == (10, 3)
     assert town.count(t.order_line) == 1
+    # It could not be shipped to nobody, and now somebody is asked to.
+    assert [row.state for row in town.rows(t.fulfillment_order)] == ["open"]
     town.sound()
 
 
