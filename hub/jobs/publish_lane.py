@@ -257,7 +257,7 @@ def _publish(shift: Shift, caller: SalesChannel, batch: Sequence[Due], odd: _Odd
         elif each.verify:
             odd.found(each, figure)
             outcomes.append(Drifted(each))
-        elif figure in (each.expected, each.pending):
+        elif figure in (each.expected, each.left, each.pending):
             writes.append(_Write(each, figure))
         elif odd.may_be_overwritten(each, figure):
             writes.append(_Write(each, figure, odd=True))

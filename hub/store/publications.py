@@ -46,6 +46,7 @@ class Due:
     """One listing at one channel location that has to be published: ``quantity`` is its figure of this moment.
 
     ``expected`` is what the hub believes the channel says, since ``left_at``; at ``checked_at`` it was known to say so.
+    ``left`` is what it said at ``left_at``: it still does where the sales that were told of since came before that.
     ``verify`` is set when the figure was written before and only has to be read back. ``pending`` is a figure that the
     channel has taken in and not judged for too long: it may say that already. ``basis`` is what the figure was made of,
     at ``read_at``; ``dirty_since`` the first change it is to tell.
@@ -57,6 +58,7 @@ class Due:
     version: int
     quantity: int
     expected: int | None
+    left: int | None
     pending: int | None
     cause: Any
     attempts: int
@@ -165,6 +167,7 @@ def due(
         publication.location_external_id,
         publication.version,
         publication.quantity,
+        publication.left_quantity,
         pending.quantity.label("pending"),
         publication.cause,
         publication.attempts,
@@ -200,6 +203,7 @@ def due(
             row.version,
             figures[row.listing_id, row.location_external_id].figure.quantity,
             row.quantity,
+            row.left_quantity,
             row.pending,
             row.cause,
             row.attempts,
@@ -748,6 +752,7 @@ def record(
         statement = this_one(merchant_id).values(
             **settled,
             quantity=bindparam("its_quantity"),
+            left_quantity=bindparam("its_quantity"),
             published_at=at,
             # Whatever changed meanwhile may be a sale of the channel's own.
             checked_at=case((publication.version == bindparam("its_version"), at), else_=None),

@@ -630,6 +630,7 @@ publication = Table(
     Column("version", BigInteger, nullable=False, default=1),
     Column("published_version", BigInteger, nullable=False, default=0),
     Column("quantity", Integer),  # what the channel last said, or what we last wrote; None: never known
+    Column("left_quantity", Integer),  # what stood there at published_at, before any sale that was told of since
     _moment("checked_at"),  # when it was known to say quantity; None: that is only expected
     _moment("dirty_since"),
     Column("cause", JSON),  # of the latest change: {"cause", "reference", "order_id"?, "at"}

@@ -265,11 +265,13 @@ def test_a_sale_that_the_shop_forgot_to_take_off_is_nobodys_change(hub_town: Tow
     place = open_shop(hub_town, shop, channel)
     count_stock(hub_town, "MUG", 8)
     hub_town.work()
+    imports = shop.count("fetch_orders")
     send(hub_town, place, "order", shop.order([("mug", 3)]))
 
     hub_town.work()
 
     assert (shop.stock, hub_town.count(t.issue)) == ({"mug": 5}, 0)
+    assert shop.count("fetch_orders") == imports, "it says what was left there: our figure was written over the sale"
 
 
 def test_a_figure_that_drifts_again_and_again_is_one_issue(hub_town: Town) -> None:

@@ -1297,6 +1297,7 @@ def upgrade() -> None:
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("published_version", sa.BigInteger(), nullable=False),
         sa.Column("quantity", sa.Integer(), nullable=True),
+        sa.Column("left_quantity", sa.Integer(), nullable=True),
         sa.Column("checked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("dirty_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("cause", sa.JSON(), nullable=True),
