@@ -202,9 +202,10 @@ class Town:
             return connection.execute(select(table).where(*conditions)).one()
 
     def rows(self, table: Any, *conditions: Any) -> list[Any]:
-        """The rows that meet the conditions."""
+        """The rows that meet the conditions; what has a moment in its order, which a database does not keep."""
         with self.hub.database.read() as connection:
-            return list(connection.execute(select(table).where(*conditions)).all())
+            found = list(connection.execute(select(table).where(*conditions)).all())
+        return sorted(found, key=lambda row: row.at) if "at" in table.c else found
 
     def count(self, table: Any, *conditions: Any) -> int:
         """How many rows meet the conditions."""

@@ -190,8 +190,10 @@ class Warehouse:
     # ------------------------------------------------------------ looking
 
     def rows(self, table: Any, *conditions: Any) -> list[Any]:
+        """The rows that meet the conditions; what has a moment in its order, which a database does not keep."""
         with self.database.read() as connection:
-            return list(connection.execute(select(table).where(*conditions)).all())
+            found = list(connection.execute(select(table).where(*conditions)).all())
+        return sorted(found, key=lambda row: row.at) if "at" in table.c else found
 
     def row(self, table: Any, *conditions: Any) -> Any:
         (row,) = self.rows(table, *conditions)
