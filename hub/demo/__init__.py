@@ -32,7 +32,8 @@ from hub.testing.carrier import CarrierSimulator
 from hub.testing.simulator import ShopSimulator, VendorSimulator
 from hub.testing.warehouse import WarehouseSimulator
 
-QUIET_SECONDS = 60.0
+# Mostly a few seconds are enough. A figure that Amazon has taken in and never shows is written anew after five minutes.
+QUIET_SECONDS = 360.0
 _LOG_NAME = "hub.log"
 # In this order they are connected; the stock of the first is adopted.
 _CAST = ("shopify", "woocommerce", "amazon", "easypost", "ups", "shipbob")

@@ -53,7 +53,7 @@ class DemoRun:
                         found.append(int(entry.name))
         return found
 
-    def result(self, seconds: float = 150) -> tuple[int, str, dict[str, Any]]:
+    def result(self, seconds: float = 450) -> tuple[int, str, dict[str, Any]]:
         """(exit code, what it said, its report)."""
         said, _ = self.process.communicate(timeout=seconds)
         report = json.loads(self.report.read_text()) if self.report.exists() else {}
@@ -105,7 +105,7 @@ def assert_clean(code: int, said: str, report: dict[str, Any]) -> None:
         assert report[name] == 0, (name, report)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(480)
 def test_every_order_arrives_once_and_every_shop_says_the_same(demo: Callable[..., DemoRun]) -> None:
     code, said, report = demo("--seconds", "8", "--rate", "5", TALLYHUB_REDIS_URL="none").result()
 
