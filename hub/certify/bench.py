@@ -81,6 +81,7 @@ class Bench:
         self.exchanges: list[Exchange] = []
         self.vendors: list[VendorSimulator] = []
         self.notes: list[str] = []
+        self._references = 0
         self._traced: list[VendorSimulator] = []
         self._vaults: list[Any] = []
         self._simulator = simulator
@@ -116,6 +117,11 @@ class Bench:
         """Let something happen at the vendor (by default the one made last) of which its webhooks tell; each time
         something else, a moment later unless ``at_once``."""
         raise NotApplicable("nobody says what its webhooks tell of")
+
+    def reference(self) -> str:
+        """A reference of the hub's that nothing of this case has had."""
+        self._references += 1
+        return f"T-{self.seed % 1000}-{self._references}"
 
     @property
     def trace(self) -> list[str]:

@@ -47,8 +47,6 @@ from hub.testing.simulator import Fault
 class CarrierBench(Bench):
     """A bench with carriers; every shipment has a reference of its own."""
 
-    _references = 0
-
     def stir(self, vendor: Any = None, *, at_once: bool = False) -> None:
         """A parcel is handed over: the vendor tells it by webhook."""
         vendor = vendor or self.vendors[-1]
@@ -59,11 +57,6 @@ class CarrierBench(Bench):
         if not at_once:
             self.clock.advance(60)
         vendor.scan(label.tracking_numbers[0], TrackingStatus.IN_TRANSIT)
-
-    def reference(self) -> str:
-        """A reference that no shipment of this case has had."""
-        self._references += 1
-        return f"T-{self.seed % 1000}-{self._references}"
 
     def example(self, vendor: Any, parcels: int = 1) -> Shipment:
         """A shipment that the carrier takes."""

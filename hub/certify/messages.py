@@ -8,7 +8,7 @@ from typing import Any
 from hub.certify.bench import Bench, short
 from hub.certify.contract import Contract, Level, NotApplicable, expect, fail
 from hub.certify.odd import ODD_BODIES, ODD_VALUES, odd_leaves, reads_or_refuses, without_members
-from hub.certify.webhooks import MOST_KEY, MOST_TOPIC
+from hub.certify.webhooks import MOST_KEY, MOST_TOPIC, reads_subscriptions
 from hub.connector import Connector, Delivery, RawRecord
 from hub.errors import Unreadable
 from hub.http import RefusingClient
@@ -31,10 +31,7 @@ def subscribes(connector: type[Connector]) -> str:
 
 def is_watched(connector: type[Connector]) -> str:
     """Why it cannot be told whether messages are still sent, "" where it can."""
-    if why := subscribes(connector):
-        return why
-    implements = connector.read_subscriptions is not Connector.read_subscriptions
-    return "" if implements else "it does not implement read_subscriptions"
+    return subscribes(connector) or reads_subscriptions(connector)
 
 
 def subscribed(bench: Bench) -> Any:

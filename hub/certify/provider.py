@@ -41,8 +41,6 @@ MANY = 120  # more than vendors put on a page
 class ProviderBench(Bench):
     """A bench with warehouses that have mugs and tees."""
 
-    _references = 0
-
     def stocked(self, vendor: Any) -> None:
         vendor.stock_item(MUG, "Mug", 100)
         vendor.stock_item(TEE, "Tee", 50)
@@ -54,11 +52,6 @@ class ProviderBench(Bench):
         if not at_once:
             self.clock.advance(60)
         vendor.ship(submission.reference)
-
-    def reference(self) -> str:
-        """A reference that no order of this case has had."""
-        self._references += 1
-        return f"T-{self.seed % 1000}-{self._references}"
 
     def order(self, vendor: Any, quantities: Mapping[str, int] | None = None) -> FulfillmentOrder:
         """An order that the provider takes."""

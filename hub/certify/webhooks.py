@@ -60,8 +60,11 @@ def hints(connector: type[Connector]) -> str:
 
 def has_a_watch(connector: type[Connector]) -> str:
     """Why it cannot be told whether webhooks are still sent, "" where it can."""
-    if why := subscribes(connector):
-        return why
+    return subscribes(connector) or reads_subscriptions(connector)
+
+
+def reads_subscriptions(connector: type[Connector]) -> str:
+    """Why it cannot be asked what it is sent, "" where it can."""
     implements = connector.read_subscriptions is not Connector.read_subscriptions
     return "" if implements else "it does not implement read_subscriptions"
 

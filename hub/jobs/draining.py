@@ -25,7 +25,6 @@ from hub.store import (
     labels,
     orders,
     publications,
-    routing_queue,
     stock,
     tasks,
 )
@@ -143,7 +142,7 @@ def due(hub: Hub, connection_id: UUID | None = None, lane: str | None = None) ->
         looks: tuple[tuple[str, Callable[[], Iterable[tuple[UUID, UUID]]]], ...] = (
             ("inbox", lambda: _shops(connection, anything(t.inbox, t.inbox.c.state == "pending"), _READS, *one)),
             ("messages", lambda: _shops(connection, messages_lane.due(at), *one)),
-            ("route", lambda: here(routing_queue.shops_due(connection, at))),
+            ("route", lambda: here(_shops(connection, anything(t.routing_mark, t.routing_mark.c.due_at <= at), *one))),
             ("publish", lambda: publications.connections_due(connection, at, *one)),
             ("fetch", lambda: _shops(connection, fetch_lane.task_due(at), *one)),
             ("ship", lambda: here(labels.connections_due(connection, at))),

@@ -55,13 +55,6 @@ def due(connection: Connection, merchant_id: UUID, connection_id: UUID, at: date
     )
 
 
-def shops_due(connection: Connection, at: datetime) -> list[tuple[UUID, UUID]]:
-    """(merchant, connection) of the shops that have orders to be dealt out."""
-    this = t.routing_mark.c
-    rows = connection.execute(select(this.merchant_id, this.connection_id).distinct().where(this.due_at <= at))
-    return [(row.merchant_id, row.connection_id) for row in rows]
-
-
 def due_at(connection: Connection, merchant_id: UUID, order_id: UUID) -> datetime | None:
     """When the order is dealt out next; None: there is nothing to be dealt out."""
     this = t.routing_mark.c
