@@ -72,6 +72,7 @@ def _codes(page: Page, count: int) -> list[str]:
 def _receipt(page: Page) -> None:
     """A delivery of three SKUs, filled in."""
     codes = _codes(page, 3)
+    page.get_by_label("Location").select_option(index=1)
     page.get_by_label("Delivery note").fill("DN-2041")
     page.get_by_label("Note", exact=True).fill("Northwind Textiles")
     _scan(page, *codes)
@@ -82,6 +83,7 @@ def _receipt(page: Page) -> None:
 def _count(page: Page) -> None:
     """A count of three SKUs, one of which is not as expected; shown before it is entered."""
     codes = _codes(page, 3)
+    page.get_by_label("Location").select_option(index=1)
     _scan(page, *codes)
     page.get_by_role("button", name="Check the count").click()
     page.get_by_text("Nothing is entered yet.").wait_for()
