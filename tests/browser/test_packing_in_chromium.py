@@ -112,3 +112,14 @@ def test_the_bench_and_the_counter_fit_on_a_phone(shop: Shop, phone: Visit) -> N
             phone.go(place)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), place
         assert phone.accessibility_problems() == [], place
+
+
+def test_a_scan_counts_wherever_the_focus_is(hub: Hub, shop: Shop, visit: Visit) -> None:
+    order_to_pack(shop)
+    visit.sign_in()
+    page = visit.go("/pack")
+    page.evaluate("document.activeElement.blur()")
+
+    page.keyboard.type("1001-1-ABC\n")
+
+    expect(page.get_by_role("heading", name="0 of 3 packed")).to_be_visible()

@@ -15,6 +15,20 @@
     }
   });
 
+  // A scanner types wherever the focus happens to be: what nobody else would take is meant for the field for scans,
+  // also while the browser has not given it the focus yet.
+  document.addEventListener(
+    "keydown",
+    (event) => {
+      const field = document.querySelector("[data-scan-field]");
+      const taken = event.target.closest("input, textarea, select, button, a, summary, dialog, [contenteditable]");
+      if (!field || taken || event.key.length !== 1 || event.ctrlKey || event.metaKey || event.altKey) return;
+      event.stopPropagation();
+      field.focus();
+    },
+    true,
+  );
+
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest("input, textarea, select, [contenteditable]");
     if (event.key !== "/" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
