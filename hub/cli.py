@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hub.access import Role
 from hub.config import Settings, SettingsError, load_settings, read_settings
 from hub.errors import BadInput, HubError
 
@@ -294,7 +295,7 @@ email = click.option("--email", required=True, prompt="E-mail address", help="Th
 @users.command("create")
 @email
 @click.option("--name", default="", help="Their name.")
-@click.option("--role", type=click.Choice(["owner", "staff"]), default="owner", show_default=True)
+@click.option("--role", type=click.Choice([role.value for role in Role]), default="owner", show_default=True)
 @click.option("--merchant", help="The business they work for; needed when there is more or less than one.")
 def create_user(email: str, name: str, role: str, merchant: str | None) -> None:
     """Let somebody sign in; the first one also makes the business. The password is asked for."""

@@ -15,6 +15,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Connection, delete, select, update
 
+from hub.access import Permission, Role, grants
 from hub.errors import BadInput, Conflict, HubError
 from hub.store import tables as t
 from hub.store.activity import note
@@ -25,7 +26,7 @@ SESSION_LIFE = timedelta(days=30)
 SESSION_IDLE = timedelta(days=3)
 SHORTEST_PASSWORD = 12
 LONGEST_PASSWORD = 1024
-ROLES = ("owner", "staff")
+ROLES = tuple(role.value for role in Role)
 
 # Each hash takes this much memory while it is computed, so only a few may run at once: a flood of sign-ins waits, and
 # then is turned away, instead of exhausting the machine.
@@ -86,8 +87,12 @@ class Visitor:
     last_seen_at: datetime
 
     @property
-    def is_owner(self) -> bool:
-        return self.role == "owner"
+    def permissions(self) -> frozenset[Permission]:
+        return grants(self.role)
+
+    def may(self, permission: str) -> bool:
+        """Whether their role carries it; templates name it as text."""
+        return permission in self.permissions
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +190,7 @@ def set_up(
 def create_user(database: Database, merchant_id: UUID, *, email: str, name: str, password: str, role: str) -> UUID:
     """Somebody new who works for the merchant. Raises BadInput, Conflict when the address is taken."""
     if role not in ROLES:
-        raise BadInput("A role is either “owner” or “staff”.", {"role": ["Choose owner or staff."]})
+        raise BadInput(f"There is no role “{role}”.", {"role": [f"Choose one of {', '.join(ROLES)}."]})
     email = _address(email)
     password_hash = _hash(_good_password(password, email))
 

@@ -101,6 +101,8 @@ merchant = Table(
     _id(primary_key=True),
     _text("name", 200),
     _flag("demo"),
+    _text("time_zone", 60),  # IANA name, in which its people read times; "": UTC
+    _text("locale", 20),  # how they read numbers, money and dates ("en_GB"), and in which language; "": the browser's
     _moment("created_at", nullable=False),
 )
 
@@ -125,7 +127,7 @@ membership = Table(
     PrimaryKeyConstraint("merchant_id", "user_id"),
     _of_merchant(),
     _belongs("user_id", to="user_account", key=("id",)),
-    CheckConstraint("role in ('owner', 'staff')", name="role"),
+    CheckConstraint("role in ('owner', 'manager', 'warehouse', 'support', 'read_only')", name="role"),
 )
 
 session = Table(

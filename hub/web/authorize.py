@@ -14,6 +14,7 @@ from marshmallow import EXCLUDE
 from werkzeug.exceptions import Gone, NotFound, TooManyRequests
 from werkzeug.wrappers import Response
 
+from hub.access import Permission
 from hub.connector import AuthorizationAnswer, AuthorizationRequest, Connector
 from hub.errors import BadInput, Conflict, HubError, Rejected, Unverified
 from hub.store import authorizations
@@ -21,7 +22,7 @@ from hub.store.authorizations import Authorization, Spent
 from hub.web import forms
 from hub.web.connections import connect_page, connector_of, form_of, known_connector, reconnect_page
 from hub.web.failures import failure
-from hub.web.gate import hub, needs_no_session, owners_only, public_address, raw_body, see_other, visitor
+from hub.web.gate import hub, needs, needs_no_session, public_address, raw_body, see_other, visitor
 from hub.web.throttle import Throttle
 
 pages = Blueprint("authorize", __name__)
@@ -38,7 +39,7 @@ _strangers = Throttle(free=20, slowest=30, memory=600)  # by address: who sends 
 
 
 @pages.post("/connectors/<name>/authorize")
-@owners_only
+@needs(Permission.CONNECT)
 def connect(name: str) -> Any:
     """Note what was typed in, and show the button that leads to the vendor."""
     connector = known_connector(name)
@@ -51,7 +52,7 @@ def connect(name: str) -> Any:
 
 
 @pages.post("/connections/<uuid:connection_id>/authorize")
-@owners_only
+@needs(Permission.CONNECT)
 def reconnect(connection_id: UUID) -> Any:
     shop, connector = connector_of(connection_id)
     if shop.state == "removed":
@@ -111,7 +112,7 @@ def _is_address(address: object) -> bool:
 
 
 @pages.get("/connect/return/<name>")
-@owners_only
+@needs(Permission.CONNECT)
 def come_back(name: str) -> Any:
     """The merchant is back, with the vendor's answer or ahead of it."""
     connector = known_connector(name)

@@ -7,13 +7,14 @@ from uuid import UUID
 
 from flask import Blueprint, flash, render_template, request, url_for
 
+from hub.access import Permission
 from hub.errors import Conflict
 from hub.store import collecting, mail
 from hub.store.fulfillment import State
 from hub.store.queries import packing as queries
 from hub.web import forms
 from hub.web.failures import existing
-from hub.web.gate import hub, see_other, visitor
+from hub.web.gate import hub, needs, see_other, visitor
 from hub.web.waking import ring, wake
 
 pages = Blueprint("collecting", __name__)
@@ -25,6 +26,7 @@ def index() -> str:
 
 
 @pages.post("/collect")
+@needs(Permission.PACK)
 def find() -> Any:
     """The code that a customer shows or tells."""
     code = request.form.get("code", "").strip()[:60]
@@ -50,6 +52,7 @@ def order(fulfillment_order_id: UUID) -> str:
 
 
 @pages.post("/collect/<uuid:fulfillment_order_id>")
+@needs(Permission.PACK)
 def hand_out(fulfillment_order_id: UUID) -> Any:
     """The customer has it."""
     try:
@@ -62,6 +65,7 @@ def hand_out(fulfillment_order_id: UUID) -> Any:
 
 
 @pages.post("/collect/<uuid:fulfillment_order_id>/email")
+@needs(Permission.PACK)
 def email(fulfillment_order_id: UUID) -> Any:
     """Have the notice sent again, or say that the customer knows."""
     _bench(fulfillment_order_id)

@@ -16,12 +16,13 @@ from flask import Blueprint, flash, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 
 from hub import rows
+from hub.access import Permission
 from hub.connector import Connector
 from hub.errors import BadInput, Unreadable
 from hub.store import tasks, words
 from hub.store.queries import connections
 from hub.web.connections import connector_of, follow_task, form_of
-from hub.web.gate import hub, see_other, visitor
+from hub.web.gate import hub, needs, see_other, visitor
 from hub.web.waking import wake
 
 pages = Blueprint("columns", __name__)
@@ -76,6 +77,7 @@ def columns(connection_id: UUID) -> str:
 
 
 @pages.post("/connections/<uuid:connection_id>/columns/<kind>")
+@needs(Permission.SYNC)
 def look(connection_id: UUID, kind: str) -> Any:
     """Show what comes of a sample and the columns chosen, and keep them when it reads and that is wished."""
     shop, connector = connector_of(connection_id)
@@ -110,6 +112,7 @@ def look(connection_id: UUID, kind: str) -> Any:
 
 
 @pages.post("/connections/<uuid:connection_id>/columns/<kind>/sample")
+@needs(Permission.SYNC)
 def fetch(connection_id: UUID, kind: str) -> Any:
     """Have a worker look for a file that has come."""
     _declared(connector_of(connection_id)[1], kind)

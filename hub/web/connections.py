@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from werkzeug.exceptions import NotFound
 
 from hub import certificates
+from hub.access import Permission
 from hub.connector import Connector, Kind
 from hub.errors import BadInput, Conflict, HubError
 from hub.plugins import in_words
@@ -25,7 +26,7 @@ from hub.store.queries import catalogue as queries
 from hub.store.queries import connections, importing, journal, previews
 from hub.web import forms, lists
 from hub.web.failures import existing
-from hub.web.gate import hub, owners_only, public_address, see_other, visitor
+from hub.web.gate import hub, needs, public_address, see_other, visitor
 from hub.web.waking import ring, wake
 
 pages = Blueprint("connections", __name__)
@@ -54,13 +55,13 @@ def catalogue() -> str:
 
 
 @pages.get("/connectors/<name>")
-@owners_only
+@needs(Permission.CONNECT)
 def connect_form(name: str) -> str:
     return connect_page(known_connector(name), {}, {})
 
 
 @pages.post("/connectors/<name>")
-@owners_only
+@needs(Permission.CONNECT)
 def connect(name: str) -> Any:
     connector = known_connector(name)
     label = request.form.get("label", "")
@@ -76,13 +77,13 @@ def connect(name: str) -> Any:
 
 
 @pages.get("/connections/<uuid:connection_id>/reconnect")
-@owners_only
+@needs(Permission.CONNECT)
 def reconnect_form(connection_id: UUID) -> str:
     return reconnect_page(summary(connection_id), None, {})
 
 
 @pages.post("/connections/<uuid:connection_id>/reconnect")
-@owners_only
+@needs(Permission.CONNECT)
 def reconnect(connection_id: UUID) -> Any:
     shop, connector = connector_of(connection_id)
     try:
@@ -287,7 +288,7 @@ def listings(connection_id: UUID) -> str:
 
 
 @pages.get("/connections/<uuid:connection_id>/remove")
-@owners_only
+@needs(Permission.CONNECT)
 def remove_form(connection_id: UUID) -> str:
     return render_template("remove.html", shop=summary(connection_id))
 
@@ -296,6 +297,7 @@ def remove_form(connection_id: UUID) -> str:
 
 
 @pages.post("/connections/<uuid:connection_id>/suggestions")
+@needs(Permission.CATALOG)
 def accept_suggestions(connection_id: UUID) -> Any:
     """Match every listing of the shop of which it is sure what it sells."""
     shop = summary(connection_id)
@@ -306,6 +308,7 @@ def accept_suggestions(connection_id: UUID) -> Any:
 
 
 @pages.post("/connections/<uuid:connection_id>/listings/<uuid:listing_id>/bind")
+@needs(Permission.CATALOG)
 def bind(connection_id: UUID, listing_id: UUID) -> Any:
     listing = _listing(connection_id, listing_id)
     code = request.form.get("sku", "")
@@ -319,6 +322,7 @@ def bind(connection_id: UUID, listing_id: UUID) -> Any:
 
 
 @pages.post("/connections/<uuid:connection_id>/listings/<uuid:listing_id>/unbind")
+@needs(Permission.CATALOG)
 def unbind(connection_id: UUID, listing_id: UUID) -> Any:
     listing = _listing(connection_id, listing_id)
     matching.unbind(hub().database, visitor().merchant_id, listing_id, visitor().email)
@@ -327,6 +331,7 @@ def unbind(connection_id: UUID, listing_id: UUID) -> Any:
 
 
 @pages.post("/connections/<uuid:connection_id>/locations")
+@needs(Permission.SYNC)
 def bind_location(connection_id: UUID) -> Any:
     summary(connection_id)
     touched = commands.bind_location(
@@ -343,6 +348,7 @@ def bind_location(connection_id: UUID) -> Any:
 
 
 @pages.post("/connections/<uuid:connection_id>/pool")
+@needs(Permission.SYNC)
 def pool_locations(connection_id: UUID) -> Any:
     """Say from which of our locations a channel's location sells, one or several of them."""
     summary(connection_id)
@@ -361,6 +367,7 @@ def pool_locations(connection_id: UUID) -> Any:
 
 
 @pages.post("/connections/<uuid:connection_id>/adopt")
+@needs(Permission.STOCK)
 def adopt(connection_id: UUID) -> Any:
     summary(connection_id)
     task_id = commands.adopt_stock(hub().database, visitor().merchant_id, connection_id, visitor().email)
@@ -368,6 +375,7 @@ def adopt(connection_id: UUID) -> Any:
 
 
 @pages.post("/connections/<uuid:connection_id>/pause")
+@needs(Permission.SYNC)
 def pause(connection_id: UUID) -> Any:
     shop = summary(connection_id)
     commands.pause(hub().database, visitor().merchant_id, connection_id, visitor().email)
@@ -376,6 +384,7 @@ def pause(connection_id: UUID) -> Any:
 
 
 @pages.post("/connections/<uuid:connection_id>/resume")
+@needs(Permission.SYNC)
 def resume(connection_id: UUID) -> Any:
     shop = summary(connection_id)
     commands.resume(hub().database, visitor().merchant_id, connection_id, visitor().email)
@@ -385,6 +394,7 @@ def resume(connection_id: UUID) -> Any:
 
 
 @pages.post("/connections/<uuid:connection_id>/sync")
+@needs(Permission.SYNC)
 def sync(connection_id: UUID) -> Any:
     shop = summary(connection_id)
     commands.sync_now(hub().database, visitor().merchant_id, connection_id, visitor().email)
@@ -394,6 +404,7 @@ def sync(connection_id: UUID) -> Any:
 
 
 @pages.post("/connections/<uuid:connection_id>/read-again")
+@needs(Permission.SYNC)
 def read_again(connection_id: UUID) -> Any:
     """Give every quarantined record another try, after its connector was updated say."""
     summary(connection_id)
@@ -413,6 +424,7 @@ def read_again(connection_id: UUID) -> Any:
 
 
 @pages.post("/connections/<uuid:connection_id>/effects/<uuid:effect_id>")
+@needs(Permission.SYNC)
 def decide(connection_id: UUID, effect_id: UUID) -> Any:
     """What a person decides about something of which it is unclear whether it was done, or that failed."""
     merchant_id, who = visitor().merchant_id, visitor().email
@@ -438,7 +450,7 @@ def decide(connection_id: UUID, effect_id: UUID) -> Any:
 
 
 @pages.post("/connections/<uuid:connection_id>/remove")
-@owners_only
+@needs(Permission.CONNECT)
 def remove(connection_id: UUID) -> Any:
     shop = summary(connection_id)
     connector = hub().registry.connectors.get(shop.connector)

@@ -9,6 +9,7 @@ from flask import Flask, Response, g, jsonify, make_response, render_template, r
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, InternalServerError, NotFound
 
+from hub.access import NotPermitted
 from hub.errors import BadInput, Conflict, HubError
 from hub.store.accounts import Busy, NotAllowed
 from hub.store.database import DatabaseAway
@@ -59,7 +60,7 @@ def _is_ours(error: HTTPException) -> bool:
 def _on_hub_error(error: HubError) -> Response:
     if isinstance(error, DatabaseAway | Busy):
         return failure(503, str(error), {"Retry-After": "5"})
-    if isinstance(error, NotAllowed):
+    if isinstance(error, NotAllowed | NotPermitted):
         return failure(403, str(error))
     if isinstance(error, Conflict):
         return failure(409, str(error))

@@ -20,6 +20,8 @@ from sqlalchemy import select
 from werkzeug.exceptions import BadRequest, Forbidden, NotFound, RequestEntityTooLarge
 from werkzeug.wrappers import Response as AnyResponse
 
+from hub import access
+from hub.access import Permission
 from hub.store import accounts
 from hub.store import tables as t
 from hub.store.accounts import Visitor
@@ -65,9 +67,19 @@ def public(view: View) -> View:
     return view
 
 
-def owners_only(view: View) -> View:
-    """A page for owners: whoever else is signed in is told to ask one."""
-    view.is_for_owners = True  # type: ignore[attr-defined]
+def needs(permission: Permission) -> Callable[[View], View]:
+    """What one has to be allowed to. Without it a page is for looking, and a form is refused to everybody."""
+
+    def mark(view: View) -> View:
+        view.permission = permission  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def own_account(view: View) -> View:
+    """A form about the visitor alone, whatever their role: their password, their sessions."""
+    view.is_own_account = True  # type: ignore[attr-defined]
     return view
 
 
@@ -129,6 +141,7 @@ def install(app: Flask) -> None:
     app.before_request(_admit)
     app.before_request(_must_be_here)
     app.after_request(_add_headers)
+    app.teardown_request(_forget_who_asked)
 
 
 class _Cookie(SecureCookieSessionInterface):
@@ -182,6 +195,7 @@ def _is_ours(name: str, settings: Settings) -> bool:
 
 def _admit() -> AnyResponse | None:
     g.visitor = None
+    access.begin(frozenset())  # nothing, until the visitor is known
     view = current_app.view_functions.get(request.endpoint or "")
     if request.endpoint == "static" or view is None or getattr(view, "needs_no_session", False):
         return None
@@ -192,8 +206,13 @@ def _admit() -> AnyResponse | None:
         return None
     if g.visitor is None:
         return _ask_to_sign_in()
-    if getattr(view, "is_for_owners", False) and not g.visitor.is_owner:
-        raise Forbidden("Only an owner may do this. Ask one of them; the settings page lists everybody.")
+    access.begin(g.visitor.permissions)
+    if getattr(view, "is_own_account", False):
+        return None
+    needed = getattr(view, "permission", Permission.LOOK if request.method == "GET" else None)
+    if needed is None:
+        raise Forbidden("Nobody has been given the right to do this.")
+    access.demand(needed)
     return None
 
 
@@ -245,6 +264,10 @@ def _ask_to_sign_in() -> AnyResponse:
     wanted = request.full_path.rstrip("?") if request.method == "GET" and not is_partial() else ""
     address = url_for("entrance.sign_in") + (f"?next={quote(wanted)}" if wanted not in ("", "/") else "")
     return see_other(address)
+
+
+def _forget_who_asked(error: BaseException | None) -> None:
+    access.end()
 
 
 def _add_headers(answer: Response) -> Response:

@@ -8,20 +8,21 @@ from uuid import UUID
 
 from flask import Blueprint, flash, render_template, request, url_for
 
+from hub.access import Permission
 from hub.errors import BadInput, Conflict
 from hub.store import connections as commands
 from hub.store import tasks
 from hub.store.queries import connections, previews
 from hub.web import lists
 from hub.web.connections import follow_task, is_channel, summary
-from hub.web.gate import hub, owners_only, see_other, visitor
+from hub.web.gate import hub, needs, see_other, visitor
 from hub.web.waking import wake
 
 pages = Blueprint("going_live", __name__)
 
 
 @pages.get("/connections/<uuid:connection_id>/go-live")
-@owners_only
+@needs(Permission.CONNECT)
 def form(connection_id: UUID) -> str:
     """What will be written to the shop, in plain figures, before anything is."""
     shop = summary(connection_id)
@@ -50,6 +51,7 @@ def form(connection_id: UUID) -> str:
 
 
 @pages.post("/connections/<uuid:connection_id>/preview")
+@needs(Permission.SYNC)
 def preview(connection_id: UUID) -> Any:
     """Have a worker compare what the shop says with what the hub would write."""
     _channel(connection_id)
@@ -58,7 +60,7 @@ def preview(connection_id: UUID) -> Any:
 
 
 @pages.post("/connections/<uuid:connection_id>/go-live")
-@owners_only
+@needs(Permission.CONNECT)
 def go_live(connection_id: UUID) -> Any:
     """Allowed after a look at what would be written, or when a person says to do without."""
     shop = _channel(connection_id)

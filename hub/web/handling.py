@@ -11,6 +11,7 @@ from uuid import UUID
 from flask import Blueprint, flash, render_template, request, url_for
 
 from hub import addresses
+from hub.access import Permission
 from hub.connector import CarrierCapabilities
 from hub.core.model import Address, HoldReason
 from hub.core.plain import from_plain
@@ -23,7 +24,7 @@ from hub.store.handling import HandlingPolicy
 from hub.store.queries import handling as queries
 from hub.web import forms
 from hub.web.failures import existing
-from hub.web.gate import hub, see_other, visitor
+from hub.web.gate import hub, needs, see_other, visitor
 from hub.web.waking import ring
 
 pages = Blueprint("handling", __name__)
@@ -41,6 +42,7 @@ def order(order_id: UUID) -> str:
 
 
 @pages.post("/orders/<uuid:order_id>/handling")
+@needs(Permission.ORDERS)
 def act(order_id: UUID) -> Any:
     """One of the things a person can say of an order: ``act`` names it."""
     wanted = _ACTS.get(request.form.get("act", ""))
@@ -173,6 +175,7 @@ def rules() -> str:
 
 
 @pages.post("/pack/rules")
+@needs(Permission.SETTINGS)
 def save_rules() -> Any:
     """The rules of priority in their order, digital lines, and the usual paper."""
     try:

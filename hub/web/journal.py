@@ -7,13 +7,14 @@ from uuid import UUID
 
 from flask import Blueprint, flash, render_template, request, url_for
 
+from hub.access import Permission
 from hub.errors import Conflict
 from hub.store import activity as log
 from hub.store import effects
 from hub.store.queries import connections, journal
 from hub.web import lists
 from hub.web.failures import existing
-from hub.web.gate import hub, safe_path, see_other, visitor
+from hub.web.gate import hub, needs, safe_path, see_other, visitor
 
 pages = Blueprint("journal", __name__)
 
@@ -33,6 +34,7 @@ def issues() -> str:
 
 
 @pages.post("/issues/<uuid:issue_id>/resolve")
+@needs(Permission.ISSUES)
 def resolve(issue_id: UUID) -> Any:
     """A person says that it is dealt with. If its cause is still there, it comes up again."""
     database, merchant_id = hub().database, visitor().merchant_id

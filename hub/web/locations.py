@@ -9,6 +9,7 @@ from zoneinfo import available_timezones
 
 from flask import Blueprint, flash, render_template, request, url_for
 
+from hub.access import Permission
 from hub.core.countries import COUNTRIES
 from hub.core.geo import Point
 from hub.core.model import Address
@@ -18,7 +19,7 @@ from hub.store.locations import Location
 from hub.web import forms
 from hub.web.failures import existing
 from hub.web.forms import Messages
-from hub.web.gate import hub, owners_only, see_other, visitor
+from hub.web.gate import hub, needs, see_other, visitor
 
 pages = Blueprint("locations", __name__)
 
@@ -37,13 +38,13 @@ def location(location_id: UUID) -> str:
 
 
 @pages.post("/locations")
-@owners_only
+@needs(Permission.SETTINGS)
 def add() -> Any:
     return _save(None)
 
 
 @pages.post("/locations/<uuid:location_id>")
-@owners_only
+@needs(Permission.SETTINGS)
 def save(location_id: UUID) -> Any:
     return _save(location_id)
 

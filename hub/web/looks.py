@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, g, request, url_for
+from flask_babel import Babel
 from markupsafe import Markup
 
 from hub.core.model import Money, minor_digits
@@ -225,6 +226,7 @@ _KIND_ICONS = {
 
 def install(app: Flask) -> None:
     """Give the templates of ``app`` their filters and names."""
+    Babel(app)  # brings _(), ngettext() and {% trans %} to every template
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(

@@ -7,12 +7,13 @@ from uuid import UUID
 
 from flask import Blueprint, flash, render_template, request, url_for
 
+from hub.access import Permission
 from hub.errors import BadInput
 from hub.store import matching, tasks
 from hub.store.queries import matching as queries
 from hub.store.queries.parts import PAGE
 from hub.web import forms, lists
-from hub.web.gate import hub, see_other, visitor
+from hub.web.gate import hub, needs, see_other, visitor
 from hub.web.waking import wake
 
 pages = Blueprint("matching", __name__)
@@ -59,6 +60,7 @@ def _page(typed: dict[UUID, str] | None = None, wrong: str = "") -> str:
 
 
 @pages.post("/matching")
+@needs(Permission.CATALOG)
 def decide() -> Any:
     """What a person wants done: with one listing (its id follows the word), with the chosen ones, or with all."""
     wish, _, one = request.form.get("act", "").partition(":")
@@ -93,6 +95,7 @@ def decide() -> Any:
 
 
 @pages.post("/matching/acts/<uuid:act_id>/undo")
+@needs(Permission.CATALOG)
 def undo(act_id: UUID) -> Any:
     count = matching.undo(hub().database, visitor().merchant_id, act_id, visitor().email)
     flash(f"Undone: {_listings(count)} not matched any more. What was changed since stays.", "success")

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from flask import Blueprint, flash, render_template, request, url_for
 
 from hub import addresses
+from hub.access import Permission
 from hub.core.model import Address, HoldReason, OrderStatus
 from hub.core.plain import from_plain
 from hub.core.shipping import WorkQuestion
@@ -17,7 +18,7 @@ from hub.store import channel_work
 from hub.store.queries import connections, handling, journal, orders, routing, shipments
 from hub.web import forms, lists
 from hub.web.failures import existing
-from hub.web.gate import hub, see_other, visitor
+from hub.web.gate import hub, needs, see_other, visitor
 from hub.web.handling import address_carriers
 from hub.web.waking import wake
 
@@ -55,6 +56,7 @@ def order(order_id: UUID) -> str:
 
 
 @pages.post("/orders/<uuid:order_id>/work")
+@needs(Permission.ORDERS)
 def work(order_id: UUID) -> Any:
     """What a person wishes of a part of the order that the channel has dealt out."""
     found = _found(order_id)

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from werkzeug.exceptions import NotFound
 
 from hub import addresses
+from hub.access import Permission
 from hub.errors import BadInput, Conflict
 from hub.papers import (
     Export,
@@ -29,7 +30,7 @@ from hub.store.queries import connections
 from hub.store.queries import packing as queries
 from hub.web import forms, lists
 from hub.web.failures import existing
-from hub.web.gate import hub, see_other, visitor
+from hub.web.gate import hub, needs, see_other, visitor
 from hub.web.waking import ring
 
 pages = Blueprint("packing", __name__)
@@ -47,6 +48,7 @@ def index() -> str:
 
 
 @pages.post("/pack")
+@needs(Permission.PACK)
 def find() -> Any:
     """A reference that was scanned from a slip, or a collection code: leads to its order."""
     code = request.form.get("code", "").strip()[:200]
@@ -196,6 +198,7 @@ def order(fulfillment_order_id: UUID) -> str:
 
 
 @pages.post("/pack/<uuid:fulfillment_order_id>/take-over")
+@needs(Permission.PACK)
 def take_over(fulfillment_order_id: UUID) -> Any:
     """This person packs it from now on, instead of the one the form names."""
     return _act(
@@ -211,6 +214,7 @@ def take_over(fulfillment_order_id: UUID) -> Any:
 
 
 @pages.post("/pack/<uuid:fulfillment_order_id>/scan")
+@needs(Permission.PACK)
 def scan(fulfillment_order_id: UUID) -> Any:
     """A code that was scanned while packing. The same form sent twice counts once."""
     code = request.form.get("code", "")[:200]
@@ -230,6 +234,7 @@ def scan(fulfillment_order_id: UUID) -> Any:
 
 
 @pages.post("/pack/<uuid:fulfillment_order_id>/undo")
+@needs(Permission.PACK)
 def undo(fulfillment_order_id: UUID) -> Any:
     """Take the last unit out again, or the last one of a line."""
     line_id = forms.optional_identity("line")
@@ -241,6 +246,7 @@ def undo(fulfillment_order_id: UUID) -> Any:
 
 
 @pages.post("/pack/<uuid:fulfillment_order_id>/parcel")
+@needs(Permission.PACK)
 def parcel(fulfillment_order_id: UUID) -> Any:
     """What is scanned goes into another parcel from now on."""
     number = forms.whole_number(request.form.get("number", ""), "number")
@@ -253,6 +259,7 @@ def parcel(fulfillment_order_id: UUID) -> Any:
 
 
 @pages.post("/pack/<uuid:fulfillment_order_id>/finish")
+@needs(Permission.PACK)
 def finish(fulfillment_order_id: UUID) -> Any:
     """Keep boxes and weights; with the act "pack" the parcels become a shipment."""
     act = request.form.get("act", "")
@@ -290,6 +297,7 @@ def _after_packing(fulfillment_order_id: UUID, shipment_id: UUID) -> str:
 
 
 @pages.post("/pack/<uuid:fulfillment_order_id>/split")
+@needs(Permission.PACK)
 def split(fulfillment_order_id: UUID) -> Any:
     """Units that are packed by themselves, as a fulfillment order of their own."""
     typed = forms.rows("line")
@@ -303,6 +311,7 @@ def split(fulfillment_order_id: UUID) -> Any:
 
 
 @pages.post("/pack/<uuid:fulfillment_order_id>/merge")
+@needs(Permission.PACK)
 def merge(fulfillment_order_id: UUID) -> Any:
     """Another part of the same order is packed along with this one."""
     other = forms.identity("other")
@@ -313,6 +322,7 @@ def merge(fulfillment_order_id: UUID) -> Any:
 
 
 @pages.post("/pack/<uuid:fulfillment_order_id>/together")
+@needs(Permission.PACK)
 def pack_together(fulfillment_order_id: UUID) -> Any:
     """Other orders of this customer go into the same parcels."""
     others = forms.identities("other")
@@ -323,6 +333,7 @@ def pack_together(fulfillment_order_id: UUID) -> Any:
 
 
 @pages.post("/pack/<uuid:fulfillment_order_id>/apart")
+@needs(Permission.PACK)
 def take_apart(fulfillment_order_id: UUID) -> Any:
     """One of them is packed by itself after all."""
     other = forms.identity("other")
@@ -375,6 +386,7 @@ def boxes() -> str:
 
 
 @pages.post("/pack/boxes")
+@needs(Permission.PACK)
 def save_box() -> Any:
     """Keep a box, or remove it."""
     database, merchant_id = hub().database, visitor().merchant_id
@@ -421,6 +433,7 @@ def shelves() -> str:
 
 
 @pages.post("/pack/shelves")
+@needs(Permission.PACK)
 def set_shelf() -> Any:
     """Say where a SKU lies."""
     location_id = forms.identity("location")

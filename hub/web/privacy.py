@@ -9,14 +9,15 @@ from uuid import UUID
 from flask import Blueprint, Response, flash, render_template, url_for
 from werkzeug.exceptions import NotFound
 
+from hub.access import Permission
 from hub.store import privacy as commands
-from hub.web.gate import hub, owners_only, see_other, visitor
+from hub.web.gate import hub, needs, see_other, visitor
 
 pages = Blueprint("privacy", __name__)
 
 
 @pages.get("/privacy")
-@owners_only
+@needs(Permission.PRIVACY)
 def index() -> str:
     with hub().database.read() as db:
         wishes = commands.wishes(db, visitor().merchant_id)
@@ -24,13 +25,13 @@ def index() -> str:
 
 
 @pages.get("/privacy/<uuid:request_id>")
-@owners_only
+@needs(Permission.PRIVACY)
 def wish(request_id: UUID) -> str:
     return render_template("privacy_request.html", wish=_wish(request_id))
 
 
 @pages.get("/privacy/<uuid:request_id>/download")
-@owners_only
+@needs(Permission.PRIVACY)
 def download(request_id: UUID) -> Response:
     """Everything that is kept about the customer, as a file."""
     asked = _wish(request_id)
@@ -42,7 +43,7 @@ def download(request_id: UUID) -> Response:
 
 
 @pages.post("/privacy/<uuid:request_id>")
-@owners_only
+@needs(Permission.PRIVACY)
 def hand_out(request_id: UUID) -> Any:
     _wish(request_id)
     commands.hand_out(hub().database, visitor().merchant_id, request_id, visitor().email)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from flask import Blueprint, flash, render_template, request, url_for
 
+from hub.access import Permission
 from hub.connector import Kind
 from hub.errors import BadInput
 from hub.store import connections as binding
@@ -16,7 +17,7 @@ from hub.store.queries import connections
 from hub.store.queries import providers as queries
 from hub.web import forms
 from hub.web.connections import summary
-from hub.web.gate import hub, safe_path, see_other, visitor
+from hub.web.gate import hub, needs, safe_path, see_other, visitor
 from hub.web.waking import ring, wake
 
 pages = Blueprint("providers", __name__)
@@ -51,6 +52,7 @@ def _page(connection_id: UUID, errors: forms.Messages) -> str:
 
 
 @pages.post("/connections/<uuid:connection_id>/warehouse/items")
+@needs(Permission.SYNC)
 def match(connection_id: UUID) -> Any:
     """Say which SKU the 3PL means by a name."""
     summary(connection_id)
@@ -74,6 +76,7 @@ def match(connection_id: UUID) -> Any:
 
 
 @pages.post("/connections/<uuid:connection_id>/warehouse/places")
+@needs(Permission.SYNC)
 def bind(connection_id: UUID) -> Any:
     """Say which location of ours a place of the 3PL is."""
     summary(connection_id)
@@ -91,6 +94,7 @@ def bind(connection_id: UUID) -> Any:
 
 
 @pages.post("/fulfillment/<uuid:work_id>/send-again")
+@needs(Permission.SYNC)
 def send_again(work_id: UUID) -> Any:
     """The cause of a rejection is put right."""
     ring(providers.send_again(hub().database, visitor().merchant_id, work_id, visitor().email))
@@ -99,6 +103,7 @@ def send_again(work_id: UUID) -> Any:
 
 
 @pages.post("/fulfillment/<uuid:work_id>/take-back")
+@needs(Permission.SYNC)
 def take_back(work_id: UUID) -> Any:
     """Ask the 3PL not to ship it, so that another location does."""
     ring(providers.ask_to_cancel(hub().database, visitor().merchant_id, work_id, visitor().email))

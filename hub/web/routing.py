@@ -13,6 +13,7 @@ from uuid import UUID
 
 from flask import Blueprint, flash, render_template, request, url_for
 
+from hub.access import Permission
 from hub.core.plain import from_plain, to_plain
 from hub.core.routing import Do, RoutingPolicy, Rule, When
 from hub.errors import BadInput
@@ -21,7 +22,7 @@ from hub.store.queries import connections
 from hub.store.replaying import Replayed
 from hub.web import forms
 from hub.web.forms import Messages
-from hub.web.gate import hub, owners_only, see_other, visitor
+from hub.web.gate import hub, needs, see_other, visitor
 from hub.web.waking import ring
 
 pages = Blueprint("routing", __name__)
@@ -62,7 +63,7 @@ def index() -> str:
 
 
 @pages.post("/routing")
-@owners_only
+@needs(Permission.SETTINGS)
 def change() -> Any:
     """Work on a draft that the form carries along; nothing holds before it is saved."""
     form = request.form
@@ -102,7 +103,7 @@ def change() -> Any:
 
 
 @pages.post("/routing/services")
-@owners_only
+@needs(Permission.SETTINGS)
 def say_service() -> Any:
     """Say what a shop's way of shipping stands for."""
     method, service = request.form.get("method", ""), request.form.get("service", "")
@@ -115,6 +116,7 @@ def say_service() -> Any:
 
 
 @pages.post("/orders/<uuid:order_id>/location")
+@needs(Permission.ORDERS)
 def choose(order_id: UUID) -> Any:
     """A person says where an order is shipped from."""
     place = forms.identity("location")
@@ -131,6 +133,7 @@ def choose(order_id: UUID) -> Any:
 
 
 @pages.post("/orders/<uuid:order_id>/route-again")
+@needs(Permission.ORDERS)
 def route_again(order_id: UUID) -> Any:
     """Have the rules decide once more."""
     ring(rerouting.again(hub().database, visitor().merchant_id, order_id, visitor().email))

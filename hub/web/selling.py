@@ -10,13 +10,14 @@ from flask import Blueprint, flash, render_template, request, url_for
 from sqlalchemy import Connection
 from werkzeug.exceptions import NotFound
 
+from hub.access import Permission
 from hub.core.selling import Figure, SellingRule
 from hub.errors import BadInput
 from hub.store import publications
 from hub.store import selling as rules
 from hub.store.queries import connections, selling, stock
 from hub.web import forms, lists
-from hub.web.gate import hub, see_other, visitor
+from hub.web.gate import hub, needs, see_other, visitor
 from hub.web.waking import wake
 
 pages = Blueprint("selling", __name__)
@@ -57,6 +58,7 @@ def index() -> str:
 
 
 @pages.post("/stock/rules")
+@needs(Permission.CATALOG)
 def save() -> Any:
     scope = _scope(request.form)
     try:

@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Blueprint, flash, render_template, request, session, url_for
 
+from hub.access import Permission
 from hub.core.allocation import QueueOrder, StockPolicy
 from hub.errors import BadInput, Conflict
 from hub.store import accounts, policies, stock, warehouse
@@ -13,7 +14,7 @@ from hub.store.queries import connections
 from hub.web import forms
 from hub.web.entrance import forget_session
 from hub.web.forms import Messages
-from hub.web.gate import hub, owners_only, see_other, visitor
+from hub.web.gate import hub, needs, own_account, see_other, visitor
 from hub.web.throttle import Throttle
 from hub.web.waking import wake
 
@@ -29,6 +30,7 @@ def settings() -> str:
 
 
 @pages.post("/settings/password")
+@own_account
 def change_password() -> Any:
     form, who = request.form, str(visitor().user_id)
     try:
@@ -47,6 +49,7 @@ def change_password() -> Any:
 
 
 @pages.post("/settings/sign-out-everywhere")
+@own_account
 def sign_out_everywhere() -> Any:
     """End every session of this person, this one too."""
     accounts.close_sessions(hub().database, visitor().user_id)
@@ -56,7 +59,7 @@ def sign_out_everywhere() -> Any:
 
 
 @pages.post("/settings/stock-policy")
-@owners_only
+@needs(Permission.SETTINGS)
 def save_policy() -> Any:
     """Say which orders get stock first, and how much at once."""
     form = request.form
@@ -78,7 +81,7 @@ def save_policy() -> Any:
 
 
 @pages.post("/settings/locations")
-@owners_only
+@needs(Permission.SETTINGS)
 def add_location() -> Any:
     """A place where stock may lie."""
     name = request.form.get("name", "")

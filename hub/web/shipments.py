@@ -11,6 +11,7 @@ from flask import Blueprint, Response, flash, render_template, request, url_for
 from sqlalchemy import select
 from werkzeug.exceptions import NotFound
 
+from hub.access import Permission
 from hub.connector import Carrier, CarrierCapabilities
 from hub.core.rates import ShippedWhen, ShippingPolicy
 from hub.core.shipping import DocumentFormat
@@ -23,7 +24,7 @@ from hub.store.queries import packing
 from hub.store.queries import shipments as queries
 from hub.web import forms, lists
 from hub.web.failures import existing
-from hub.web.gate import hub, owners_only, see_other, visitor
+from hub.web.gate import hub, needs, see_other, visitor
 from hub.web.waking import ring
 
 pages = Blueprint("shipments", __name__)
@@ -76,6 +77,7 @@ def _found(shipment_id: UUID) -> queries.ShipmentView:
 
 
 @pages.post("/shipments/<uuid:shipment_id>")
+@needs(Permission.PACK)
 def act(shipment_id: UUID) -> Any:
     """One of the things that can be done about a shipment: ``act`` names it."""
     _found(shipment_id)
@@ -237,7 +239,7 @@ def _policy_page(kept: ShippingPolicy) -> str:
 
 
 @pages.post("/shipping")
-@owners_only
+@needs(Permission.SETTINGS)
 def save_policy() -> Any:
     said = request.form
     label_format = forms.one_of(DocumentFormat, said.get("format", ""))

@@ -8,13 +8,14 @@ from uuid import UUID, uuid4
 
 from flask import Blueprint, flash, render_template, request, url_for
 
+from hub.access import Permission
 from hub.core.stock import Condition
 from hub.errors import BadInput, Conflict
 from hub.store import kits, warehouse
 from hub.store.queries import stock
 from hub.web import forms, lists
 from hub.web.failures import existing
-from hub.web.gate import hub, see_other, visitor
+from hub.web.gate import hub, needs, see_other, visitor
 from hub.web.waking import wake
 
 pages = Blueprint("stock", __name__)
@@ -49,6 +50,7 @@ def sku(sku_id: UUID) -> str:
 
 
 @pages.post("/stock/<uuid:sku_id>/adjust")
+@needs(Permission.STOCK)
 def adjust(sku_id: UUID) -> Any:
     """Set what is on hand at a location."""
     _code(sku_id)
@@ -71,6 +73,7 @@ def adjust(sku_id: UUID) -> Any:
 
 
 @pages.post("/stock/<uuid:sku_id>/condition")
+@needs(Permission.STOCK)
 def condition(sku_id: UUID) -> Any:
     """Take units off sale that stay on the shelf, put them on sale again, or write them off."""
     code = _code(sku_id)
@@ -105,6 +108,7 @@ def condition(sku_id: UUID) -> Any:
 
 
 @pages.post("/stock/<uuid:sku_id>/safety-stock")
+@needs(Permission.STOCK)
 def set_safety_stock(sku_id: UUID) -> Any:
     """Keep units of one location from every shop; orders may still take them."""
     _code(sku_id)
@@ -135,6 +139,7 @@ def kit_form(sku_id: UUID) -> str:
 
 
 @pages.post("/stock/<uuid:sku_id>/kit")
+@needs(Permission.CATALOG)
 def define_kit(sku_id: UUID) -> Any:
     code, merchant_id = _code(sku_id), visitor().merchant_id
     typed, errors, scanned = _typed_parts()

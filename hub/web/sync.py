@@ -8,6 +8,7 @@ from uuid import UUID
 import redis
 from flask import Blueprint, flash, render_template, request, url_for
 
+from hub.access import Permission
 from hub.connector import Connector, RateBudget
 from hub.errors import BadInput, Conflict
 from hub.limits import Left, left, operation_key, quick_client
@@ -17,7 +18,7 @@ from hub.store.queries import connections, journal
 from hub.store.queries import sync as queries
 from hub.web.connections import follow_task, is_channel, summary
 from hub.web.failures import existing
-from hub.web.gate import hub, see_other, visitor
+from hub.web.gate import hub, needs, see_other, visitor
 from hub.web.waking import wake
 
 pages = Blueprint("sync", __name__)
@@ -74,6 +75,7 @@ def _left(key: str, budget: RateBudget) -> Left | None:
 
 
 @pages.post("/connections/<uuid:connection_id>/replay")
+@needs(Permission.SYNC)
 def replay(connection_id: UUID) -> Any:
     """Find out what reading stored records again would change; nothing is changed before a person has seen it."""
     shop = summary(connection_id)
@@ -92,6 +94,7 @@ def replay(connection_id: UUID) -> Any:
 
 
 @pages.post("/connections/<uuid:connection_id>/tasks/<uuid:task_id>/apply")
+@needs(Permission.SYNC)
 def apply(connection_id: UUID, task_id: UUID) -> Any:
     """Read again for good what a person has seen the changes of."""
     summary(connection_id)
@@ -128,6 +131,7 @@ def listing(connection_id: UUID, listing_id: UUID) -> str:
 
 
 @pages.post("/connections/<uuid:connection_id>/listings/<uuid:listing_id>/stock-there")
+@needs(Permission.SYNC)
 def stock_there(connection_id: UUID, listing_id: UUID) -> Any:
     """Have the shop keep stock of the listing at a place where it refused the figure."""
     shop = summary(connection_id)

@@ -11,13 +11,14 @@ from uuid import UUID, uuid4
 from flask import Blueprint, flash, render_template, request, url_for
 from sqlalchemy import Connection
 
+from hub.access import Permission
 from hub.errors import BadInput, Conflict
 from hub.store import warehouse as acts
 from hub.store.documents import Kind
 from hub.store.queries import connections, documents, stock
 from hub.web import forms, lists
 from hub.web.failures import existing
-from hub.web.gate import hub, see_other, visitor
+from hub.web.gate import hub, needs, see_other, visitor
 from hub.web.waking import wake
 
 pages = Blueprint("warehouse", __name__)
@@ -64,6 +65,7 @@ def receive_form() -> str:
 
 
 @pages.post("/stock/receive")
+@needs(Permission.STOCK)
 def receive() -> Any:
     """Goods that came in from a supplier, by the number of their delivery note."""
     sheet, reference = _typed_sheet(), request.form.get("reference", "").strip()
@@ -95,6 +97,7 @@ def count_form() -> str:
 
 
 @pages.post("/stock/count")
+@needs(Permission.STOCK)
 def count() -> Any:
     """What lies on the shelf. What differs from the ledger is shown before anything is entered."""
     sheet, reference = _typed_sheet(), f"count/{forms.once()}"
@@ -129,6 +132,7 @@ def transfer_form() -> str:
 
 
 @pages.post("/stock/transfer")
+@needs(Permission.STOCK)
 def transfer() -> Any:
     """Units that leave one location for another; they are in transit until somebody says that they arrived."""
     sheet = _typed_sheet()
@@ -285,6 +289,7 @@ def document(document_id: UUID) -> str:
 
 
 @pages.post("/stock/documents/<uuid:document_id>/arrive")
+@needs(Permission.STOCK)
 def arrive(document_id: UUID) -> Any:
     """Some or all of a transfer is there."""
     found = _document(document_id)
@@ -321,6 +326,7 @@ def arrive(document_id: UUID) -> Any:
 
 
 @pages.post("/stock/documents/<uuid:document_id>/close")
+@needs(Permission.STOCK)
 def close(document_id: UUID) -> Any:
     """What has not arrived of a transfer never will: it is lost."""
     _document(document_id)

@@ -8,9 +8,10 @@ from uuid import UUID
 from flask import Blueprint, flash, render_template, request, url_for
 from werkzeug.exceptions import NotFound
 
+from hub.access import Permission
 from hub.store import words as commands
 from hub.web.connections import connector_of
-from hub.web.gate import hub, see_other, visitor
+from hub.web.gate import hub, needs, see_other, visitor
 from hub.web.waking import wake
 
 pages = Blueprint("words", __name__)
@@ -25,6 +26,7 @@ def words(connection_id: UUID) -> str:
 
 
 @pages.post("/connections/<uuid:connection_id>/words")
+@needs(Permission.SYNC)
 def choose(connection_id: UUID) -> Any:
     shop, connector = connector_of(connection_id)
     if not connector.mappings:

@@ -229,12 +229,12 @@ def test_the_first_person_makes_the_business(run: Run, hub: Database) -> None:
 def test_somebody_else_joins_the_only_business(run: Run, hub: Database) -> None:
     run("users", "create", "--email", "ada@example.com", "--merchant", "Corner Shop", input="correct horse battery\n")
 
-    result = run("users", "create", "--email", "bob@example.com", "--role", "staff", input="staple battery horse\n")
+    result = run("users", "create", "--email", "bob@example.com", "--role", "manager", input="staple battery horse\n")
 
     assert result.exit_code == 0, result.output
     with hub.read() as connection:
         roles = connection.execute(select(t.membership.c.role).order_by(t.membership.c.role)).scalars().all()
-    assert roles == ["owner", "staff"]
+    assert roles == ["owner", "manager"]
 
 
 def test_with_several_businesses_one_must_be_named(run: Run, shop: Database) -> None:

@@ -50,7 +50,7 @@ def shop(hub: Hub) -> Shop:
     """A merchant whose owner is ada@tea.example and whose staff is joan@tea.example."""
     shop = open_shop(hub)
     shop.person("ada@tea.example")
-    shop.person("joan@tea.example", "staff", "Joan")
+    shop.person("joan@tea.example", "manager", "Joan")
     return shop
 
 

@@ -69,7 +69,7 @@ def test_the_token_makes_a_merchant_and_its_owner_once(database: Database) -> No
     session = accounts.open_session(database, user_id, "Firefox")
     assert session
     visitor = seen(database, session)
-    assert visitor and (visitor.merchant_id, visitor.email, visitor.is_owner) == (merchant_id, "ada@tea.example", True)
+    assert visitor and (visitor.merchant_id, visitor.email, visitor.role) == (merchant_id, "ada@tea.example", "owner")
 
     with pytest.raises(accounts.NotAllowed, match="set up already"):
         set_up(database, token, "mallory@tea.example")
@@ -218,7 +218,7 @@ def test_so_many_hashes_at_once_and_no_more(database: Database, ada: UUID, monke
 def test_resetting_a_password_ends_every_session_of_that_person_alone(database: Database, ada: UUID) -> None:
     merchant_id = only_merchant(database)
     joan = accounts.create_user(
-        database, merchant_id, email="joan@tea.example", name="Joan", password=PASSWORD, role="staff"
+        database, merchant_id, email="joan@tea.example", name="Joan", password=PASSWORD, role="manager"
     )
     of_ada = [accounts.open_session(database, ada, "a") or "" for _ in range(2)]
     of_joan = accounts.open_session(database, joan, "b") or ""
@@ -235,11 +235,11 @@ def test_an_address_can_be_taken_only_once(database: Database, ada: UUID) -> Non
     merchant_id = only_merchant(database)
 
     with pytest.raises(Conflict, match=r"ada@tea\.example already"):
-        accounts.create_user(database, merchant_id, email=" Ada@TEA.example", name="", password=PASSWORD, role="staff")
+        accounts.create_user(database, merchant_id, email=" Ada@TEA.example", name="", password=PASSWORD, role="manager")
     with pytest.raises(BadInput, match="owner"):
         accounts.create_user(database, merchant_id, email="x@y", name="", password=PASSWORD, role="king")
     with pytest.raises(BadInput, match="no such merchant"):
-        accounts.create_user(database, new_id(), email="x@y", name="", password=PASSWORD, role="staff")
+        accounts.create_user(database, new_id(), email="x@y", name="", password=PASSWORD, role="manager")
     assert count(database, t.user_account) == 1
 
 

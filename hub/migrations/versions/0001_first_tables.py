@@ -23,6 +23,8 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("name", sa.String(length=200), server_default=sa.text("''"), nullable=False),
         sa.Column("demo", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("time_zone", sa.String(length=60), server_default=sa.text("''"), nullable=False),
+        sa.Column("locale", sa.String(length=20), server_default=sa.text("''"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_merchant")),
     )
@@ -177,7 +179,9 @@ def upgrade() -> None:
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("role", sa.String(length=20), server_default=sa.text("''"), nullable=False),
-        sa.CheckConstraint("role in ('owner', 'staff')", name=op.f("ck_membership_role")),
+        sa.CheckConstraint(
+            "role in ('owner', 'manager', 'warehouse', 'support', 'read_only')", name=op.f("ck_membership_role")
+        ),
         sa.ForeignKeyConstraint(
             ["merchant_id"], ["merchant.id"], name=op.f("fk_membership_merchant_id"), ondelete="RESTRICT"
         ),
