@@ -8,14 +8,15 @@ PROJECTS := pyproject.toml $(wildcard connectors/*/pyproject.toml)
 MEMBERS := $(patsubst %/pyproject.toml,%,$(wildcard connectors/*/pyproject.toml))
 WORKERS ?= logical
 ASSETS := hub/web/static/vendor/manifest.json
+CATALOGS := $(wildcard hub/translations/*/LC_MESSAGES/messages.po)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup assets demo test lint format bench certify chaos simulate races mutation screenshots lock clean
+.PHONY: help setup assets demo messages test lint format bench certify chaos simulate races mutation screenshots lock clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.installed $(ASSETS) ## prepare .venv and the front-end files (needs only Python 3.11+ with venv)
+setup: $(VENV)/.installed $(ASSETS) $(CATALOGS:.po=.mo) ## prepare .venv and the front-end files (needs only Python 3.11+ with venv)
 	@:
 
 $(VENV)/.uv: tools/bootstrap.txt
@@ -43,6 +44,12 @@ $(ASSETS): $(VENV)/.locked package-lock.json tools/assets.py tools/icons.txt
 assets: $(VENV)/.locked ## fetch the front-end files again
 	@$(BIN)/python tools/assets.py
 	@touch $(ASSETS)
+
+%.mo: %.po
+	@$(BIN)/pybabel --quiet compile --input-file $< --output-file $@
+
+messages: setup ## gather the texts of the pages and bring every catalog up to date; NEW=de begins one
+	@$(BIN)/python tools/messages.py $(NEW)
 
 demo: setup ## sell on simulated shops, watch the stock follow and the parcels leave
 	@$(BIN)/hub demo $(ARGS)

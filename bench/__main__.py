@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from bench import first_import, measure, rates, reservations, routing
+from bench import first_import, measure, pages, rates, reservations, routing
 from bench.places import CannotMeasure
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -33,6 +33,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "growth": partial(reservations.growth),
     "routing": partial(routing.decisions),
     "rates": partial(rates.rates_read),
+    "pages": partial(pages.at_size),
 }
 
 

@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from hub.core.shipping import AddressState as AddressState
     from hub.core.shipping import AddressVerdict as AddressVerdict
     from hub.core.shipping import Cancellation as Cancellation
+    from hub.core.shipping import CancelReason as CancelReason
     from hub.core.shipping import CancelState as CancelState
     from hub.core.shipping import ConfirmedLine as ConfirmedLine
     from hub.core.shipping import ContentsType as ContentsType
@@ -95,12 +96,15 @@ if TYPE_CHECKING:
     from hub.core.shipping import LabelVoid as LabelVoid
     from hub.core.shipping import LengthUnit as LengthUnit
     from hub.core.shipping import Lot as Lot
+    from hub.core.shipping import OrderCancellation as OrderCancellation
     from hub.core.shipping import Parcel as Parcel
     from hub.core.shipping import Progress as Progress
     from hub.core.shipping import ProviderShipment as ProviderShipment
     from hub.core.shipping import ProviderState as ProviderState
     from hub.core.shipping import Quotes as Quotes
     from hub.core.shipping import Rate as Rate
+    from hub.core.shipping import RefundedLine as RefundedLine
+    from hub.core.shipping import RefundRequest as RefundRequest
     from hub.core.shipping import Shipment as Shipment
     from hub.core.shipping import ShipmentConfirmation as ShipmentConfirmation
     from hub.core.shipping import ShippedLine as ShippedLine
@@ -170,12 +174,12 @@ _NAMES = {
         " Refund Return ReturnStatus Risk RiskLevel WorkRequest WorkStatus"
     ),
     "hub.core.shipping": (
-        "AddressState AddressVerdict CancelState Cancellation ConfirmedLine ContentsType Customs CustomsItem"
-        " Dimensions Document DocumentFormat DocumentKind FulfillmentLine FulfillmentOrder Label LabelPurchase"
-        " LabelVoid LengthUnit Lot Parcel Progress ProviderShipment ProviderState Quotes Rate Shipment"
-        " ShipmentConfirmation ShippedLine StockAdjustment StockCount StockListing Submission Tracking"
-        " TrackingEvent TrackingStatus VoidState Weight WeightUnit WorkAnswer WorkHold WorkMove WorkQuestion"
-        " WorkRelease WorkSplit"
+        "AddressState AddressVerdict CancelReason CancelState Cancellation ConfirmedLine ContentsType Customs"
+        " CustomsItem Dimensions Document DocumentFormat DocumentKind FulfillmentLine FulfillmentOrder Label"
+        " LabelPurchase LabelVoid LengthUnit Lot OrderCancellation Parcel Progress ProviderShipment"
+        " ProviderState Quotes Rate RefundRequest RefundedLine Shipment ShipmentConfirmation ShippedLine"
+        " StockAdjustment StockCount StockListing Submission Tracking TrackingEvent TrackingStatus VoidState"
+        " Weight WeightUnit WorkAnswer WorkHold WorkMove WorkQuestion WorkRelease WorkSplit"
     ),
     "hub.errors": ("AuthError ConnectorError HubError NotFound RateLimited Rejected Unavailable Unreadable Unverified"),
     "hub.hookspecs": ("hookimpl"),

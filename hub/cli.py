@@ -122,6 +122,27 @@ def worker(poll: bool) -> None:
 
 
 @main.command()
+def sandbox() -> None:
+    """Serve the simulated shops of merchants who try the hub out; `hub up` runs it while one does.
+
+    It serves on this machine alone: run it where the workers are.
+    """
+    from hub import processes
+    from hub.demo import sandbox as play
+    from hub.demo.show import stopped_by_signal
+    from hub.jobs import Hub
+
+    settings = load_settings()
+    processes.write_logs(settings)
+    hub = Hub.open(settings)
+    try:
+        with stopped_by_signal() as stop:
+            play.serve(hub, stop)
+    finally:
+        hub.database.close()
+
+
+@main.command()
 @click.option(
     "--seconds",
     type=click.FloatRange(min=1),
@@ -332,6 +353,17 @@ def reset_password(email: str) -> None:
     with _database(load_settings(), migrated=True) as database:
         accounts.reset_password(database, email, _new_password())
     click.echo(f"{email} has a new password and was signed out everywhere.")
+
+
+@users.command("reset-two-factor")
+@email
+def reset_two_factor(email: str) -> None:
+    """Take somebody's second factor, who has lost it; they are signed out everywhere and set up another one."""
+    from hub.store import two_factor
+
+    with _database(load_settings(), migrated=True) as database:
+        two_factor.reset(database, email)
+    click.echo(f"{email} signs in with the password alone until they set up another second factor.")
 
 
 def _new_password() -> str:
@@ -992,8 +1024,7 @@ def _announce(settings: Settings) -> None:
     from hub import processes
     from hub.store import accounts
 
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104
-    address = f"http://{host}:{settings.port}"
+    address = settings.own_address
     if not processes.wait_until_ready(address):
         _say("The pages do not answer yet; the log above says why.")
         return

@@ -52,6 +52,7 @@ class Settings:
     hands its address to its children. ``secret_keys`` are lines "id:base64 of 32 bytes": the first encrypts, all
     decrypt. ``routes`` leads a vendor's origin to another one (simulators). ``proxies`` is how many reverse proxies
     stand in front, whose X-Forwarded headers are believed; ``trusted_hosts`` are further names the pages answer to.
+    ``sandbox``: merchants may try the hub out with simulated shops.
     ``origins`` tells where each value came from: "default", "environment", "environment file" or "tallyhub.toml".
     """
 
@@ -75,7 +76,15 @@ class Settings:
     log_level: str = "info"
     smtp_url: str | None = field(default=None, repr=False)
     mail_from: str | None = None
+    security_contact: str | None = None
+    sandbox: bool = True
     origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False, repr=False)
+
+    @property
+    def own_address(self) -> str:
+        """Where the pages are reached on this very machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104 (what it listens on)
+        return f"http://{host}:{self.port}"
 
     @property
     def sends_mail(self) -> bool:
@@ -101,6 +110,8 @@ class Settings:
             "private_networks": ", ".join(self.private_networks),
             "trusted_hosts": ", ".join(self.trusted_hosts),
             "mail_from": self.mail_from or "(none)",
+            "security_contact": self.security_contact or "(none)",
+            "sandbox": "on" if self.sandbox else "off",
             "smtp_url": without_password(self.smtp_url)
             if self.smtp_url
             else "(none: people tell customers themselves)",
@@ -390,6 +401,14 @@ def _log_level(raw: Any) -> str:
     return level
 
 
+def _switch(raw: Any) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    if raw not in ("on", "off"):
+        raise ValueError("must be on or off.")
+    return bool(raw == "on")
+
+
 def _smtp_url(raw: Any) -> str:
     url = _string(raw)
     parts = _split(url)
@@ -403,6 +422,15 @@ def _mail_address(raw: Any) -> str:
     if not re.fullmatch(r"[^\s@<>,;]+@[^\s@<>,;]+", address):
         raise ValueError("must be an e-mail address, such as shop@example.com.")
     return address
+
+
+def _contact(raw: Any) -> str:
+    contact = _string(raw)
+    if re.fullmatch(r"[^\s@<>,;:/]+@[^\s@<>,;]+", contact):
+        return f"mailto:{contact}"
+    if not re.fullmatch(r"https://[^\s/]+(/\S*)?", contact):
+        raise ValueError("must be an e-mail address, or an address that begins with https://.")
+    return contact
 
 
 def _kept_keys(reader: _Reader) -> tuple[str, ...] | str:
@@ -446,6 +474,8 @@ _SETTINGS: dict[str, tuple[Callable[[Any], Any], Callable[[_Reader], Any]]] = {
     "log_level": (_log_level, lambda _: "info"),
     "smtp_url": (_smtp_url, lambda _: None),
     "mail_from": (_mail_address, lambda _: None),
+    "security_contact": (_contact, lambda _: None),
+    "sandbox": (_switch, lambda _: True),
 }
 
 

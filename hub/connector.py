@@ -26,9 +26,11 @@ from hub.core.shipping import (
     Label,
     LabelPurchase,
     LabelVoid,
+    OrderCancellation,
     Progress,
     ProviderShipment,
     Quotes,
+    RefundRequest,
     Shipment,
     ShipmentConfirmation,
     StockAdjustment,
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
     from hub.sftp import Files
 
 # The version of this API: the first number grows when a connector may have to change, the second when names are added.
-API_VERSION = "1.3"
+API_VERSION = "1.4"
 
 # ---------------------------------------------------------------- what comes in
 
@@ -353,7 +355,8 @@ class Capabilities:
     ``webhooks``: it can subscribe and verify. ``webhooks_signed``: ``verify`` proves that the vendor wrote the body;
     where it cannot, what comes is a hint, and ``read_webhook`` may answer Refetch alone. ``message_poll_seconds``: the
     queue of ``queue_address`` is emptied so often. ``min_poll_seconds``: the shortest sensible pause between two polls
-    of the same stream.
+    of the same stream. ``cancel_choices``: what of an OrderCancellation can be chosen ("refund", "restock", "notify");
+    the rest the channel does as it is set there. ``refund_choices``: the same of a RefundRequest ("restock", "notify").
     """
 
     compare_and_set: bool = False
@@ -365,6 +368,8 @@ class Capabilities:
     webhooks_signed: bool = True
     message_poll_seconds: float | None = None
     min_poll_seconds: float = 5.0
+    cancel_choices: tuple[str, ...] = ()
+    refund_choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -642,6 +647,8 @@ class SalesChannel(Connector):
         "split_work": WorkSplit,
         "answer_work": WorkAnswer,
         "stock_listing": StockListing,
+        "cancel_order": OrderCancellation,
+        "refund": RefundRequest,
     }
 
     # --- in: fetching (talks to the vendor, stores nothing)
@@ -717,6 +724,30 @@ class SalesChannel(Connector):
     def find_confirm_shipment(self, confirmation: ShipmentConfirmation, key: str) -> EffectResult | None:
         """The confirmation that an earlier attempt may have left at the channel; None: it surely has none."""
         raise Rejected(f"{self.label} cannot be asked for a shipment.")
+
+    def cancel_order(self, cancellation: OrderCancellation, key: str) -> EffectResult:
+        """Cancel an order; done means that the channel shows it as cancelled.
+
+        An order that is cancelled already is done. Where the channel goes on with it behind the answer, raise
+        Unavailable until it has: it is looked at again. Raises Rejected where the channel says no (shipped, returned).
+        """
+        raise Rejected(f"{self.label} takes no cancellations.")
+
+    def find_cancel_order(self, cancellation: OrderCancellation, key: str) -> EffectResult | None:
+        """Whether the order is cancelled by now; None: it is not. Goes with the class LOOKUP."""
+        raise Rejected(f"{self.label} cannot be asked whether an order is cancelled.")
+
+    def refund(self, refund: RefundRequest, key: str) -> EffectResult:
+        """Give money back, exactly so much; the result's reference is the channel's id of the refund.
+
+        ``details["by_hand"]`` is True where the channel only notes it, and the merchant hands the money out. Raises
+        Rejected, and changes nothing, where it is more than is left of what was paid. ``find_refund`` goes with LOOKUP.
+        """
+        raise Rejected(f"{self.label} gives no money back.")
+
+    def find_refund(self, refund: RefundRequest, key: str) -> EffectResult | None:
+        """The refund that an earlier attempt may have made, found by its reference; None: there surely is none."""
+        raise Rejected(f"{self.label} cannot be asked for a refund.")
 
     # The next five go with channels that deal an order out to locations themselves (``Order.work``). Repeating one must
     # be harmless: read what stands there, change what differs.

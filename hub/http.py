@@ -15,7 +15,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -378,17 +378,48 @@ def _prepared_origin(url: str) -> str:
         raise Rejected(f"“{shown}” is not a web address such as https://shop.example.") from error
 
 
+def led(hosts: Iterable[str], routes: Mapping[str, str]) -> list[str]:
+    """Those of ``hosts`` that one of ``routes`` leads elsewhere. Raises Rejected for what is no web address."""
+    known = {_prepared_origin(vendor) for vendor in routes if not vendor.startswith("sftp:")}
+    return [host for host in hosts if _prepared_origin(host) in known]
+
+
 # ---------------------------------------------------------------- what is never shown
 
 _NAMED_LIKE_SECRETS = (
     "authorization|cookie|token|secret|passw|passphrase|pwd|credential|signature|hmac|nonce|session"
-    "|(?:api|consumer|access|private)[-_]?key"
+    "|(?:api|consumer|access|private)[-_]?key|\\bsig\\b"
 )
 _SECRET_NAME = re.compile(_NAMED_LIKE_SECRETS, re.IGNORECASE)
 # Each anchored at the start of a word or a quote, so that no text makes them slow.
 _PARAMETER = re.compile(r"(?<![\w.%\[\]-])([\w.%\[\]-]++)=([^&;\s\"'<>]*+)")
 _MEMBER = re.compile(r'("[^"\\]*+"\s*+:\s*+)("(?:[^"\\]++|\\.)*+"?|[\w.+-]++)')
-_MASK = "•••"
+MASK = "•••"
+
+
+_SHORTEST_SECRET = 8  # what is shorter may stand in any text
+_MOST_SEEN = 50  # by one client: each costs time in all that is masked
+_PLACE_IN_A_LIST = re.compile(r"(?:next|page|pagination|continuation|start|sync)[-_]?token", re.IGNORECASE)
+
+
+def _is_secret(name: object) -> bool:
+    return isinstance(name, str) and bool(_SECRET_NAME.search(name)) and not _PLACE_IN_A_LIST.search(name)
+
+
+def _secrets_in(sent: Any, named: bool = False) -> Iterator[str]:
+    """The texts in parameters, a form or a JSON body that are named like secrets."""
+    if isinstance(sent, str):
+        if named and len(sent) >= _SHORTEST_SECRET:
+            yield sent
+    elif isinstance(sent, Mapping):
+        for name, value in sent.items():
+            yield from _secrets_in(value, _is_secret(name))
+    elif isinstance(sent, list | tuple):
+        for each in sent:
+            if isinstance(each, tuple) and len(each) == 2 and isinstance(each[0], str):
+                yield from _secrets_in(each[1], _is_secret(each[0]))
+            else:
+                yield from _secrets_in(each, named)
 
 
 class Redactor:
@@ -415,9 +446,9 @@ class Redactor:
 
     def text(self, text: str) -> str:
         for value in sorted(self._values, key=len, reverse=True):
-            text = text.replace(value, _MASK)
-        text = _MEMBER.sub(lambda found: self._masked(found, f'{found[1]}"{_MASK}"'), text)
-        return _PARAMETER.sub(lambda found: self._masked(found, f"{found[1]}={_MASK}"), text)
+            text = text.replace(value, MASK)
+        text = _MEMBER.sub(lambda found: self._masked(found, f'{found[1]}"{MASK}"'), text)
+        return _PARAMETER.sub(lambda found: self._masked(found, f"{found[1]}={MASK}"), text)
 
     @staticmethod
     def _masked(found: re.Match[str], masked: str) -> str:
@@ -425,7 +456,7 @@ class Redactor:
 
     def headers(self, headers: Mapping[str, str | bytes]) -> dict[str, str]:
         return {
-            name: _MASK if _SECRET_NAME.search(name) else self.excerpt(_decoded(value))
+            name: MASK if _SECRET_NAME.search(name) else self.excerpt(_decoded(value))
             for name, value in headers.items()
         }
 
@@ -492,6 +523,7 @@ class Client:
         self._timeout = timeout
         self._max_bytes = max_bytes
         self._redactor = Redactor()
+        self._seen: set[str] = set()  # secrets found in what was sent
         allowed = tuple(ipaddress.ip_network(network) for network in private_networks)
         self._direct = _session(timeout)
         self._direct.mount("https://", _CheckedAdapter(True, allowed))
@@ -591,6 +623,11 @@ class Client:
         for name, value in (headers or {}).items():
             if _SECRET_NAME.search(name):
                 self.redact(value.rpartition(" ")[2])
+        for sent in (params, json, data):
+            for value in _secrets_in(sent):  # a careless answer repeats them, in whatever spelling
+                if len(self._seen) < _MOST_SEEN:
+                    self._seen.add(value)
+                    self.redact(value)
         try:
             return self._direct.prepare_request(
                 requests.Request(method, url, params=params, json=json, data=data, headers=headers, auth=auth)

@@ -1,4 +1,5 @@
-"""E-mail to customers: what the letters say, and handing one to an SMTP server, with what is known of it afterwards."""
+"""E-mail to customers and colleagues: what the letters say, and handing one to an SMTP server, with what is then known
+of it."""
 
 from __future__ import annotations
 
@@ -47,6 +48,29 @@ def ready_to_collect(*, shop: str, order_number: str, name: str, place: str, add
         "<p>See you soon,<br>{}</p></body></html>"
     ).format(hello, order_number, place, Markup("<br>").join(address.splitlines()), code, code, shop)
     return Letter(f"Your order {order_number} is ready to be collected", text, str(html), qr=code)
+
+
+def invitation(*, business: str, invited_by: str, link: str, days: int) -> Letter:
+    """Somebody is asked to work for a business: the link by which they come in, once."""
+    text = (
+        f"Hello,\n\n{invited_by} invites you to work for {business} in Tallyhub. Come in here:\n\n{link}\n\n"
+        f"The link works once, for {days} days. If you expected nothing like this, leave it alone.\n"
+    )
+    html = Markup(
+        "<!doctype html><html><body><p>Hello,</p><p>{} invites you to work for <strong>{}</strong> in Tallyhub.</p>"
+        '<p><a href="{}">Come in</a></p><p>Or copy this address into your browser: {}</p>'
+        "<p>The link works once, for {} days. If you expected nothing like this, leave it alone.</p></body></html>"
+    ).format(invited_by, business, link, link, days)
+    return Letter(f"{business} invites you to Tallyhub", text, str(html))
+
+
+def trial(*, business: str) -> Letter:
+    """What somebody sends to themselves to see that e-mail leaves the hub."""
+    text = f"This is a test message of {business}.\n\nIf you can read it, e-mail leaves the hub.\n"
+    html = Markup("<!doctype html><html><body><p>{}</p><p>{}</p></body></html>").format(
+        f"This is a test message of {business}.", "If you can read it, e-mail leaves the hub."
+    )
+    return Letter("Test message of Tallyhub", text, str(html))
 
 
 # ---------------------------------------------------------------- handing it over

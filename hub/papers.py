@@ -21,13 +21,17 @@ from typing import Any
 
 import pymupdf_fonts
 from anyascii import anyascii
+from pypdf import PdfReader, PdfWriter
+from pypdf.errors import PyPdfError
 from reportlab.lib.pagesizes import A4
+from reportlab.lib.utils import ImageReader
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 
 from hub.core.model import Address, Money
-from hub.core.shipping import Customs, WeightUnit
+from hub.core.shipping import Customs, Document, DocumentFormat, WeightUnit
+from hub.errors import Conflict
 
 _INCH = 72.0
 _MM = _INCH / 25.4
@@ -189,6 +193,44 @@ def customs_declaration(export: Export, paper: Paper = Paper.LABEL) -> bytes:
     sheet.text(f"{customs.signer or '____________________'}   {export.sent_on:%d %b %Y}")
     sheet.end()
     return sheet.bytes()
+
+
+def joined_labels(labels: Sequence[Document]) -> tuple[bytes, DocumentFormat]:
+    """Labels in one file, in this order: ZPL of a label printer one after the other, pictures as pages of a PDF.
+
+    Raises Conflict where two kinds of printers are meant, or a file cannot be read.
+    """
+    for_printers = [each for each in labels if each.format is DocumentFormat.ZPL]
+    if len(for_printers) == len(labels):
+        return b"\n".join(each.content.strip() for each in labels) + b"\n", DocumentFormat.ZPL
+    if for_printers:
+        raise Conflict(
+            f"{len(for_printers)} of these {len(labels)} labels are ZPL, for a label printer, and the others are not. "
+            "Print them apart: narrow the list to one carrier."
+        )
+    joined = PdfWriter()
+    for label in labels:
+        try:
+            pages = PdfReader(BytesIO(_as_pdf(label)))
+            joined.append(pages)
+        except (PyPdfError, OSError, ValueError, KeyError) as error:
+            which = f" {label.tracking_number}" if label.tracking_number else ""
+            raise Conflict(f"A label{which} cannot be read. Open it on its shipment's page.") from error
+    out = BytesIO()
+    joined.write(out)
+    joined.close()
+    return out.getvalue(), DocumentFormat.PDF
+
+
+def _as_pdf(label: Document) -> bytes:
+    if label.format is DocumentFormat.PDF:
+        return label.content
+    out = BytesIO()
+    width, height = Paper.LABEL.points
+    canvas = Canvas(out, pagesize=(width, height))
+    canvas.drawImage(ImageReader(BytesIO(label.content)), 0, 0, width, height, preserveAspectRatio=True, mask="auto")
+    canvas.save()
+    return out.getvalue()
 
 
 def _goods(sheet: _Sheet, customs: Customs) -> None:

@@ -7,11 +7,11 @@ import re
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 from types import MappingProxyType
 from typing import Any
 
@@ -40,6 +40,43 @@ IMPORT_SECONDS = 30.0
 BUILT_IN = frozenset(
     {"tallyhub-3pl", "tallyhub-amazon", "tallyhub-carriers", "tallyhub-shopify", "tallyhub-woocommerce"}
 )
+
+
+SIMULATORS = "hub.simulators"  # the group of entry points
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """A simulated vendor of one of our own packages. ``lacking`` is what its extra [simulator] asks for in vain."""
+
+    name: str
+    package: str
+    lacking: tuple[str, ...]
+    _point: EntryPoint = field(repr=False)
+
+    def load(self) -> Any:
+        """Its class. Raises ImportError, AttributeError."""
+        return self._point.load()
+
+
+def simulators(cast: Collection[str]) -> list[Simulated]:
+    """The simulated vendors of this ``cast`` that are installed, in its order; nothing is imported."""
+    order = list(cast)
+    found = [
+        Simulated(each.name, each.dist.name, _lacking(each), each)
+        for each in entry_points(group=SIMULATORS)
+        if each.dist and each.dist.name in BUILT_IN and each.name in order
+    ]
+    return sorted(found, key=lambda each: order.index(each.name))
+
+
+def _lacking(point: EntryPoint) -> tuple[str, ...]:
+    """What the extra [simulator] of a simulator's package asks for, and is not installed."""
+    asked = (
+        re.match(r"([\w.-]+).*extra == ['\"]simulator['\"]", each)
+        for each in (point.dist and point.dist.requires) or ()
+    )
+    return tuple(found[1] for found in asked if found and not any(distributions(name=found[1])))
 
 
 @dataclass(frozen=True, slots=True)

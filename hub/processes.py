@@ -70,13 +70,15 @@ class Program:
     """Something the supervisor keeps running.
 
     Where ``serves`` is given, the others need this one: they start after it says True for the first time (or after
-    ten seconds), and stop before it does.
+    ten seconds), and stop before it does. Where ``wanted`` is given, it is started only while that says True, and ends
+    by itself.
     """
 
     name: str
     command: Sequence[str]
     environ: Mapping[str, str] = field(repr=False)
     serves: Callable[[], bool] | None = None
+    wanted: Callable[[], bool] | None = None
 
 
 @dataclass(slots=True)
@@ -156,10 +158,13 @@ class Supervisor:
                 if now - child.started_at >= _HEALTHY_AFTER:
                     child.pause = _FIRST_PAUSE
                 child.start_at = now + child.pause
-                self._say(f"{child.program.name} ended ({_how(code)}). Starting it again in {child.pause:g} s.")
+                if code or child.program.wanted is None:
+                    self._say(f"{child.program.name} ended ({_how(code)}). Starting it again in {child.pause:g} s.")
                 child.pause = min(child.pause * 2, _LONGEST_PAUSE)
                 with self._lock:
                     child.process = None
+            if child.program.wanted is not None and not child.program.wanted():
+                continue
             if now >= child.start_at:
                 self._start(child)
             else:
@@ -248,7 +253,56 @@ def programs(settings: Settings, told: Mapping[str, str], redis_server: PrivateR
             Program(name=f"worker {number}", command=[*hub, "worker"], environ=told)
             for number in range(1, settings.workers + 1)
         ),
+        *(
+            [
+                Program(
+                    name="sandbox",
+                    command=[*hub, "sandbox"],
+                    environ=told,
+                    wanted=Wish(partial(_sandbox_wanted, settings)),
+                )
+            ]
+            if settings.sandbox
+            else []
+        ),
     ]
+
+
+class Wish:
+    """Whether something is wanted, as a look at the database said last.
+
+    A thread of its own looks now and then, so that nobody waits for a database that does not answer.
+    """
+
+    def __init__(self, look: Callable[[], bool], every: float = 1.0) -> None:
+        self._look = look
+        self._every = every
+        self._wanted = False
+        self._thread: threading.Thread | None = None
+
+    def __call__(self) -> bool:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="wish", daemon=True)
+            self._thread.start()
+        return self._wanted
+
+    def _watch(self) -> None:
+        while True:
+            with contextlib.suppress(HubError):  # what was wanted before still is
+                self._wanted = self._look()
+            time.sleep(self._every)
+
+
+def _sandbox_wanted(settings: Settings) -> bool:
+    from hub.store import sandbox
+    from hub.store.database import Database
+
+    database = Database(settings.database_url, pooled=False)
+    try:
+        with database.read() as connection:
+            return bool(sandbox.wanted(connection))
+    finally:
+        database.close()
 
 
 @contextlib.contextmanager

@@ -1,4 +1,5 @@
-"""What is asked of channels told of shipments, or how to deal an order out: exactly what was asked for, and once."""
+"""What is asked of channels told of shipments, how to deal an order out, to cancel it or to give money back: exactly
+what was asked for, and once."""
 
 from __future__ import annotations
 
@@ -6,13 +7,24 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
+from hub.certify import shared
 from hub.certify.bench import impatient, only_connector_errors
 from hub.certify.channel import CONTRACT, ChannelBench
 from hub.certify.contract import expect
 from hub.connector import Connector, Settlement
-from hub.core.model import HoldReason, LineQuantity
+from hub.core.model import HoldReason, LineQuantity, Money, OrderStatus
 from hub.core.plain import to_plain
-from hub.core.shipping import ConfirmedLine, ShipmentConfirmation, WorkHold, WorkRelease, WorkSplit
+from hub.core.shipping import (
+    CancelReason,
+    ConfirmedLine,
+    OrderCancellation,
+    RefundedLine,
+    RefundRequest,
+    ShipmentConfirmation,
+    WorkHold,
+    WorkRelease,
+    WorkSplit,
+)
 from hub.errors import ConnectorError, Rejected
 from hub.testing.simulator import Fault
 
@@ -258,3 +270,113 @@ def _(bench: ChannelBench, fault: Fault) -> None:
             break
     expect(done, "It was never held.")
     expect([each[1:] for each in bought.work()] == [(3, 1)], f"The parts are {bought.work()}, not one of 3 held once.")
+
+
+# ---------------------------------------------------------------- cancelling, and giving money back
+
+
+def cancels(connector: type[Connector]) -> str:
+    """Why it cannot be told to cancel an order, "" if it can."""
+    return "" if "cancel_order" in connector.effects else "it does not declare cancel_order"
+
+
+def refunds(connector: type[Connector]) -> str:
+    """Why it cannot be told to give money back, "" if it can."""
+    return "" if "refund" in connector.effects else "it does not declare refund"
+
+
+def _a_cancellation(order: str, reference: str = "C-1") -> OrderCancellation:
+    return OrderCancellation(
+        reference=reference, order_external_id=order, reason=CancelReason.CUSTOMER, note="By phone."
+    )
+
+
+def _to_cancel(bench: Any, vendor: Any, connector: Any) -> Mapping[str, Any]:
+    """Another order, and the wish to cancel it."""
+    order_id = bench.buy(("MUG-1", 1), shop=vendor)
+    plain: Mapping[str, Any] = to_plain(_a_cancellation(order_id, f"C-{order_id[-20:]}"))
+    return plain
+
+
+def _cancelled(bench: Any, vendor: Any) -> int:
+    connector = bench.connect(vendor)
+    orders = (connector.read_order(connector.fetch_order(each)) for each in vendor.orders())
+    return sum(order.status in (OrderStatus.CANCELLED, OrderStatus.REFUNDED) for order in orders)
+
+
+def _to_refund(bench: Any, vendor: Any, connector: Any) -> Mapping[str, Any]:
+    """Another order of two mugs, and the wish to give the money of one back."""
+    order_id = bench.buy(("MUG-1", 2), shop=vendor)
+    (line,) = connector.read_order(connector.fetch_order(order_id)).lines
+    plain: Mapping[str, Any] = to_plain(_a_refund(order_id, line, reference=f"R-{order_id[-20:]}"))
+    return plain
+
+
+def _a_refund(order: str, line: Any, *, units: int = 1, amount: str = "12.50", reference: str = "R-1") -> RefundRequest:
+    money = Money.of(amount, line.total.currency)
+    lines = (RefundedLine(line_external_id=line.external_id, quantity=units, amount=money),)
+    return RefundRequest(reference=reference, order_external_id=order, lines=lines, restock=True, note="Chipped.")
+
+
+def _refunded(bench: Any, vendor: Any) -> int:
+    connector = bench.connect(vendor)
+    return sum(len(connector.read_order(connector.fetch_order(each)).refunds) for each in vendor.orders())
+
+
+@CONTRACT.case(
+    RULE, "cancelled-order-is-cancelled", "An order that was cancelled is, and holds nothing.", needs=cancels
+)
+def _(bench: ChannelBench) -> None:
+    bought = _Bought(bench)
+    bought.perform("cancel_order", _a_cancellation(bought.order_id))
+    order = bought.order()
+    expect(order.status in (OrderStatus.CANCELLED, OrderStatus.REFUNDED), f"Its status is {order.status}.")
+    expect(not order.holds_stock, "It still holds stock.")
+
+
+@CONTRACT.case(RULE, "shipped-order-not-cancelled", "What has left cannot be cancelled, and is not.", needs=cancels)
+def _(bench: ChannelBench) -> None:
+    bought = _Bought(bench)
+    bench.clock.advance(60)
+    bought.shop.fulfill(bought.order_id)
+    with only_connector_errors("cancelling a shipped order") as raised:
+        bought.perform("cancel_order", _a_cancellation(bought.order_id))
+    expect(raised and isinstance(raised[0], Rejected), f"It led to {raised or 'a cancellation'}.")
+    expect(bought.order().status is OrderStatus.FULFILLED, f"Its status is {bought.order().status}.")
+
+
+@CONTRACT.case(RULE, "refund-is-exact", "Exactly so much is given back, for exactly these units.", needs=refunds)
+def _(bench: ChannelBench) -> None:
+    bought = _Bought(bench)
+    bought.perform("refund", _a_refund(bought.order_id, bought.line, amount="7.25"))
+    order = bought.order()
+    given = [str(each.amount) for each in order.refunds]
+    expect(given == [f"7.25 {order.currency}"], f"Of 7.25 {order.currency} it gave back {given}.")
+    (line,) = order.lines
+    expect(line.open_quantity == 2, f"Of 3 units, one of them given back, {line.open_quantity} are to be shipped.")
+
+
+@CONTRACT.each(
+    RULE,
+    "refund-of-{}-refused",
+    "More than there is ({}) is not given back, nor a part of it.",
+    {"too-much-money": (1, "9999"), "too-many-units": (4, "12.50")},
+    needs=refunds,
+)
+def _(bench: ChannelBench, asked: tuple[int, str]) -> None:
+    bought = _Bought(bench)
+    units, amount = asked
+    with only_connector_errors("giving back too much") as raised:
+        bought.perform("refund", _a_refund(bought.order_id, bought.line, units=units, amount=amount))
+    expect(raised and isinstance(raised[0], Rejected), f"It led to {raised or 'a refund'}.")
+    expect(not bought.order().refunds, "Something was given back all the same.")
+
+
+shared.add_where_declared(
+    CONTRACT,
+    RULE,
+    (
+        shared.Deed("cancel_order", "cancelling", _to_cancel, _cancelled),
+        shared.Deed("refund", "refunding", _to_refund, _refunded),
+    ),
+)

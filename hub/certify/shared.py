@@ -1,9 +1,10 @@
-"""What the contracts of carriers and fulfillment providers share: effects under faults and crashes, odd addresses."""
+"""What the contracts of all kinds share: effects under faults and crashes; and odd addresses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from hub.certify.bench import SHORT, TIMEOUT, Bench
@@ -61,6 +62,9 @@ DEATHS: Mapping[str, tuple[int, int, int]] = {
 }
 
 
+_MOST_POINTS = 15
+
+
 @dataclass(frozen=True, slots=True)
 class Deed:
     """An effect of a kind of connectors, as the cases about it need it.
@@ -111,6 +115,50 @@ def add_to(contract: Contract, deeds: tuple[Deed, ...]) -> None:
         _once(contract, once, deed)
         _crashes(contract, crash, deed)
         _settles(contract, settled, deed)
+        _is_declared(contract, settled, deed)
+
+
+def add_where_declared(contract: Contract, rule: Rule, deeds: tuple[Deed, ...]) -> None:
+    """Ask the same, all of it under one rule, of those who declare the effect: nobody has to."""
+    for deed in deeds:
+        _once(contract, rule, deed)
+        _crashes(contract, rule, deed)
+        _anywhere(contract, rule, deed)
+        _settles(contract, rule, deed)
+
+
+def _anywhere(contract: Contract, rule: Rule, deed: Deed) -> None:
+    """What looks before it acts acts late: everything goes wrong at each of its requests in turn."""
+
+    @contract.each(
+        rule,
+        deed.name + "-once-{}-anywhere",
+        deed.name + " happens once, {} at whichever of its requests.",
+        {
+            "dying-before": "dies_before",
+            "dying-after": "dies_after",
+            "with-a-lost-answer": "",
+            "with-a-500-after": "500",
+        },
+        needs=declared(deed),
+    )
+    def _(bench: Bench, how: str) -> None:
+        for point in range(1, _MOST_POINTS):
+            vendor = bench.vendor()
+            request = deed.prepare(bench, vendor, bench.connect(vendor))
+            sending = Sending(bench, partial(bench.connect, vendor))
+            before = len(vendor.requests)
+            if how.startswith("dies"):
+                row = sending.send(deed.kind, request, **{how: point})
+            else:
+                fault = Fault.status(500, after_effect=True) if how else Fault.reset()
+                vendor.fail_next("", fault, after=point - 1)
+                row = sending.send(deed.kind, request)
+                vendor.heal()
+            _honest(bench, vendor, deed, row)
+            if len(vendor.requests) - before < point:
+                return
+        raise NotApplicable(f"It takes more than {_MOST_POINTS} requests.")
 
 
 def _once(contract: Contract, rule: Rule, deed: Deed) -> None:
@@ -229,10 +277,6 @@ def _settles(contract: Contract, rule: Rule, deed: Deed) -> None:
         expect(done == 1, f"The vendor did it {done} times.")
         expect(first.reference == second.reference, f"It says {second.reference} and before {first.reference}.")
 
-    @contract.case(rule, f"{name}-is-declared", f"{name} is among its effects, so that the hub can carry it out.")
-    def _(bench: Bench) -> None:
-        expect(kind in bench.connector.effects, f"{kind} is not among its effects.")
-
     @contract.case(
         rule, f"{name}-is-done-once-without-trouble", f"Without trouble {name} happens once.", needs=declared(deed)
     )
@@ -257,3 +301,11 @@ def _settles(contract: Contract, rule: Rule, deed: Deed) -> None:
         expect(row.state == "unknown", f"The effect ended as {row.state}.")
         if len(vendor.requests) - before != 1:
             raise NotApplicable("It takes several requests.")
+
+
+def _is_declared(contract: Contract, rule: Rule, deed: Deed) -> None:
+    @contract.case(
+        rule, f"{deed.name}-is-declared", f"{deed.name} is among its effects, so that the hub can carry it out."
+    )
+    def _(bench: Bench) -> None:
+        expect(deed.kind in bench.connector.effects, f"{deed.kind} is not among its effects.")

@@ -624,6 +624,99 @@ class ShipmentConfirmation:
             raise ValueError(f"Shipment {self.reference} needs lines, each of the order's named once.")
 
 
+# What people have a channel do with a whole order.
+
+
+class CancelReason(StrEnum):
+    """Why an order is cancelled, in the hub's own words."""
+
+    CUSTOMER = "customer"  # the customer does not want it any more
+    FRAUD = "fraud"
+    STOCK = "stock"  # there is not enough of it
+    PAYMENT = "payment"  # it was declined
+    MISTAKE = "mistake"  # of whoever works here
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderCancellation:
+    """Cancel an order of which nothing has left, all of it and for good.
+
+    ``reference`` is ours (1 to 35 letters, digits and hyphens). ``refund``: what was paid is given back by the way it
+    came. ``restock``: its goods are for sale again. ``notify``: the channel writes to the customer. What a channel
+    leaves no choice about (``Capabilities.cancel_choices``) is False. ``note`` is for the staff.
+    """
+
+    reference: str
+    order_external_id: str
+    reason: CancelReason
+    refund: bool = False
+    restock: bool = False
+    notify: bool = False
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        _checked_reference(self.reference)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundedLine:
+    """Units of one order line, named as the channel names it, and the money that is given back for them, tax included.
+
+    Units that have not been shipped come first: they leave the order.
+    """
+
+    line_external_id: str
+    quantity: int
+    amount: Money
+
+    def __post_init__(self) -> None:
+        if self.quantity < 1 or self.amount.amount < 0:
+            raise ValueError(f"Line {self.line_external_id}: a refund needs units, and no amount below zero.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundRequest:
+    """Give money back, by the way it came: for ``lines``, for ``shipping``, and ``goodwill`` for nothing in particular.
+
+    ``reference`` is ours (1 to 35 letters, digits and hyphens), the same for ever for the same refund: leave it at the
+    channel (in a note, say), so that a refund whose answer was lost is found by it. All amounts are above zero, tax
+    included, in the order's currency. ``restock``: the units of ``lines`` are for sale again. ``notify``: the channel
+    writes to the customer. ``note`` says why.
+    """
+
+    reference: str
+    order_external_id: str
+    lines: tuple[RefundedLine, ...] = ()
+    shipping: Money | None = None
+    goodwill: Money | None = None
+    restock: bool = False
+    notify: bool = False
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        _checked_reference(self.reference)
+        lines = [line.line_external_id for line in self.lines]
+        if len(lines) != len(set(lines)):
+            raise ValueError(f"Refund {self.reference} names a line twice.")
+        beside = [each for each in (self.shipping, self.goodwill) if each is not None]
+        if any(each.amount <= 0 for each in beside):
+            raise ValueError(f"Refund {self.reference}: what is given back has to be above zero.")
+        if not self.lines and not beside:
+            raise ValueError(f"Refund {self.reference} gives nothing back.")
+        if self.amount.amount <= 0:
+            raise ValueError(f"Refund {self.reference} gives nothing back.")
+
+    @property
+    def amount(self) -> Money:
+        """All that is given back."""
+        first, *others = [
+            *(line.amount for line in self.lines),
+            *(each for each in (self.shipping, self.goodwill) if each is not None),
+        ]
+        return sum(others, first)
+
+
 # A channel that deals an order out to its locations itself (model.ChannelWork) can be told how to do it.
 
 

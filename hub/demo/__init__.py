@@ -4,33 +4,27 @@ count of what came of it."""
 from __future__ import annotations
 
 import json
-import re
-import signal
 import socket
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, distributions, entry_points
 from pathlib import Path
 from typing import Any
 
 import click
 from sqlalchemy import Connection, select
 
-from hub import plugins, processes
+from hub import processes
 from hub.config import Settings, load_settings, read_settings
 from hub.demo.books import Books
-from hub.demo.crew import Vendor
-from hub.demo.market import EMAIL, Market, Shop
-from hub.demo.show import Show
+from hub.demo.market import EMAIL, Market
+from hub.demo.show import Show, stopped_by_signal
+from hub.demo.street import Street, open_street
 from hub.errors import Conflict, HubError
 from hub.jobs import Hub
 from hub.store import tables as t
 from hub.store.database import Database
-from hub.testing.carrier import CarrierSimulator
-from hub.testing.simulator import ShopSimulator, VendorSimulator
-from hub.testing.warehouse import WarehouseSimulator
 
 # Mostly a few seconds are enough. A figure that Amazon has taken in and never shows is written anew after five minutes.
 QUIET_SECONDS = 360.0
@@ -56,23 +50,17 @@ def run(plan: Plan, data_dir: Path | None, environ: Mapping[str, str]) -> int:
     show = Show(interactive=not plan.headless)
     show.line("Tallyhub demo: simulated shops, a hub between them, customers who buy.")
     with ExitStack() as ending:
-        stop = ending.enter_context(_stopped_by_signal())
+        stop = ending.enter_context(stopped_by_signal())
         settings, told, redis_server = _prepare(plan, data_dir, environ, ending)
         log = settings.data_dir / _LOG_NAME
-        shops, carriers, warehouses = _open_street(plan, show, ending)
-        everybody: list[VendorSimulator] = [shop.simulator for shop in shops]
-        everybody += [carrier.simulator for carrier in carriers]
-        everybody += [warehouse.simulator for warehouse in warehouses]
-        routes = {origin: address for each in everybody for origin, address in each.routes().items()}
-        told["TALLYHUB_ROUTES"] = ",".join(f"{origin}={address}" for origin, address in routes.items())
+        street = _open_street(plan, show, ending)
+        told["TALLYHUB_ROUTES"] = ",".join(f"{origin}={address}" for origin, address in street.routes().items())
         hub = Hub.open(load_settings(told))
         ending.callback(hub.database.close)
         supervisor = _start(settings, told, redis_server, show, log, ending)
         market = Market(
             hub,
-            shops,
-            carriers,
-            warehouses,
+            street,
             show,
             stop,
             rate=plan.rate,
@@ -85,7 +73,7 @@ def run(plan: Plan, data_dir: Path | None, environ: Mapping[str, str]) -> int:
         show.line(f"\n  The pages     {settings.public_url}")
         show.line(f"  Sign in       {EMAIL}")
         show.line(f"  Password      {password}\n")
-        books = Books(hub, shops, carriers, warehouses, market.opening)
+        books = Books(hub, street.shops, street.carriers, street.warehouses, market.opening)
         sold_for = market.sell(books.counters)
         with show.working("Waiting until every shop says the same, and everything packed has left"):
             quiet = books.settle(QUIET_SECONDS, market.synchronize, market.crew.finish)
@@ -114,7 +102,7 @@ def _prepare(
     elif "TALLYHUB_DATA_DIR" not in own:
         usual = read_settings(own).data_dir
         own["TALLYHUB_DATA_DIR"] = str(usual.with_name(f"{usual.name}-demo"))
-    for name in ("HOST", "PORT", "PUBLIC_URL", "ROUTES"):
+    for name in ("HOST", "PORT", "PUBLIC_URL", "ROUTES", "SANDBOX"):
         own.pop(f"TALLYHUB_{name}_FILE", None)
     port = plan.port or _free_port()
     own |= {
@@ -122,6 +110,7 @@ def _prepare(
         "TALLYHUB_PORT": str(port),
         "TALLYHUB_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "TALLYHUB_ROUTES": "",
+        "TALLYHUB_SANDBOX": "off",  # everything here is simulated as it is
     }
     settings = load_settings(own)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -148,44 +137,12 @@ def _clear(connection: Connection) -> None:
     t.empty_everything(connection)
 
 
-def _open_street(
-    plan: Plan, show: Show, ending: ExitStack
-) -> tuple[list[Shop], list[Vendor[CarrierSimulator]], list[Vendor[WarehouseSimulator]]]:
-    """The simulated shops, carriers and 3PL of our connectors, as far as they are installed with what they need; other
-    people's packages are not imported unasked."""
-    shops: list[Shop] = []
-    carriers: list[Vendor[CarrierSimulator]] = []
-    warehouses: list[Vendor[WarehouseSimulator]] = []
-    ours = [each for each in entry_points(group="hub.simulators") if each.dist and each.dist.name in plugins.BUILT_IN]
-    for point in sorted((each for each in ours if each.name in _CAST), key=lambda each: _CAST.index(each.name)):
-        package = point.dist.name if point.dist else point.name
-        if lacking := _lacking(point):
-            show.line(f"Without {point.name}: {', '.join(lacking)} is missing. Install {package}[simulator].")
-            continue
-        try:
-            found = point.load()
-        except (ImportError, AttributeError) as error:
-            raise HubError(
-                f"The simulated “{point.name}” cannot be opened ({error}). Install {package}[simulator] again."
-            ) from error
-        if issubclass(found, ShopSimulator):
-            shops.append(Shop(point.name, ending.enter_context(found(seed=plan.seed))))
-        elif issubclass(found, CarrierSimulator):
-            carriers.append(Vendor(point.name, ending.enter_context(found(seed=plan.seed))))
-        elif issubclass(found, WarehouseSimulator):
-            warehouses.append(Vendor(point.name, ending.enter_context(found(seed=plan.seed))))
-    if len(shops) < 2:
+def _open_street(plan: Plan, show: Show, ending: ExitStack) -> Street:
+    """Everybody who takes part in the demo."""
+    street = open_street(_CAST, plan.seed, show.line, ending)
+    if len(street.shops) < 2:
         raise HubError("The demo needs two simulated shops: install tallyhub[all] and the extra [simulator] of each.")
-    return shops, carriers, warehouses
-
-
-def _lacking(point: EntryPoint) -> list[str]:
-    """What the extra [simulator] of a simulator's package asks for, and is not installed."""
-    asked = (
-        re.match(r"([\w.-]+).*extra == ['\"]simulator['\"]", each)
-        for each in (point.dist and point.dist.requires) or ()
-    )
-    return [found[1] for found in asked if found and not any(distributions(name=found[1]))]
+    return street
 
 
 def _start(
@@ -220,24 +177,6 @@ def _free_port() -> int:
             chosen: int = probe.getsockname()[1]
             return chosen
     raise HubError("There is no free port on this machine.")
-
-
-@contextmanager
-def _stopped_by_signal() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets; a second Ctrl-C interrupts whatever is being done."""
-    stop = threading.Event()
-
-    def asked(_signal: int, _frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 # ---------------------------------------------------------------- after it

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import Connection, func, select, true
 
 from hub.demo.crew import Vendor
-from hub.demo.market import Shop
+from hub.demo.street import Shop
 from hub.jobs import Hub
 from hub.store import publications
 from hub.store import tables as t

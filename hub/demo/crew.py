@@ -12,12 +12,10 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, select
 
-from hub.core.model import Address
-from hub.core.rates import ShippedWhen, ShippingPolicy
 from hub.core.shipping import TrackingStatus
 from hub.errors import BadInput, Conflict
 from hub.jobs import Hub
-from hub.store import connections, fulfillment, locations, packing, policies
+from hub.store import fulfillment, packing
 from hub.store import tables as t
 from hub.store.database import new_id
 from hub.testing.carrier import CarrierSimulator
@@ -27,19 +25,6 @@ PACKER = "packer@example.com"
 THEIRS = "VASE-"  # these goods lie at the 3PL alone
 _WEIGHT = 450  # grams that a piece weighs, its box included
 _NOBODY = UUID(int=0)
-_ADDRESS = Address(
-    name="Kiln & Cloth", line1="1 High Street", city="Leeds", region="West Yorkshire", postcode="LS1 4DY", country="GB"
-)
-# Where customers live if a simulator can be told: labels within the country need no customs papers.
-CUSTOMER = Address(
-    name="Ada Byron",
-    line1="12 St James's Square",
-    city="London",
-    postcode="SW1Y 4JH",
-    country="GB",
-    phone="+442079460000",
-)
-
 Simulator = TypeVar("Simulator", CarrierSimulator, WarehouseSimulator)
 
 
@@ -66,47 +51,6 @@ class Crew:
     seen: Counter[str] = field(default_factory=Counter)  # scans by tracking number
     _served: set[UUID] = field(default_factory=set)  # connections of shops of which something was packed
     _left_alone: set[UUID] = field(default_factory=set)
-
-    # ------------------------------------------------------------ moving in
-
-    def fill_shelves(self, stock: dict[str, int], titles: dict[str, str]) -> None:
-        """Before the 3PL is connected: what lies there."""
-        for warehouse in self.warehouses:
-            for sku, units in sorted(stock.items()):
-                warehouse.simulator.stock_item(sku, titles[sku], units)
-
-    def move_in(self) -> None:
-        """Give the own warehouse its address, and say which labels are bought, and when an order counts as shipped."""
-        place = t.location.c
-        with self.hub.database.read() as connection:
-            row = connection.execute(
-                select(place.id, place.name)
-                .where(place.merchant_id == self.merchant_id, place.kind == "warehouse")
-                .order_by(place.created_at)
-                .limit(1)
-            ).one()
-        wanted = locations.Location(name=row.name, address=_ADDRESS, time_zone="Europe/London")
-        locations.save(self.hub.database, self.merchant_id, row.id, wanted, PACKER)
-        rules = ShippingPolicy(automatic=True, shipped_when=ShippedWhen.LABEL)
-        policies.save_shipping(self.hub.database, self.merchant_id, rules, PACKER)
-
-    def sell_from_everywhere(self, shops: Sequence[UUID]) -> None:
-        """Every shop sells what lies at the 3PL, too."""
-        place, shown = t.location.c, t.channel_location.c
-        with self.hub.database.read() as connection:
-            ours = set(connection.execute(select(place.id).where(place.merchant_id == self.merchant_id)).scalars())
-            bound = connection.execute(
-                select(shown.connection_id, shown.external_id).where(
-                    shown.merchant_id == self.merchant_id,
-                    shown.connection_id.in_(shops),
-                    shown.location_id.is_not(None),
-                )
-            ).all()
-        for row in bound:
-            for connection_id in connections.pool_locations(
-                self.hub.database, self.merchant_id, row.connection_id, row.external_id, ours, PACKER
-            ):
-                self.ring(connection_id, "publish")
 
     # ------------------------------------------------------------ working
 

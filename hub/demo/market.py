@@ -6,74 +6,28 @@ import random
 import secrets
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy import func, select, update
 
 from hub.connector import Capabilities
-from hub.demo.crew import CUSTOMER, THEIRS, Crew, Vendor
+from hub.demo.crew import PACKER, Crew
 from hub.demo.show import Show
+from hub.demo.street import Shop, Street
 from hub.errors import HubError
 from hub.jobs import Hub
-from hub.store import accounts, connections, matching, warehouse
+from hub.store import accounts, connections, first_steps, matching, warehouse
 from hub.store import tables as t
-from hub.testing.carrier import CarrierSimulator
-from hub.testing.simulator import Sale, ShopSimulator
-from hub.testing.warehouse import WarehouseSimulator
 
 EMAIL = "demo@example.com"
 
 _SETUP_SECONDS = 120.0
 _BUSY_SECONDS = 30.0  # how long the customers of an endless demo hurry, before they come now and then
 _SLOW_RATE = 0.5  # orders per second after that
-_WIDEST_BASKET = 3
 _DELIVERY = 40
-
-_GOODS = (
-    ("MUG", "Stoneware mug", "14.90"),
-    ("BOWL", "Breakfast bowl", "17.50"),
-    ("PLATE", "Dinner plate", "19.00"),
-    ("TEAPOT", "Teapot", "48.00"),
-    ("JUG", "Milk jug", "22.00"),
-    ("VASE", "Bud vase", "26.50"),
-    ("TRAY", "Serving tray", "34.00"),
-    ("CANDLE", "Candle holder", "12.00"),
-    ("APRON", "Linen apron", "39.00"),
-    ("TOWEL", "Tea towel", "11.00"),
-    ("BOARD", "Cutting board", "29.00"),
-    ("SPOON", "Wooden spoon", "6.50"),
-)
 _NOBODY = UUID(int=0)
-_COLORS = ("Sand", "Moss", "Ink", "Rust")
-# The first two shops sell everything. Each further one sells a part; where the channel has a warehouse of its own, some
-# of that lies there.
-_SELL_EVERYTHING = 2
-_PART = ("MUG", "BOWL", "PLATE")
-_SHIPPED_BY_CHANNEL = ("APRON",)
-_OF_THE_CHANNEL = 0.2  # how many of its customers buy what it ships itself
-
-
-@dataclass(slots=True)
-class Shop:
-    """A simulated shop, what it sells and sold, and the hub's connection to it once there is one.
-
-    ``goods`` are the SKUs it sells of the merchant's stock, ``theirs`` those that the channel ships from a warehouse of
-    its own; ``sales`` are those of ``goods``. ``by_queue``: it leaves its news in a queue.
-    """
-
-    name: str
-    simulator: ShopSimulator
-    connection_id: UUID = _NOBODY
-    goods: list[str] = field(default_factory=list)
-    theirs: list[str] = field(default_factory=list)
-    sales: list[Sale] = field(default_factory=list)
-    sold_by_channel: int = 0
-    turned_away: int = 0
-    by_queue: bool = False
 
 
 class Market:
@@ -86,9 +40,7 @@ class Market:
     def __init__(
         self,
         hub: Hub,
-        shops: Sequence[Shop],
-        carriers: Sequence[Vendor[CarrierSimulator]],
-        warehouses: Sequence[Vendor[WarehouseSimulator]],
+        street: Street,
         show: Show,
         stop: threading.Event,
         *,
@@ -99,7 +51,7 @@ class Market:
     ) -> None:
         self.merchant_id = _NOBODY
         self._hub = hub
-        self._shops = shops
+        self._shops = street.shops
         self._show = show
         self._stop = stop
         self._rate = rate
@@ -107,34 +59,9 @@ class Market:
         self._seed = seed
         self._log = log
         self.delivered: set[str] = set()  # SKUs of which more arrived after the opening
-        self.crew = Crew(hub, carriers, warehouses, self._ring)
-        self.opening = self._stock_the_shelves()
-
-    def _stock_the_shelves(self) -> dict[str, int]:
-        """Of most things there is enough, of some too little, so that they sell out."""
-        choose = random.Random(self._seed)  # noqa: S311 (customers are no secret)
-        goods = [
-            (f"{code}-{color.upper()}", f"{title}, {color.lower()}", price)
-            for code, title, price in _GOODS
-            for color in _COLORS
-        ]
-        expected = 60.0 if self._seconds is None else self._rate * self._seconds * _WIDEST_BASKET / len(goods)
-        opening = {sku: 3 + round(expected * choose.choice((0.5, 2.0, 3.0, 4.0))) for sku, _, _ in goods}
-        theirs = {sku for sku in opening if sku.startswith(THEIRS)} if self.crew.warehouses else set()
-        for number, shop in enumerate(self._shops):
-            shop.simulator.customers_live_at(CUSTOMER)
-            for sku, title, price in goods:
-                part = sku.partition("-")[0]
-                if number < _SELL_EVERYTHING or part in _PART:
-                    # Before they are connected, the second shop says something of its own. A marketplace, which takes
-                    # figures in and judges them later, would keep everybody waiting.
-                    here = 0 if sku in theirs else opening[sku]
-                    shop.simulator.add_product(sku, title, choose.randint(0, 20) if number == 1 else here, price)
-                    shop.goods.append(sku)
-                elif part in _SHIPPED_BY_CHANNEL and shop.simulator.add_product_shipped_by_channel(sku, title, price):
-                    shop.theirs.append(sku)
-        self.crew.fill_shelves({sku: opening[sku] for sku in theirs}, {sku: title for sku, title, _ in goods})
-        return opening
+        self.crew = Crew(hub, street.carriers, street.warehouses, self._ring)
+        sold = 60.0 if seconds is None else rate * seconds * street.expected_units
+        self.opening = street.stock_the_shelves(seed, sold)
 
     # ------------------------------------------------------------ setting up
 
@@ -199,7 +126,7 @@ class Market:
 
     def _move_in(self) -> None:
         """Connect who ships: the carriers, and the 3PL with what lies there."""
-        self.crew.move_in()
+        first_steps.move_in(self._hub.database, self.merchant_id, PACKER)
         for carrier in self.crew.carriers:
             carrier.connection_id = self._connect(carrier.name, carrier.simulator.settings())
         for provider in self.crew.warehouses:
@@ -207,7 +134,8 @@ class Market:
             with self._show.working("Taking over what lies at the 3PL"):
                 self._until(lambda: self._counted() == len(self.opening))
         if self.crew.warehouses:
-            self.crew.sell_from_everywhere([shop.connection_id for shop in self._shops])
+            for each, lane in first_steps.sell_from_everywhere(self._hub.database, self.merchant_id, PACKER):
+                self._ring(each, lane)
 
     def _counted(self) -> int:
         """SKUs of which there is some stock."""
@@ -280,7 +208,6 @@ class Market:
 
     def _crowd(self, shop: Shop, closing: threading.Event) -> None:
         choose = random.Random(f"{self._seed} {shop.name}")  # noqa: S311
-        skus, theirs = sorted(shop.goods), sorted(shop.theirs)
         began = due = time.monotonic()
         while True:
             hurry = self._seconds is not None or time.monotonic() - began < _BUSY_SECONDS
@@ -288,22 +215,7 @@ class Market:
             due += choose.expovariate(rate / len(self._shops))
             if closing.wait(max(0.0, due - time.monotonic())):
                 return
-            if theirs and choose.random() < _OF_THE_CHANNEL:
-                self._buy_theirs(shop, choose.choice(theirs))
-                continue
-            basket = Counter(choose.choices(skus, k=choose.randint(1, _WIDEST_BASKET)))
-            sale = shop.simulator.buy(sorted(basket.items()))
-            if sale is None:
-                shop.turned_away += 1
-            else:
-                shop.sales.append(sale)
-
-    def _buy_theirs(self, shop: Shop, sku: str) -> None:
-        """A customer buys what lies in the channel's own warehouse, and the channel ships it."""
-        sale = shop.simulator.buy([(sku, 1)])
-        if sale is not None:
-            shop.sold_by_channel += 1
-            shop.simulator.fulfill(sale.order_external_id)
+            shop.serve_a_customer(choose)
 
     def _tend(self) -> None:
         """What happens in a real business meanwhile: what runs low is delivered."""

@@ -90,7 +90,7 @@ class Case:
             return LineExplained(**told)
         self.takers = [each for each in self.changes if each.free < 0 and each.order_id != self.sale.order_id]
         orders = {each.order_id for each in self.takers if each.order_id}
-        self.sales = evidence.sales(self.connection, self.merchant_id, orders, short.sku_id)
+        self.sales = evidence.sales(self.connection, self.merchant_id, orders, [short.sku_id])
         self.culprits = [] if short.taken else self._find_culprits()
         reasons = [] if verdict is Verdict.ALLOWED else [*self._reasons(), *self._clocks()]
         shown = None if self.offer is None else self._shown(self.offer, self.own.happened_at)
@@ -561,7 +561,7 @@ class Case:
             so_far, end = f"{offer.shop} was seen to say the right figure only at {moment(settled)}", settled
         else:
             so_far, end = f"it has not told {offer.shop} yet", until
-        troubles = evidence.troubles(self.connection, self.merchant_id, offer, known_at, end)
+        troubles = evidence.troubles(self.connection, self.merchant_id, [offer], known_at, end)[offer.id]
         worst = max(troubles, key=lambda each: each.overlap(known_at, until), default=None)
         if worst is not None and worst.overlap(known_at, until) * 3 >= until - known_at:
             why, text, prevention = _TROUBLES[worst.kind]

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, union_all
 
 from hub.store import tables as t
 from hub.store.breaker import RECONNECT, SLOWED, UNREACHABLE
@@ -196,6 +196,39 @@ def _number_at(
     return low
 
 
+def ledger_between(
+    connection: Connection, merchant_id: UUID, sku_ids: Collection[UUID], since: datetime, until: datetime, *, most: int
+) -> list[tuple[Row[Any], list[Change]]]:
+    """The balances of SKUs, by the names of their locations, each with its ledger lines between two moments: those
+    among its last ``most``."""
+    level = t.stock_level.c
+    now = (
+        select(t.stock_level, t.location.c.name)
+        .join(t.location, _same(t.location, level.location_id, level.merchant_id))
+        .where(level.merchant_id == merchant_id, level.sku_id.in_(list(sku_ids)))
+        .subquery()
+    )
+    entry = t.stock_entry.c
+    lines = and_(
+        *(entry[name] == now.c[name] for name in ("merchant_id", "sku_id", "location_id")),
+        entry.number > now.c.entries - most,
+        entry.at >= since,
+        entry.at <= until,
+    )
+    rows = connection.execute(
+        select(now, *(column.label(f"line_{column.name}") for column in t.stock_entry.columns))
+        .outerjoin(t.stock_entry, lines)
+        .order_by(now.c.name, now.c.sku_id, now.c.location_id)
+    )
+    found: list[tuple[Row[Any], list[Change]]] = []
+    for row in rows:
+        if not found or (found[-1][0].sku_id, found[-1][0].location_id) != (row.sku_id, row.location_id):
+            found.append((row, []))
+        if row.line_number is not None:
+            found[-1][1].append(_change(row, row.name, "line_"))
+    return found
+
+
 def changes_by(
     connection: Connection, merchant_id: UUID, sku_id: UUID, causes: Collection[str], references: Collection[str]
 ) -> list[Change]:
@@ -216,23 +249,20 @@ def changes_by(
     return sorted(found, key=lambda each: (each.at, each.number))
 
 
-def _change(row: Any, location: str) -> Change:
+def _change(row: Any, location: str, prefix: str = "") -> Change:
+    entry = {column.name: getattr(row, f"{prefix}{column.name}") for column in t.stock_entry.columns}
+    delta = {name: entry[f"{name}_delta"] for name in ("on_hand", "allocated", "quarantined", "damaged")}
     return Change(
-        row.sku_id,
-        row.location_id,
-        location,
-        row.number,
-        row.at,
-        row.cause,
-        row.reference,
-        row.on_hand_delta,
-        row.allocated_delta,
-        row.on_hand_delta - row.allocated_delta - row.quarantined_delta - row.damaged_delta,
-        row.on_hand - row.allocated - row.quarantined - row.damaged,
-        row.order_id,
-        row.actor,
-        row.note,
+        location=location,
+        on_hand=delta["on_hand"],
+        allocated=delta["allocated"],
+        free=delta["on_hand"] - delta["allocated"] - delta["quarantined"] - delta["damaged"],
+        left=entry["on_hand"] - entry["allocated"] - entry["quarantined"] - entry["damaged"],
+        **{name: entry[name] for name in _TOLD_OF_CHANGES},
     )
+
+
+_TOLD_OF_CHANGES = ("sku_id", "location_id", "number", "at", "cause", "reference", "order_id", "actor", "note")
 
 
 # ---------------------------------------------------------------- what shops were told
@@ -255,30 +285,41 @@ def offers(
         wanted.append(listing.sku_id.in_(list(sku_ids)))
     if not wanted:
         return []
-    rows = connection.execute(
+    some = (
         select(t.listing, shop.label, shop.live_at, shop.state)
         .join(t.connection, _same(t.connection, listing.connection_id, listing.merchant_id))
         .where(listing.merchant_id == merchant_id, or_(*wanted))
         .order_by(shop.label, listing.title, listing.id)
         .limit(200)
-    ).all()
-    places: dict[UUID, list[Place]] = {}
+        .subquery()
+    )
     publication, place = t.publication.c, t.channel_location.c
-    for some in in_chunks(row.id for row in rows):
-        for each in connection.execute(
-            select(t.publication, place.name)
-            .join(
-                t.channel_location,
-                (place.merchant_id == publication.merchant_id)
-                & (place.connection_id == publication.connection_id)
-                & (place.external_id == publication.location_external_id),
-            )
-            .where(publication.merchant_id == merchant_id, publication.listing_id.in_(some))
-            .order_by(place.name)
-        ):
-            places.setdefault(each.listing_id, []).append(
+    same_place = (
+        (place.merchant_id == publication.merchant_id)
+        & (place.connection_id == publication.connection_id)
+        & (place.external_id == publication.location_external_id)
+    )
+    found = connection.execute(
+        select(
+            some,
+            place.external_id.label("place"),
+            place.name,
+            *(publication[name] for name in ("quantity", "published_at", "dirty_since", "version")),
+            *(publication[name] for name in ("published_version", "not_before", "error")),
+        )
+        .outerjoin(
+            t.publication.join(t.channel_location, same_place),
+            (publication.merchant_id == merchant_id) & (publication.listing_id == some.c.id),
+        )
+        .order_by(some.c.label, some.c.title, some.c.id, place.name)
+    ).all()
+    rows = {row.id: row for row in found}
+    places: dict[UUID, list[Place]] = {}
+    for each in found:
+        if each.place is not None:
+            places.setdefault(each.id, []).append(
                 Place(
-                    each.location_external_id,
+                    each.place,
                     each.name,
                     each.quantity,
                     each.published_at,
@@ -302,7 +343,7 @@ def offers(
             row.state,
             tuple(places.get(row.id, ())),
         )
-        for row in rows
+        for row in rows.values()
     ]
 
 
@@ -318,6 +359,30 @@ def told_until(
         .limit(most)
     )
     return [_told(row) for row in rows]
+
+
+def told_between(
+    connection: Connection, merchant_id: UUID, listing_ids: Collection[UUID], since: datetime, until: datetime
+) -> Mapping[UUID, list[Told]]:
+    """The last figures written to each of these listings between two moments, the newest first."""
+    entry = t.publication_entry.c
+    latest = func.row_number().over(partition_by=entry.listing_id, order_by=(entry.at.desc(), entry.id.desc()))
+    found: dict[UUID, list[Told]] = {each: [] for each in listing_ids}
+    numbered = (
+        select(t.publication_entry, latest.label("latest"))
+        .where(
+            entry.merchant_id == merchant_id,
+            entry.listing_id.in_(list(listing_ids)),
+            entry.at >= since,
+            entry.at <= until,
+        )
+        .subquery()
+    )
+    for row in connection.execute(
+        select(numbered).where(numbered.c.latest <= _MOST_ENTRIES).order_by(numbered.c.listing_id, numbered.c.latest)
+    ):
+        found[row.listing_id].append(_told(row))
+    return found
 
 
 def told_after(
@@ -354,25 +419,23 @@ def _told(row: Any) -> Told:
 # ---------------------------------------------------------------- orders
 
 
-def sales(connection: Connection, merchant_id: UUID, order_ids: Iterable[UUID], sku_id: UUID) -> Mapping[UUID, Sale]:
-    """The orders with these ids, as far as they sell the SKU; when they were heard of is left out."""
+def sales(
+    connection: Connection, merchant_id: UUID, order_ids: Iterable[UUID], sku_ids: Collection[UUID]
+) -> Mapping[UUID, Sale]:
+    """The orders with these ids, as far as they sell any of the SKUs; when they were heard of is left out."""
     order, line, part, shop = t.sales_order.c, t.order_line.c, t.order_line_part.c, t.connection.c
     found: dict[UUID, Sale] = {}
-    for some in in_chunks(dict.fromkeys(order_ids), 500):
+    for some in in_chunks(dict.fromkeys(order_ids)):
         listings: dict[UUID, dict[str, int]] = {}
         in_kits = select(part.order_line_id).where(
-            part.merchant_id == line.merchant_id, part.order_line_id == line.id, part.sku_id == sku_id
+            part.merchant_id == line.merchant_id, part.order_line_id == line.id, part.sku_id.in_(list(sku_ids))
         )
-        for row in connection.execute(
-            select(line.order_id, line.listing_external_id, line.quantity).where(
-                line.merchant_id == merchant_id,
-                line.order_id.in_(some),
-                line.listing_external_id.is_not(None),
-                or_(line.sku_id == sku_id, in_kits.exists()),
-            )
-        ):
-            units = listings.setdefault(row.order_id, {})
-            units[row.listing_external_id] = units.get(row.listing_external_id, 0) + row.quantity
+        sells = and_(
+            line.merchant_id == order.merchant_id,
+            line.order_id == order.id,
+            line.listing_external_id.is_not(None),
+            or_(line.sku_id.in_(list(sku_ids)), in_kits.exists()),
+        )
         for sold in connection.execute(
             select(
                 order.id,
@@ -383,10 +446,16 @@ def sales(connection: Connection, merchant_id: UUID, order_ids: Iterable[UUID], 
                 order.placed_at,
                 order.received_at,
                 order.imported_at,
+                line.listing_external_id,
+                line.quantity,
             )
             .join(t.connection, _same(t.connection, order.connection_id, order.merchant_id))
+            .outerjoin(t.order_line, sells)
             .where(order.merchant_id == merchant_id, order.id.in_(some))
         ):
+            units = listings.setdefault(sold.id, {})
+            if sold.listing_external_id is not None:
+                units[sold.listing_external_id] = units.get(sold.listing_external_id, 0) + sold.quantity
             found[sold.id] = Sale(
                 sold.id,
                 sold.number,
@@ -395,7 +464,7 @@ def sales(connection: Connection, merchant_id: UUID, order_ids: Iterable[UUID], 
                 sold.external_id,
                 sold.placed_at or sold.received_at,
                 sold.imported_at,
-                listings.get(sold.id, {}),
+                units,
             )
     return found
 
@@ -465,45 +534,60 @@ def clock_ahead(connection: Connection, merchant_id: UUID, connection_id: UUID, 
 # ---------------------------------------------------------------- what was wrong
 
 
-def troubles(connection: Connection, merchant_id: UUID, offer: Offer, start: datetime, end: datetime) -> list[Trouble]:
-    """What kept the hub from writing to this listing at some time between two moments."""
-    return [
-        each
-        for each in (
-            *_issues(connection, merchant_id, offer),
-            *_pauses(connection, merchant_id, offer, start, end),
-            *_slowed(connection, merchant_id, offer, start, end),
-        )
-        if each.overlap(start, end) > timedelta(0)
-    ]
+def troubles(
+    connection: Connection, merchant_id: UUID, offers: Sequence[Offer], start: datetime, end: datetime
+) -> Mapping[UUID, list[Trouble]]:
+    """What kept the hub from writing to each of these listings at some time between two moments."""
+    if not offers:
+        return {}
+    shops = {offer.connection_id for offer in offers}
+    raised = _issues(connection, merchant_id, offers)
+    happened = _happened(connection, merchant_id, shops, (*_STATES, SLOWED), start - timedelta(days=1), end)
+    return {
+        offer.id: [
+            each
+            for each in (
+                *raised.get(str(offer.connection_id), ()),
+                *raised.get(str(offer.id), ()),
+                *_pauses(offer, [row for row in happened if row.connection_id == offer.connection_id]),
+                *_slowed([row for row in happened if row.connection_id == offer.connection_id]),
+            )
+            if each.overlap(start, end) > timedelta(0)
+        ]
+        for offer in offers
+    }
 
 
 _KINDS = {RECONNECT: "credentials", UNREACHABLE: "unavailable", NOT_PUBLISHED: "refused"}
 
 
-def _issues(connection: Connection, merchant_id: UUID, offer: Offer) -> list[Trouble]:
+def _issues(connection: Connection, merchant_id: UUID, offers: Sequence[Offer]) -> Mapping[str, list[Trouble]]:
+    """By what they are about, a listing or its connection: the last of each."""
     issue = t.issue.c
-    rows = connection.execute(
-        select(issue.kind, issue.title, issue.opened_at, issue.resolved_at)
-        .where(
-            issue.merchant_id == merchant_id,
-            issue.kind.in_(list(_KINDS)),
-            issue.subject.in_([str(offer.connection_id), str(offer.id)]),
-        )
-        .order_by(issue.opened_at.desc())
-        .limit(_MOST_ENTRIES)
+    latest = func.row_number().over(partition_by=issue.subject, order_by=issue.opened_at.desc())
+    subjects = {str(each) for offer in offers for each in (offer.connection_id, offer.id)}
+    numbered = (
+        select(issue.subject, issue.kind, issue.title, issue.opened_at, issue.resolved_at, latest.label("latest"))
+        .where(issue.merchant_id == merchant_id, issue.kind.in_(list(_KINDS)), issue.subject.in_(subjects))
+        .subquery()
     )
-    return [Trouble(_KINDS[row.kind], row.opened_at, row.resolved_at, row.title) for row in rows]
+    found: dict[str, list[Trouble]] = {}
+    for row in connection.execute(
+        select(numbered).where(numbered.c.latest <= _MOST_ENTRIES).order_by(numbered.c.latest)
+    ):
+        trouble = Trouble(_KINDS[row.kind], row.opened_at, row.resolved_at, row.title)
+        found.setdefault(row.subject, []).append(trouble)
+    return found
 
 
-def _pauses(connection: Connection, merchant_id: UUID, offer: Offer, start: datetime, end: datetime) -> list[Trouble]:
+def _pauses(offer: Offer, happened: Sequence[Any]) -> list[Trouble]:
     """Pauses by a person. What is known for sure is when one ended, or that it has not."""
     found: list[Trouble] = []
     since: datetime | None = None
-    for row in _happened(connection, merchant_id, offer.connection_id, _STATES, start - timedelta(days=1), end):
+    for row in happened:
         if row.kind == "connection_paused":
             since = row.at
-        else:
+        elif row.kind in _STATES:
             found.append(Trouble("paused", since, row.at, ""))
     if offer.state == "paused":
         found.append(Trouble("paused", since, None, ""))
@@ -513,32 +597,34 @@ def _pauses(connection: Connection, merchant_id: UUID, offer: Offer, start: date
 _STATES = ("connection_paused", "connection_connected")
 
 
-def _slowed(connection: Connection, merchant_id: UUID, offer: Offer, start: datetime, end: datetime) -> list[Trouble]:
-    # A pause that a shop asked for has rarely more than minutes to run.
-    rows = _happened(connection, merchant_id, offer.connection_id, (SLOWED,), start - timedelta(hours=1), end)
-    return [Trouble("slowed", row.at, datetime.fromisoformat((row.details or {})["until"]), "") for row in rows]
+def _slowed(happened: Sequence[Any]) -> list[Trouble]:
+    slowed = (row for row in happened if row.kind == SLOWED)
+    return [Trouble("slowed", row.at, datetime.fromisoformat((row.details or {})["until"]), "") for row in slowed]
 
 
 def _happened(
     connection: Connection,
     merchant_id: UUID,
-    connection_id: UUID,
+    connection_ids: Collection[UUID],
     kinds: Sequence[str],
     start: datetime,
     end: datetime,
 ) -> list[Any]:
-    """Lines of the activity log about a connection between two moments, the oldest first. Where very much happened in
+    """Lines of the activity log about connections between two moments, the oldest first. Where very much happened in
     between, they are looked for at both ends."""
     happened = t.activity.c
-    near = select(t.activity).where(happened.merchant_id == merchant_id, happened.at >= start, happened.at <= end)
-    found = {}
-    for order in (happened.at.asc(), happened.at.desc()):
-        some = near.order_by(order).limit(_MOST_HAPPENED).subquery()
-        for row in connection.execute(
-            select(some).where(some.c.connection_id == connection_id, some.c.kind.in_(list(kinds)))
-        ):
-            found[row.id] = row
-    return sorted(found.values(), key=lambda row: row.at)
+    columns = (happened.id, happened.at, happened.kind, happened.connection_id, happened.details)
+    near = select(*columns).where(happened.merchant_id == merchant_id, happened.at >= start, happened.at <= end)
+    ends = (near.order_by(first).limit(_MOST_HAPPENED).subquery() for first in (happened.at.asc(), happened.at.desc()))
+    rows = connection.execute(
+        union_all(
+            *(
+                select(some).where(some.c.connection_id.in_(list(connection_ids)), some.c.kind.in_(list(kinds)))
+                for some in ends
+            )
+        )
+    )
+    return sorted({row.id: row for row in rows}.values(), key=lambda row: row.at)
 
 
 def happened_to_order(connection: Connection, merchant_id: UUID, order_id: UUID) -> list[Any]:

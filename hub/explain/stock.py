@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Subquery, func, select, true, union_all
 
 from hub.core.stock import Cause as Moved
 from hub.errors import BadInput
 from hub.explain import evidence
-from hub.explain.evidence import Change, Offer, Sale, Told
+from hub.explain.evidence import Change, Offer, Sale, Told, Trouble
 from hub.explain.words import listed, moment, span, units
 from hub.store import publications
 from hub.store import tables as t
@@ -122,46 +122,41 @@ def stock(
     connection: Connection, merchant_id: UUID, sku_id: UUID, *, at: datetime, since: datetime | None = None
 ) -> StockExplained | None:
     """Explain a SKU as it is at this moment, with what happened from ``since`` on; None when there is no such SKU."""
-    row = connection.execute(
-        select(t.sku.c.code, t.sku.c.title).where(t.sku.c.merchant_id == merchant_id, t.sku.c.id == sku_id)
-    ).one_or_none()
-    if row is None:
+    sku, waits = t.sku.c, t.backorder.c
+    waiting = select(func.coalesce(func.sum(waits.quantity * waits.per_unit), 0)).where(
+        waits.merchant_id == merchant_id, waits.sku_id == sku_id, waits.missing | waits.woken, waits.missing
+    )
+    leaves = _leaves(merchant_id, sku_id)
+    rows = connection.execute(
+        select(sku.code, sku.title, waiting.scalar_subquery().label("waiting"), leaves)
+        .outerjoin(leaves, true())
+        .where(sku.merchant_id == merchant_id, sku.id == sku_id)
+    ).all()
+    if not rows:
         return None
+    row = rows[0]
     begin = since or at - USUALLY
-    made_of = _parts(connection, merchant_id, sku_id)
-    counted = list(made_of) or [sku_id]
-    changes = [
-        each
-        for one in counted
-        for each in evidence.changes_until(connection, merchant_id, one, at, most=_MOST_HAPPENINGS + 1)
-        if each.at >= begin
-    ]
-    changes.sort(key=lambda each: (each.at, each.number))
-    offers = evidence.offers(connection, merchant_id, sku_ids=[sku_id, *_kits_with(connection, merchant_id, sku_id)])
-    told = {
-        offer.id: [each for each in evidence.told_until(connection, merchant_id, offer.id, at) if each.at >= begin]
-        for offer in offers
+    made_of = {
+        each.part_id: (each.part_code, each.quantity)
+        for each in sorted(rows, key=lambda each: str(each.part_code))
+        if each.kit_id == sku_id
     }
+    kits = sorted({each.kit_id for each in rows} - {sku_id, None})
+    balances, changes = _ledger(connection, merchant_id, sku_id, made_of, begin, at)
+    offers = evidence.offers(connection, merchant_id, sku_ids=[sku_id, *kits])
+    told = evidence.told_between(connection, merchant_id, [offer.id for offer in offers], begin, at)
     codes = {sku_id: row.code} | {part_id: code for part_id, (code, _) in made_of.items()}
-    sold = {
-        one: evidence.sales(
-            connection, merchant_id, {each.order_id for each in changes if each.order_id and each.sku_id == one}, one
-        )
-        for one in counted
-    }
-    sales = {order_id: sale for found in sold.values() for order_id, sale in found.items()}
-    numbers = _order_numbers(connection, merchant_id, told.values()) | {
-        order_id: f"{sale.number} ({sale.shop})" for order_id, sale in sales.items()
-    }
-    names = {
-        location_id: name
-        for one in counted
-        for location_id, (name, _) in evidence.locations_of(connection, merchant_id, one).items()
-    }
+    counted = list(made_of) or [sku_id]
+    moved_for = {each.order_id for each in changes if each.order_id}
+    known = evidence.sales(connection, merchant_id, [*moved_for, *_told_because_of(told.values())], counted)
+    sales = {order_id: sale for order_id, sale in known.items() if order_id in moved_for}
+    numbers = {order_id: f"{sale.number} ({sale.shop})" for order_id, sale in known.items()}
+    names = {location_id: balance.location for _, location_id, balance in balances}
+    troubles = evidence.troubles(connection, merchant_id, offers, begin, at)
     happened = [_moved(each, sales, codes if made_of else {}) for each in changes]
     for offer in offers:
         happened += [_told(each, offer, codes, numbers, names) for each in told[offer.id]]
-        happened += _troubles(connection, merchant_id, offer, begin, at)
+        happened += _troubles(offer, troubles[offer.id], begin)
     happened += _shortages(connection, merchant_id, sku_id, begin, at)
     happened = sorted(dict.fromkeys(happened), key=lambda each: each.at)
     return StockExplained(
@@ -171,8 +166,8 @@ def stock(
         tuple(made_of.values()),
         at,
         begin,
-        _balances(connection, merchant_id, sku_id),
-        _waiting(connection, merchant_id, sku_id),
+        tuple(balance for one, _, balance in balances if one == sku_id),
+        int(row.waiting),
         _shops(connection, merchant_id, sku_id, offers),
         tuple(happened[-_MOST_HAPPENINGS:]),
         len(happened) > _MOST_HAPPENINGS,
@@ -183,57 +178,43 @@ def stock(
 # ---------------------------------------------------------------- how things are now
 
 
-def _parts(connection: Connection, merchant_id: UUID, sku_id: UUID) -> dict[UUID, tuple[str, int]]:
-    leaf = t.kit_leaf.c
-    rows = connection.execute(
-        select(leaf.part_id, t.sku.c.code, leaf.quantity)
-        .join(t.sku, (t.sku.c.merchant_id == leaf.merchant_id) & (t.sku.c.id == leaf.part_id))
-        .where(leaf.merchant_id == merchant_id, leaf.kit_id == sku_id)
-        .order_by(t.sku.c.code)
-        .limit(_MOST_KITS)
+def _leaves(merchant_id: UUID, sku_id: UUID) -> Subquery:
+    """What a kit is made of with how many, and the kits that a SKU is part of."""
+    leaf, sku = t.kit_leaf.c, t.sku.c
+    made_of = select(leaf.kit_id, leaf.part_id, sku.code.label("part_code"), leaf.quantity).join(
+        t.sku, (sku.merchant_id == leaf.merchant_id) & (sku.id == leaf.part_id)
     )
-    return {row.part_id: (row.code, row.quantity) for row in rows}
-
-
-def _kits_with(connection: Connection, merchant_id: UUID, sku_id: UUID) -> list[UUID]:
-    leaf = t.kit_leaf.c
-    return list(
-        connection.execute(
-            select(leaf.kit_id)
-            .where(leaf.merchant_id == merchant_id, leaf.part_id == sku_id)
-            .order_by(leaf.kit_id)
-            .limit(_MOST_KITS)
-        ).scalars()
+    both = (
+        made_of.where(leaf.merchant_id == merchant_id, mine == sku_id).order_by(*turn).limit(_MOST_KITS).subquery()
+        for mine, turn in ((leaf.kit_id, (sku.code,)), (leaf.part_id, (leaf.kit_id,)))
     )
+    return union_all(*(select(each) for each in both)).subquery()
 
 
-def _balances(connection: Connection, merchant_id: UUID, sku_id: UUID) -> tuple[Balance, ...]:
-    level = t.stock_level.c
-    rows = connection.execute(
-        select(
-            t.location.c.name,
-            level.on_hand,
-            level.allocated,
-            level.quarantined + level.damaged,
-            level.incoming,
-            level.safety_stock,
-            level.entries,
+def _ledger(
+    connection: Connection, merchant_id: UUID, sku_id: UUID, parts: Collection[UUID], since: datetime, until: datetime
+) -> tuple[Sequence[tuple[UUID, UUID, Balance]], Sequence[Change]]:
+    """What lies of a SKU and its parts at each location, by name, and what changed between two moments of what is
+    counted of it, the oldest first."""
+    ledger = evidence.ledger_between(connection, merchant_id, [sku_id, *parts], since, until, most=_MOST_HAPPENINGS + 1)
+    balances = [
+        (
+            level.sku_id,
+            level.location_id,
+            Balance(
+                level.name,
+                level.on_hand,
+                level.allocated,
+                level.quarantined + level.damaged,
+                level.incoming,
+                level.safety_stock,
+                level.entries,
+            ),
         )
-        .join(t.location, (t.location.c.merchant_id == level.merchant_id) & (t.location.c.id == level.location_id))
-        .where(level.merchant_id == merchant_id, level.sku_id == sku_id)
-        .order_by(t.location.c.name)
-    )
-    return tuple(Balance(*each) for each in rows)
-
-
-def _waiting(connection: Connection, merchant_id: UUID, sku_id: UUID) -> int:
-    waits = t.backorder.c
-    found: int = connection.execute(
-        select(func.coalesce(func.sum(waits.quantity * waits.per_unit), 0)).where(
-            waits.merchant_id == merchant_id, waits.sku_id == sku_id, waits.missing | waits.woken, waits.missing
-        )
-    ).scalar_one()
-    return int(found)
+        for level, _ in ledger
+    ]
+    changes = [each for level, some in ledger if not parts or level.sku_id != sku_id for each in some]
+    return balances, sorted(changes, key=lambda each: (each.at, each.number))
 
 
 def _shops(connection: Connection, merchant_id: UUID, sku_id: UUID, offers: Sequence[Offer]) -> tuple[ShopNow, ...]:
@@ -368,15 +349,10 @@ def _told(
     )
 
 
-def _order_numbers(connection: Connection, merchant_id: UUID, told: Iterable[Sequence[Told]]) -> dict[UUID, str]:
-    wanted = {UUID(each.cause["order_id"]) for some in told for each in some if each.cause.get("order_id")}
-    order, shop = t.sales_order.c, t.connection.c
-    rows = connection.execute(
-        select(order.id, order.number, shop.label)
-        .join(t.connection, (shop.merchant_id == order.merchant_id) & (shop.id == order.connection_id))
-        .where(order.merchant_id == merchant_id, order.id.in_(list(wanted)[:500]))
-    )
-    return {row.id: f"{row.number} ({row.label})" for row in rows}
+def _told_because_of(told: Iterable[Sequence[Told]]) -> list[UUID]:
+    """The orders for whose sake shops were told figures, some hundreds of them."""
+    wanted = (UUID(each.cause["order_id"]) for some in told for each in some if each.cause.get("order_id"))
+    return list(dict.fromkeys(wanted))[:500]
 
 
 # While it lasts, and when it is over.
@@ -389,11 +365,9 @@ _TROUBLES = {
 }
 
 
-def _troubles(
-    connection: Connection, merchant_id: UUID, offer: Offer, since: datetime, at: datetime
-) -> list[Happening]:
+def _troubles(offer: Offer, troubles: Iterable[Trouble], since: datetime) -> list[Happening]:
     found = []
-    for each in evidence.troubles(connection, merchant_id, offer, since, at):
+    for each in troubles:
         if each.since is None or each.since < since:
             continue
         until = f" until {moment(each.until)}" if each.until else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import structlog
@@ -12,20 +12,35 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select
 
 from hub.children import stop_requested
 from hub.errors import Unavailable
-from hub.jobs import fetch_lane, inbox_lane, mail_lane, messages_lane, publish_lane, route_lane, ship_lane
+from hub.jobs import (
+    bulk_lane,
+    desk_lane,
+    fetch_lane,
+    inbox_lane,
+    mail_lane,
+    messages_lane,
+    publish_lane,
+    route_lane,
+    sandboxes,
+    ship_lane,
+)
 from hub.jobs.fetch_lane import anything
 from hub.jobs.shift import Hub, Shift, start_shift
 from hub.store import (
     activity,
     breaker,
+    bulk_acts,
     connections,
     effects,
+    exchanges,
     expiring,
     inbox,
     labels,
     orders,
+    paces,
     publications,
     stock,
+    stock_import,
     tasks,
 )
 from hub.store import tables as t
@@ -70,7 +85,8 @@ def _send_effects(shift: Shift) -> None:
         effect = effects.claim(shift.hub.database, shift.merchant_id, shift.connection_id)
         if effect is None:
             return
-        effects.run(shift.hub.database, shift.hub.keyring, effect, shift.sender(row), ring=shift.ring)
+        with shift.recorder.doing(order_id=effect.order_id, effect_id=effect.id):
+            effects.run(shift.hub.database, shift.hub.keyring, effect, shift.sender(row), ring=shift.ring)
         row = shift.row()
 
 
@@ -83,6 +99,8 @@ _WORK: dict[str, Callable[[Shift], None]] = {
     "messages": messages_lane.work,
     "fetch": fetch_lane.work,
     "mail": mail_lane.work,
+    "bulk": bulk_lane.work,
+    desk_lane.LANE: desk_lane.work,
 }
 LANES = tuple(_WORK)
 # What the other shops wait for: a sale comes in, and their stock says so. Labels may take a moment longer.
@@ -91,6 +109,8 @@ URGENT_LANES = ("messages", "inbox", "publish")
 
 def broke_down(hub: Hub, merchant_id: UUID, connection_id: UUID, lane: str, reason: str) -> None:
     """A drain's process crashed or was killed at its deadline: count it against the connection and tell a person."""
+    if lane == desk_lane.LANE:
+        return  # no connection is to blame, and whoever asked for the work is told on its page
     with hub.database.write() as connection:
         at = Database.now(connection)
         error = Unavailable(f"The connector broke down while {_DOING[lane]}: {reason}.")
@@ -117,6 +137,7 @@ _DOING = {
     "messages": "reading a queue",
     "fetch": "fetching from the vendor",
     "mail": "sending e-mail",
+    "bulk": "doing something to many orders",
 }
 
 
@@ -140,22 +161,32 @@ def due(hub: Hub, connection_id: UUID | None = None, lane: str | None = None) ->
             return [each for each in found if each in existing]
 
         looks: tuple[tuple[str, Callable[[], Iterable[tuple[UUID, UUID]]]], ...] = (
-            ("inbox", lambda: _shops(connection, anything(t.inbox, t.inbox.c.state == "pending"), _READS, *one)),
+            ("inbox", lambda: _shops(connection, anything(t.inbox, *_UNREAD), _READS, *one)),
             ("messages", lambda: _shops(connection, messages_lane.due(at), *one)),
             ("route", lambda: here(_shops(connection, anything(t.routing_mark, t.routing_mark.c.due_at <= at), *one))),
             ("publish", lambda: publications.connections_due(connection, at, *one)),
             ("fetch", lambda: _shops(connection, fetch_lane.task_due(at), *one)),
-            ("ship", lambda: here(labels.connections_due(connection, at))),
-            ("effects", lambda: here(effects.due(connection, at))),
+            ("ship", lambda: here(labels.connections_due(connection, at, connection_id))),
+            ("effects", lambda: here(effects.due(connection, at, connection_id))),
             ("fetch", lambda: _shops(connection, fetch_lane.fetch_due(at), _callable(at), *one)),
             ("mail", lambda: here(mail_lane.due(hub.settings, connection, at))),
+            ("bulk", lambda: bulk_acts.due(connection, connection_id)),
+            (desk_lane.LANE, lambda: desk_lane.due(connection, connection_id)),
         )
         found = [(*each, named) for named, look in looks if lane in (None, named) for each in look()]
         usable = set(_shops(connection, shop.connector.in_(list(hub.registry.connectors)), *one))
         taken = set(connection.execute(select(t.lease.c.name).where(t.lease.c.until > at)).scalars())
-    return [each for each in dict.fromkeys(found) if each[:2] in usable and f"{each[2]}:{each[1]}" not in taken]
+    return [
+        each
+        for each in dict.fromkeys(found)
+        # What people do to orders and stock needs no connector, and no connection that still works.
+        if (each[:2] in usable or each[2] in ("bulk", desk_lane.LANE)) and f"{each[2]}:{each[1]}" not in taken
+    ]
 
 
+# Every unread record came in some time. Asked for that as well, SQLite goes by the index of the unread ones instead of
+# one of all that was ever received.
+_UNREAD = (t.inbox.c.state == "pending", t.inbox.c.received_at > datetime(1970, 1, 1, tzinfo=UTC))
 # A removed connection, too: what its vendor still says about customers' data is heard.
 _READS = t.connection.c.secrets.is_not(None)
 
@@ -179,6 +210,7 @@ def sweep(hub: Hub) -> int:
     without being paid is given back, and who was woken is served. Returns how many rings there were.
     """
     hub.database.release_dead()
+    sandboxes.remove_ending(hub, LANES)
     _move_stock_on(hub)
     waiting = due(hub)
     for merchant_id, connection_id, lane in waiting:
@@ -208,8 +240,8 @@ def _merchants(
 
 
 def tidy(hub: Hub) -> None:
-    """Forget what is kept for a time only: raw bodies, customers whose goods arrived, ended sessions, set-up tokens,
-    leases nobody holds."""
+    """Work out how fast everything sells, and forget what is kept for a time only: raw bodies, customers whose goods
+    arrived, the log of requests, ended sessions, set-up tokens, leases nobody holds."""
     with hub.database.read() as connection:
         at = Database.now(connection)
     inbox.forget_bodies(hub.database, at - timedelta(days=hub.settings.raw_days))
@@ -221,8 +253,14 @@ def tidy(hub: Hub) -> None:
         if connector.secret_days is not None:
             connections.remind_of_secrets(hub.database, connector, connector.secret_days)
     connections.forget_removed(hub.database)
+    paces.reckon(hub.database)
+    stock_import.forget_old(hub.database, at - timedelta(days=30))
+    bulk_acts.forget_old(hub.database, at - timedelta(days=90))
+    exchanges.forget_old(hub.database)
     with hub.database.write() as connection:
         tasks.forget_results(connection, at - timedelta(days=1))
         connection.execute(delete(t.session).where(t.session.c.expires_at < at))
+        connection.execute(delete(t.second_step).where(t.second_step.c.expires_at < at))
+        connection.execute(delete(t.failed_try).where(t.failed_try.c.forget_at < at))
         connection.execute(delete(t.setup_token).where(t.setup_token.c.expires_at < at - timedelta(days=1)))
         connection.execute(delete(t.lease).where(t.lease.c.until < at - timedelta(days=1)))

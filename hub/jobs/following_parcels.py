@@ -45,7 +45,7 @@ def _have_followed(shift: Shift, row: Row[Any]) -> bool:
     can = shift.installed(row).capabilities
     if not isinstance(can, CarrierCapabilities):
         return False
-    public_url, days = shift.hub.settings.public_url, can.follow_days if can.webhooks else None
+    public_url, days = shift.public_url(), can.follow_days if can.webhooks else None
 
     def choose(connection: Connection, at: datetime) -> tracking.ToFollow | None:
         here = (connection, shift.merchant_id, shift.connection_id)
@@ -62,7 +62,7 @@ def _have_followed(shift: Shift, row: Row[Any]) -> bool:
     began = shift.now()
     carrier = shift.sender(row)
     assert isinstance(carrier, Carrier)  # noqa: S101 (whoever calls this has looked, told to mypy)
-    address = watchdog.address_of(str(public_url), shift.merchant_id, shift.connection_id)
+    address = watchdog.address_of(public_url, shift.merchant_id, shift.connection_id)
     try:
         refused = carrier.follow_parcels(chosen.tracking_numbers, address)
     except Interrupted:
@@ -138,7 +138,8 @@ def _ask(shift: Shift, row: Row[Any]) -> bool:
     assert isinstance(carrier, Carrier)  # noqa: S101 (what the lines before made sure of, told to mypy)
     label = from_plain(Label, due.label)
     try:
-        _QUESTIONS[question](shift, carrier, due, label)
+        with shift.recorder.doing(order_id=due.order_id):
+            _QUESTIONS[question](shift, carrier, due, label)
     except Interrupted:
         raise
     except (RateLimited, Unavailable, AuthError) as error:

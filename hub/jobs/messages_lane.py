@@ -63,7 +63,7 @@ def work(shift: Shift) -> None:
     if stands is None or row.secrets is None or row.state == "removed":
         return
     try:
-        queue = shift.hub.queue(shift.installed(row), shift.credentials(row))
+        queue = shift.hub.queue(shift.installed(row), shift.credentials(row), shift.recorder)
         if queue is None:
             shift.write(lambda connection, _at: connection.execute(_this(shift).values(due_at=None)))
             return

@@ -40,7 +40,7 @@ _LONGEST_GATHERING = 5.0  # whatever a connector asks for
 
 def work(shift: Shift) -> None:
     """Publish what is due, a batch per call, until nothing is or the shift ends."""
-    sends = shift.hub.settings.public_url and shift.installed(shift.row()).capabilities.webhooks
+    sends = shift.public_url() and shift.installed(shift.row()).capabilities.webhooks
     odd = _OddFigures(_LISTEN_SECONDS if sends else 0.0)
     while shift.time_left():
         shift.keep()

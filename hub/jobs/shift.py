@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -19,8 +19,9 @@ from hub.config import Settings
 from hub.connector import Capabilities, Connector, Context, RateBudget, SalesChannel, Token, TokenVault
 from hub.core.selling import Limits
 from hub.errors import Rejected, Unavailable
-from hub.http import Client, Exchange, Limiter, LocalLimiter, OperationLimiter, RefusingClient
+from hub.http import Client, Exchange, Limiter, LocalLimiter, OperationLimiter, RefusingClient, led
 from hub.jobs.guard import Budget, Listener, Tokens, guarded
+from hub.jobs.recording import Recorder
 from hub.limits import RedisLimiter, operation_key, quick_client
 from hub.plugins import Registry
 from hub.store import breaker, connections, words
@@ -102,16 +103,19 @@ class Hub:
     ) -> Channel:
         """A connector that can talk to its vendor, within the connection's rate budget and with its tokens.
 
-        ``on_exchange`` hears of each of its calls.
+        ``on_exchange`` hears of each of its calls: a Recorder, or what hands them on to one.
         """
         limiter, limiters = self._limiters(connection_id, connector)
+        hosts = connector.hosts(credentials.settings)
+        if credentials.routes is not None:
+            hosts = led(hosts, credentials.routes)  # nothing of a sandbox may reach the vendor itself
         client = Client(
-            hosts=connector.hosts(credentials.settings),
-            routes=self.settings.routes,
+            hosts=hosts,
+            routes=self._routes(credentials),
             private_networks=self.settings.private_networks,
             limiter=limiter,
             limiters=limiters,
-            on_exchange=Listener(on_exchange or log_exchange),
+            on_exchange=_listener(on_exchange),
         )
         for name in connections.secret_fields(connector):
             if isinstance(secret := credentials.settings.get(name), str) and secret:
@@ -140,35 +144,39 @@ class Hub:
     ) -> Files | None:
         """What the connector exchanges files with, None where it names no server for it."""
         host = connector.file_host(credentials.settings)
-        if not host:
+        if not host or (credentials.routes is not None and host not in credentials.routes):
             return None
         from hub.sftp import Files  # few connectors need it, and an SSH library takes its time to load
 
         return Files(
             host=host,
-            routes=self.settings.routes,
+            routes=self._routes(credentials),
             private_networks=self.settings.private_networks,
             limiter=limiter,
-            on_exchange=Listener(on_exchange or log_exchange),
+            on_exchange=_listener(on_exchange),
         )
 
     def queue(
         self,
         connector: type[Connector],
         credentials: Credentials,
+        on_exchange: Callable[[Exchange], None],
     ) -> Queue | None:
         """The queue in which the vendor leaves its messages for a connection, None where there is none."""
         address = connector.queue_address(credentials.settings)
-        if address is None:
+        if address is None or (credentials.routes is not None and not led([address.url], credentials.routes)):
             return None
         from hub.sqs import Queue  # few connectors need it, and boto3 need not be installed
 
         return Queue(
             address,
-            routes=self.settings.routes,
+            routes=self._routes(credentials),
             private_networks=self.settings.private_networks,
-            on_exchange=log_exchange,
+            on_exchange=on_exchange,
         )
+
+    def _routes(self, credentials: Credentials) -> Mapping[str, str]:
+        return self.settings.routes if credentials.routes is None else credentials.routes
 
     def _limiters(
         self, connection_id: UUID, connector: type[Connector]
@@ -253,8 +261,8 @@ def _utcnow() -> datetime:
     return datetime.now(UTC)
 
 
-def log_exchange(exchange: Exchange) -> None:
-    log.debug("exchange", method=exchange.method, url=exchange.url, status=exchange.status, seconds=exchange.seconds)
+def _listener(on_exchange: Callable[[Exchange], None] | None) -> Listener | None:
+    return None if on_exchange is None else Listener(on_exchange)
 
 
 @dataclass
@@ -268,6 +276,24 @@ class Shift:
     lease: Lease
     ends: float  # on the monotonic clock
     _caller: Connector | None = None
+    _public_url: str | None = None
+    recorder: Recorder = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.recorder = self.recorder_of(self.connection_id)
+
+    def recorder_of(self, connection_id: UUID, *, order_id: UUID | None = None) -> Recorder:
+        """What takes down the exchanges of this lane with a connection of the same merchant."""
+        return Recorder(
+            self.hub.database, self.hub.keyring, self.merchant_id, connection_id, self.lane, order_id=order_id
+        )
+
+    def public_url(self) -> str:
+        """Where the connection's vendor reaches the hub, "" where it cannot. A simulated one is on this machine."""
+        if self._public_url is None:
+            settings = self.hub.settings
+            self._public_url = settings.own_address if self.row().sandbox else settings.public_url or ""
+        return self._public_url
 
     def time_left(self) -> bool:
         """Whether something new may be begun: others want their turn, and a worker may be shutting down."""
@@ -343,15 +369,16 @@ class Shift:
 
     def _keep_meanwhile(self, exchange: Exchange) -> None:
         # A connector may make many calls before it comes back: a slow shop must not cost us the lane again and again.
-        log_exchange(exchange)
+        self.recorder(exchange)
         with suppress(LeaseLost, DatabaseAway):  # the next write finds out
             self.keep()
 
     def hang_up(self) -> None:
-        """Close the connections to the vendor."""
+        """Close the connections to the vendor, and write down what was said."""
         if self._caller is not None:
             hang_up(self._caller)
             self._caller = None
+        self.recorder.flush()
 
     def may_call(self, row: Row[Any]) -> bool:
         """Whether the vendor may be called now: the connection works, and no limit or pause is on."""

@@ -54,7 +54,7 @@ def _ask(shift: Shift, due: Row[Any]) -> None:
         reason = str(error)
         shift.write(lambda connection, _at: labels.refuse_rates(connection, shift.merchant_id, due.id, reason))
         return
-    answers = ask_all(shift, carriers, shipment)
+    answers = ask_all(shift, carriers, shipment, due.order_id)
     wished = _of_plugins(shift, shipment, answers)
     formats = {str(row.id): shift.installed(row).capabilities.label_formats for row in carriers}  # type: ignore[union-attr]
 
@@ -104,11 +104,13 @@ def _carriers(shift: Shift, connection: Connection) -> list[Row[Any]]:
 # ---------------------------------------------------------------- asking
 
 
-def ask_all(shift: Shift, carriers: Sequence[Row[Any]], shipment: Shipment) -> list[Answer]:
+def ask_all(shift: Shift, carriers: Sequence[Row[Any]], shipment: Shipment, order_id: UUID) -> list[Answer]:
     """What each carrier says, asked all at once; one that is silent by the deadline is told as such."""
     heard: dict[UUID, Answer] = {}
     asking = [
-        threading.Thread(target=_ask_one, args=(shift, row, shipment, heard), name=f"rates-{row.id}", daemon=True)
+        threading.Thread(
+            target=_ask_one, args=(shift, row, shipment, order_id, heard), name=f"rates-{row.id}", daemon=True
+        )
         for row in carriers
     ]
     gives_up = time.monotonic() + DEADLINE_SECONDS
@@ -126,7 +128,7 @@ def ask_all(shift: Shift, carriers: Sequence[Row[Any]], shipment: Shipment) -> l
     ]
 
 
-def _ask_one(shift: Shift, row: Row[Any], shipment: Shipment, heard: dict[UUID, Answer]) -> None:
+def _ask_one(shift: Shift, row: Row[Any], shipment: Shipment, order_id: UUID, heard: dict[UUID, Answer]) -> None:
     said: dict[str, Any] = {"connection": str(row.id), "account": row.label}
     began = shift.now()
     failure: BaseException | None = None
@@ -138,11 +140,13 @@ def _ask_one(shift: Shift, row: Row[Any], shipment: Shipment, heard: dict[UUID, 
         fitting = labels.for_carrier(shipment, row.connector)
         with shift.hub.database.read() as connection:
             credentials = words.credentials(connection, shift.hub.keyring, connector, row)
-        carrier: Any = shift.hub.caller(connector, credentials, shift.merchant_id, row.id)
+        recorder = shift.recorder_of(row.id, order_id=order_id)
+        carrier: Any = shift.hub.caller(connector, credentials, shift.merchant_id, row.id, on_exchange=recorder)
         try:
             quotes = carrier.rates(fitting)
         finally:
             carrier.client.close()
+            recorder.flush()
         heard[row.id] = Answer(**said, rates=tuple(quotes.rates), notes=tuple(quotes.notes))
     except ConnectorError as error:
         failure = error

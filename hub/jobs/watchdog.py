@@ -39,8 +39,8 @@ def told_at(shift: Shift, connector: type[Connector], settings: Mapping[str, Any
     """Where a vendor is to send its news to: an address of ours, "" for the queue of these settings, None: nowhere."""
     if connections.has_queue(connector, settings):
         return ""
-    if connector.capabilities.webhooks and shift.hub.settings.public_url:
-        return address_of(shift.hub.settings.public_url, shift.merchant_id, shift.connection_id)
+    if connector.capabilities.webhooks and (public_url := shift.public_url()):
+        return address_of(public_url, shift.merchant_id, shift.connection_id)
     return None
 
 

@@ -6,24 +6,26 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from threading import BoundedSemaphore
+from typing import Any
 from uuid import UUID
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, true, update
 
 from hub.access import Permission, Role, grants
 from hub.errors import BadInput, Conflict, HubError
 from hub.store import tables as t
-from hub.store.activity import note
+from hub.store.activity import OPERATOR, note
 from hub.store.database import Database, for_update, new_id, upsert
 
 SETUP_TOKEN_LIFE = timedelta(hours=1)
 SESSION_LIFE = timedelta(days=30)
 SESSION_IDLE = timedelta(days=3)
+CONFIRMED_FOR = timedelta(minutes=10)  # so long a password that was typed counts for what is delicate
 SHORTEST_PASSWORD = 12
 LONGEST_PASSWORD = 1024
 ROLES = tuple(role.value for role in Role)
@@ -85,6 +87,13 @@ class Visitor:
     merchant_name: str
     signed_in_at: datetime
     last_seen_at: datetime
+    time_zone: str = ""  # of the merchant: an IANA name; "": UTC
+    locale: str = ""  # of the merchant: "en_GB"; "": the browser's
+    confirmed_at: datetime = datetime(1, 1, 1, tzinfo=UTC)  # when they typed their password last
+    has_two_factor: bool = False
+    needs_two_factor: bool = False  # the merchant asks it of everybody
+    merchants: int = 1  # how many they work for
+    at: datetime = datetime(1, 1, 1, tzinfo=UTC)  # what the database's clock said when they were recognized
 
     @property
     def permissions(self) -> frozenset[Permission]:
@@ -101,18 +110,9 @@ class OpenSession:
 
     key: str
     user_agent: str
+    network: str
     created_at: datetime
     last_seen_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Somebody who works for a merchant."""
-
-    email: str
-    name: str
-    role: str
-    created_at: datetime
 
 
 # ---------------------------------------------------------------- first run
@@ -153,9 +153,9 @@ def set_up(
 
     Raises NotAllowed when somebody can sign in already or the token is not valid any more, BadInput for the rest.
     """
-    merchant_name = _line(merchant_name, "merchant_name", "Give your business a name.", 200)
-    email, name = _address(email), _line(name, "name", "Tell us your name.", 200)
-    password_hash = _hash(_good_password(password, email))
+    merchant_name = line(merchant_name, "merchant_name", "Give your business a name.", 200)
+    email, name = address(email), line(name, "name", "Tell us your name.", 200)
+    password_hash = hashed(password, email)
 
     def create(connection: Connection) -> tuple[UUID, UUID]:
         _one_at_a_time(connection)
@@ -177,7 +177,7 @@ def set_up(
             )
         merchant_id = new_id()
         connection.execute(t.merchant.insert().values(id=merchant_id, name=merchant_name, created_at=now))
-        user_id = _add_person(connection, merchant_id, email, name, password_hash, "owner", now)
+        user_id = add_person(connection, merchant_id, email, name, password_hash, "owner", now)
         note(connection, merchant_id, "merchant_created", "The hub was set up.", at=now, actor=email)
         return merchant_id, user_id
 
@@ -191,15 +191,15 @@ def create_user(database: Database, merchant_id: UUID, *, email: str, name: str,
     """Somebody new who works for the merchant. Raises BadInput, Conflict when the address is taken."""
     if role not in ROLES:
         raise BadInput(f"There is no role “{role}”.", {"role": [f"Choose one of {', '.join(ROLES)}."]})
-    email = _address(email)
-    password_hash = _hash(_good_password(password, email))
+    email = address(email)
+    password_hash = hashed(password, email)
 
     def create(connection: Connection) -> UUID:
         now = database.now(connection)
         if connection.execute(select(t.merchant.c.id).where(t.merchant.c.id == merchant_id)).first() is None:
             raise BadInput("There is no such merchant.")
-        user_id = _add_person(connection, merchant_id, email, name.strip()[:200], password_hash, role, now)
-        note(connection, merchant_id, "user_created", f"{email} may sign in as {role}.", at=now)
+        user_id = add_person(connection, merchant_id, email, name.strip()[:200], password_hash, role, now)
+        note(connection, merchant_id, "user_created", f"{email} may sign in as {role}", at=now, actor=OPERATOR)
         return user_id
 
     return database.transact(create)
@@ -207,8 +207,8 @@ def create_user(database: Database, merchant_id: UUID, *, email: str, name: str,
 
 def reset_password(database: Database, email: str, password: str) -> None:
     """A new password from the operator; every session of the person ends. Raises BadInput for an unknown address."""
-    email = _address(email)
-    password_hash = _hash(_good_password(password, email))
+    email = address(email)
+    password_hash = hashed(password, email)
 
     def replace(connection: Connection) -> None:
         user_id = connection.execute(
@@ -216,7 +216,9 @@ def reset_password(database: Database, email: str, password: str) -> None:
         ).scalar_one_or_none()
         if user_id is None:
             raise BadInput(f"Nobody signs in as {email}. Create the user instead.")
-        _replace_password(database, connection, user_id, password_hash, "Password reset by the operator.", actor="")
+        _replace_password(
+            database, connection, user_id, password_hash, "Password reset by the operator", actor=OPERATOR
+        )
 
     database.transact(replace)
 
@@ -229,12 +231,10 @@ def change_password(database: Database, visitor: Visitor, current: str, new: str
         ).scalar_one()
     if not _matches(kept, current):
         raise BadInput("The current password is not right.", {"current": ["This is not your current password."]})
-    password_hash = _hash(_good_password(new, visitor.email, field="new"))
+    password_hash = hashed(new, visitor.email, field="new")
 
     def replace(connection: Connection) -> None:
-        _replace_password(
-            database, connection, visitor.user_id, password_hash, "Password changed.", actor=visitor.email
-        )
+        _replace_password(database, connection, visitor.user_id, password_hash, "Password changed", actor=visitor.email)
 
     database.transact(replace)
 
@@ -265,55 +265,122 @@ def authenticate(database: Database, email: str, password: str) -> UUID | None:
     return user_id
 
 
-def people(connection: Connection, merchant_id: UUID) -> list[Person]:
-    """Everybody who may sign in for the merchant."""
-    rows = connection.execute(
-        select(t.user_account.c.email, t.user_account.c.name, t.membership.c.role, t.user_account.c.created_at)
-        .join(t.membership, t.membership.c.user_id == t.user_account.c.id)
-        .where(t.membership.c.merchant_id == merchant_id, t.user_account.c.disabled_at.is_(None))
-        .order_by(t.user_account.c.email)
-    )
-    return [Person(*row) for row in rows]
-
-
 # ---------------------------------------------------------------- sessions
 
 
-def open_session(database: Database, user_id: UUID, user_agent: str) -> str | None:
-    """Sign the person in: a token for the cookie, of which only the hash is kept. None: they work for nobody."""
+def works_at(membership: Any) -> ColumnElement[bool]:
+    """The condition that a membership, or an alias of it, opens doors: nobody left, nobody disabled."""
+    return and_(membership.c.disabled_at.is_(None), membership.c.left_at.is_(None))
+
+
+def open_session(
+    database: Database, user_id: UUID, user_agent: str, network: str = "", merchant_id: UUID | None = None
+) -> str | None:
+    """Sign the person in: a token for the cookie, of which only the hash is kept. None: they work for nobody.
+
+    They begin with the first business they work for, unless ``merchant_id`` names one. ``network`` is roughly where
+    they are.
+    """
     token = secrets.token_urlsafe(32)
 
     def begin(connection: Connection) -> bool:
         now = database.now(connection)
-        merchant_id = connection.execute(
-            select(t.membership.c.merchant_id)
+        wanted = () if merchant_id is None else (t.membership.c.merchant_id == merchant_id,)
+        found = connection.execute(
+            select(t.membership.c.merchant_id, t.user_account.c.email)
             .join(t.merchant, t.merchant.c.id == t.membership.c.merchant_id)
-            .where(t.membership.c.user_id == user_id)
+            .join(t.user_account, t.user_account.c.id == t.membership.c.user_id)
+            .where(t.membership.c.user_id == user_id, works_at(t.membership), *wanted)
             .order_by(t.merchant.c.created_at, t.merchant.c.id)
             .limit(1)
-        ).scalar_one_or_none()
-        if merchant_id is None:
+        ).one_or_none()
+        if found is None:
             return False
         connection.execute(delete(t.session).where(t.session.c.expires_at <= now))
         connection.execute(
             t.session.insert().values(
                 token_sha256=_sha256(token),
                 user_id=user_id,
-                merchant_id=merchant_id,
+                merchant_id=found.merchant_id,
                 created_at=now,
                 last_seen_at=now,
+                confirmed_at=now,
                 expires_at=now + SESSION_LIFE,
                 user_agent=_printable(user_agent)[:300],
+                network=network,
             )
         )
+        told = f"Signed in from {network}" if network else "Signed in"
+        details = {"browser": _printable(user_agent)[:300]}
+        note(connection, found.merchant_id, "signed_in", told, at=now, actor=found.email, details=details)
         return True
 
     return token if database.transact(begin) else None
 
 
+def note_failure(connection: Connection, email: str, summary: str, user_agent: str) -> None:
+    """Tell the merchants of whoever has this address that somebody tried to sign in, and failed."""
+    rows = connection.execute(
+        select(t.membership.c.merchant_id)
+        .join(t.user_account, t.user_account.c.id == t.membership.c.user_id)
+        .where(t.user_account.c.email == email, t.membership.c.left_at.is_(None))
+    ).scalars()
+    details = {"browser": _printable(user_agent)[:300]}
+    for merchant_id in rows:
+        at = Database.now(connection)
+        note(connection, merchant_id, "sign_in_failed", summary, at=at, actor=email, details=details)
+
+
+def confirm(database: Database, visitor: Visitor, token: str, password: str) -> str | None:
+    """The visitor typed their password again: a token that replaces the session's; None for a wrong password."""
+    with database.read() as connection:
+        kept: str = connection.execute(
+            select(t.user_account.c.password_hash).where(t.user_account.c.id == visitor.user_id)
+        ).scalar_one()
+    if not _matches(kept, password):
+        return None
+
+    def work(connection: Connection) -> str | None:
+        return _renewed(connection, token, confirmed_at=database.now(connection))
+
+    return database.transact(work)
+
+
+def switch(database: Database, visitor: Visitor, token: str, merchant_id: UUID) -> str | None:
+    """Go on for another merchant: a token that replaces the session's; None where the visitor does not work there."""
+
+    def work(connection: Connection) -> str | None:
+        this = t.membership.c
+        there = connection.execute(
+            select(this.user_id).where(
+                this.merchant_id == merchant_id, this.user_id == visitor.user_id, works_at(t.membership)
+            )
+        ).first()
+        if there is None:
+            return None
+        if merchant_id != visitor.merchant_id:
+            # Its people see who came in, by whatever door.
+            at, told = database.now(connection), "Came in from another business they work for"
+            note(connection, merchant_id, "signed_in", told, at=at, actor=visitor.email)
+        return _renewed(connection, token, merchant_id=merchant_id)
+
+    return database.transact(work)
+
+
+def _renewed(connection: Connection, token: str, **changed: Any) -> str | None:
+    """Another token for a session: what was known of the old one is worth nothing any more."""
+    fresh = secrets.token_urlsafe(32)
+    renewed = connection.execute(
+        update(t.session)
+        .where(t.session.c.token_sha256 == _sha256(token))
+        .values(token_sha256=_sha256(fresh), **changed)
+    )
+    return fresh if renewed.rowcount == 1 else None
+
+
 def visitor(connection: Connection, token: str) -> Visitor | None:
     """Who holds this session, unless it ended, lay idle too long, or the person may not sign in any more."""
-    now = Database.now(connection)
+    others = t.membership.alias()
     row = connection.execute(
         select(
             t.user_account.c.id,
@@ -324,6 +391,17 @@ def visitor(connection: Connection, token: str) -> Visitor | None:
             t.merchant.c.name,
             t.session.c.created_at,
             t.session.c.last_seen_at,
+            t.merchant.c.time_zone,
+            t.merchant.c.locale,
+            t.session.c.confirmed_at,
+            t.user_account.c.totp_on_at.is_not(None),
+            t.merchant.c.requires_two_factor,
+            select(func.count())
+            .select_from(others)
+            .where(others.c.user_id == t.session.c.user_id, works_at(others))
+            .scalar_subquery(),
+            Database.clock(connection),
+            t.session.c.expires_at,
         )
         .join_from(t.session, t.user_account, t.session.c.user_id == t.user_account.c.id)
         .join(
@@ -333,12 +411,16 @@ def visitor(connection: Connection, token: str) -> Visitor | None:
         .join(t.merchant, t.merchant.c.id == t.session.c.merchant_id)
         .where(
             t.session.c.token_sha256 == _sha256(token),
-            t.session.c.expires_at > now,
-            t.session.c.last_seen_at > now - SESSION_IDLE,
             t.user_account.c.disabled_at.is_(None),
+            works_at(t.membership),
         )
     ).first()
-    return None if row is None else Visitor(*row)
+    if row is None:
+        return None
+    *known, expires_at = row
+    found = Visitor(*known)
+    ended = expires_at <= found.at or found.last_seen_at <= found.at - SESSION_IDLE
+    return None if ended else found
 
 
 def keep_alive(database: Database, token: str) -> None:
@@ -358,7 +440,13 @@ def sessions(connection: Connection, user_id: UUID) -> list[OpenSession]:
     """Every browser in which the person is signed in, the most recent first."""
     now = Database.now(connection)
     rows = connection.execute(
-        select(t.session.c.token_sha256, t.session.c.user_agent, t.session.c.created_at, t.session.c.last_seen_at)
+        select(
+            t.session.c.token_sha256,
+            t.session.c.user_agent,
+            t.session.c.network,
+            t.session.c.created_at,
+            t.session.c.last_seen_at,
+        )
         .where(
             t.session.c.user_id == user_id,
             t.session.c.expires_at > now,
@@ -383,11 +471,29 @@ def close_session(database: Database, token: str) -> None:
     database.transact(end)
 
 
-def close_sessions(database: Database, user_id: UUID) -> int:
-    """Sign the person out everywhere; how many sessions that ended."""
+def close_sessions(database: Database, visitor: Visitor) -> int:
+    """Sign the visitor out everywhere, here too; how many sessions that ended."""
+    return _end(database, visitor, true())
 
+
+def close_other_sessions(database: Database, visitor: Visitor, token: str) -> int:
+    """Sign the visitor out everywhere but here; how many sessions that ended."""
+    return _end(database, visitor, t.session.c.token_sha256 != _sha256(token))
+
+
+def close_one_session(database: Database, visitor: Visitor, key: str) -> bool:
+    """End the session of the visitor that ``sessions`` lists as ``key``; whether there was one."""
+    return _end(database, visitor, t.session.c.token_sha256 == key) == 1
+
+
+def _end(database: Database, visitor: Visitor, which: ColumnElement[bool]) -> int:
     def end(connection: Connection) -> int:
-        return connection.execute(delete(t.session).where(t.session.c.user_id == user_id)).rowcount
+        ended = connection.execute(delete(t.session).where(t.session.c.user_id == visitor.user_id, which)).rowcount
+        if ended:
+            told = f"{ended} session{'' if ended == 1 else 's'} ended"
+            at = database.now(connection)
+            note(connection, visitor.merchant_id, "session_ended", told, at=at, actor=visitor.email)
+        return ended
 
     return database.transact(end)
 
@@ -403,9 +509,10 @@ def _one_at_a_time(connection: Connection) -> None:
     connection.execute(for_update(connection, select(t.lease.c.name).where(t.lease.c.name == name)))
 
 
-def _add_person(
+def add_person(
     connection: Connection, merchant_id: UUID, email: str, name: str, password_hash: str, role: str, now: datetime
 ) -> UUID:
+    """Somebody new who works for a merchant, in the caller's transaction. Raises Conflict when the address is taken."""
     user_id = new_id()
     added = connection.execute(
         upsert(connection, t.user_account)
@@ -436,6 +543,7 @@ def _replace_password(
         .values(password_hash=password_hash, password_changed_at=now)
     )
     connection.execute(delete(t.session).where(t.session.c.user_id == user_id))
+    connection.execute(delete(t.second_step).where(t.second_step.c.user_id == user_id))
     for merchant_id in connection.execute(
         select(t.membership.c.merchant_id).where(t.membership.c.user_id == user_id)
     ).scalars():
@@ -470,6 +578,11 @@ def _nobody() -> str:
     return _hasher.hash(secrets.token_urlsafe(16))
 
 
+def hashed(password: str, email: str, *, field: str = "password") -> str:
+    """The hash of a password that is good enough. Raises BadInput, about ``field``."""
+    return _hash(_good_password(password, email, field=field))
+
+
 def _good_password(password: str, email: str, *, field: str = "password") -> str:
     plain = password.lower()
     if len(password) < SHORTEST_PASSWORD:
@@ -485,22 +598,24 @@ def _good_password(password: str, email: str, *, field: str = "password") -> str
     raise BadInput("The password cannot be used.", {field: [problem]})
 
 
-def _address(email: str) -> str:
-    address = email.strip().lower()
-    if len(address) > 320 or not re.fullmatch(r"[^@\s]+@[^@\s]+", address) or _printable(address) != address:
+def address(email: str) -> str:
+    """An e-mail address as it is kept. Raises BadInput."""
+    found = email.strip().lower()
+    if len(found) > 320 or not re.fullmatch(r"[^@\s]+@[^@\s]+", found) or _printable(found) != found:
         raise BadInput(
             "The e-mail address cannot be used.", {"email": ["Enter an e-mail address, such as you@example.com."]}
         )
-    return address
+    return found
 
 
-def _line(text: str, field: str, if_empty: str, longest: int) -> str:
-    line = _printable(text).strip()
-    if not line:
+def line(text: str, field: str, if_empty: str, longest: int) -> str:
+    """What was typed in one line. Raises BadInput, about ``field``."""
+    typed = _printable(text).strip()
+    if not typed:
         raise BadInput(if_empty, {field: [if_empty]})
-    if len(line) > longest:
+    if len(typed) > longest:
         raise BadInput("This is too long.", {field: [f"Use at most {longest} characters."]})
-    return line
+    return typed
 
 
 def _printable(text: str) -> str:

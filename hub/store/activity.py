@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text, update
+from sqlalchemy import Connection, select, text, update
 
+from hub import access
+from hub.access import Permission
 from hub.store import tables as t
-from hub.store.database import new_id, upsert
+from hub.store.database import Database, for_update, new_id, upsert
+
+OPERATOR = "operator"  # the actor of what is done on the command line
+
+# Who came in and who tried: for the audit log alone, not for everybody who looks at what happened.
+SIGN_INS = ("signed_in", "sign_in_failed", "session_ended")
+
+# What the kinds of such lines begin with, and of those about who works here and how they sign in.
+COMING_IN = ("signed_", "sign_in_", "session_")
+PEOPLE = ("person_", "user_", "password_", "two_factor_", "merchant_")
 
 
 def note(
@@ -108,3 +120,62 @@ def resolve_issues(
         .values(resolved_at=at, resolved_by=by)
     )
     return closed.rowcount > 0
+
+
+# ---------------------------------------------------------------- what a person says is dealt with
+
+NEEDS_A_DECISION = "effect"  # the kind of issue that is settled by a decision about its effect
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one issue: "resolved", "over" (it was already), "decide" (it is settled otherwise), or "gone"."""
+
+    issue_id: UUID
+    title: str
+    result: str
+
+
+@access.needs(Permission.ISSUES)
+def resolve_by_hand(database: Database, merchant_id: UUID, issue_ids: Collection[UUID], actor: str) -> list[Outcome]:
+    """Close these issues, because a person says that they are dealt with; what came of each, in their order."""
+
+    def work(connection: Connection) -> list[Outcome]:
+        issue = t.issue.c
+        at = database.now(connection)
+        rows = connection.execute(
+            for_update(
+                connection,
+                select(t.issue).where(issue.merchant_id == merchant_id, issue.id.in_(issue_ids)).order_by(issue.id),
+            )
+        ).all()
+        results = {
+            row.id: "over" if row.resolved_at else "decide" if row.kind == NEEDS_A_DECISION else "resolved"
+            for row in rows
+        }
+        closed = [row for row in rows if results[row.id] == "resolved"]
+        if closed:
+            connection.execute(
+                update(t.issue)
+                .where(issue.merchant_id == merchant_id, issue.id.in_([row.id for row in closed]))
+                .values(resolved_at=at, resolved_by=actor)
+            )
+            lines = [
+                {
+                    "merchant_id": merchant_id,
+                    "id": new_id(),
+                    "at": at,
+                    "kind": "issue_resolved",
+                    "connection_id": row.connection_id,
+                    "order_id": row.order_id,
+                    "actor": actor,
+                    "summary": f"Resolved: {row.title}"[:500],
+                    "details": None,
+                }
+                for row in closed
+            ]
+            connection.execute(t.activity.insert(), lines)
+        titles = {row.id: row.title for row in rows}
+        return [Outcome(each, titles.get(each, ""), results.get(each, "gone")) for each in issue_ids]
+
+    return database.transact(work)

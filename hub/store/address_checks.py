@@ -13,7 +13,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, select, update
 
-from hub import addresses
+from hub import access, addresses
+from hub.access import Permission
 from hub.core.model import Address, OrderStatus
 from hub.core.plain import from_plain, to_plain
 from hub.core.shipping import AddressState, AddressVerdict
@@ -58,6 +59,7 @@ class Check:
         return [", ".join(to_plain(each).values()) for each in self.suggestions]
 
 
+@access.needs(Permission.ORDERS)
 def ask(database: Database, merchant_id: UUID, order_id: UUID, connection_id: UUID, actor: str) -> None:
     """Have a carrier asked what it thinks of the address an order goes to, by its lane "fetch".
 
@@ -100,6 +102,7 @@ def ask(database: Database, merchant_id: UUID, order_id: UUID, connection_id: UU
     database.transact(work)
 
 
+@access.needs(Permission.ORDERS)
 def take_over(database: Database, merchant_id: UUID, order_id: UUID, wanted: str, actor: str) -> UUID:
     """A person wants the order sent to a suggestion of the carrier's, as ``Check.suggested`` has it; returns the
     order's connection, whose lane "route" goes on with it.

@@ -713,6 +713,7 @@ _INVARIANTS: tuple[tuple[str, str, Question], ...] = (
 # ---------------------------------------------------------------- secrets
 
 _ENCRYPTED = (
+    t.user_account.c.totp_secret,
     t.connection.c.secrets,
     t.connection_token.c.value,
     t.connection_token.c.refresh,
@@ -721,6 +722,7 @@ _ENCRYPTED = (
     t.inbox_body.c.body,
     t.task.c.request,
     t.document.c.content,
+    t.exchange.c.details,
 )
 
 

@@ -14,6 +14,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
+from hub import access
+from hub.access import Permission
 from hub.connector import Connector
 from hub.errors import Conflict, HubError
 from hub.store import connections
@@ -50,6 +52,7 @@ class Authorization:
     came_of_it: UUID | None  # the connection of that check
 
 
+@access.needs(Permission.CONNECT)
 def begin(
     database: Database,
     keyring: KeyRing,

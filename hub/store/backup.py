@@ -319,9 +319,9 @@ def restore(database: Database, path: Path, *, replace: bool = False, progress: 
 
 
 def _occupied(connection: Connection) -> str | None:
-    """A table with rows. Leases and set-up tokens come by themselves with a first start."""
+    """A table with rows. Leases, set-up tokens and wrong guesses come by themselves."""
     for table in t.metadata.sorted_tables:
-        if table not in (t.lease, t.setup_token) and connection.execute(select(table).limit(1)).first():
+        if table not in (t.lease, t.setup_token, t.failed_try) and connection.execute(select(table).limit(1)).first():
             return table.name
     return None
 
@@ -373,6 +373,8 @@ def _catch_up(connection: Connection) -> None:
     now = Database.now(connection)
     connection.execute(delete(t.lease))
     connection.execute(delete(t.session))
+    connection.execute(delete(t.second_step))
+    connection.execute(delete(t.failed_try))
     connection.execute(delete(t.setup_token))
     connection.execute(update(t.cursor).where(t.cursor.c.due_at.is_not(None)).values(due_at=now))
     connection.execute(update(t.connection).values(not_before=None, failures=0))

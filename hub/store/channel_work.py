@@ -7,21 +7,25 @@ order. What came of it is for the channel to say: the order is fetched again (``
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
 from sqlalchemy import Connection, Row, select
 
+from hub import access
+from hub.access import Permission
 from hub.connector import Connector
 from hub.core.details import OrderDetails
 from hub.core.model import ChannelWork, HoldReason, LineQuantity, WorkRequest, WorkStatus
 from hub.core.plain import from_plain, to_plain
 from hub.core.shipping import WorkAnswer, WorkHold, WorkMove, WorkQuestion, WorkRelease, WorkSplit
 from hub.errors import BadInput, Conflict
-from hub.store import activity, effects
+from hub.store import activity, effects, orders
 from hub.store import tables as t
-from hub.store.database import Database, for_update
+from hub.store.database import Database, Lanes
+from hub.store.locking import lock_order
 
 KINDS = ("hold_work", "release_work", "move_work", "split_work", "answer_work")
 
@@ -163,62 +167,107 @@ class Desk:
         told = f"{what} {'accepted' if accepted else 'rejected'}{f': {message}' if message else ''}"
         return self._wish("answer_work", work_external_id, wish, told)
 
+    @access.needs(Permission.ORDERS)
     def _wish(self, kind: str, work_external_id: str, wish: _Wish, told: str) -> UUID:
         return self.database.transact(lambda connection: self._plan(connection, kind, work_external_id, wish, told))
 
     def _plan(self, connection: Connection, kind: str, work_external_id: str, wish: _Wish, told: str) -> UUID:
-        now = self.database.now(connection)
-        here = t.sales_order.c
-        # Locked, so that a form that is sent twice at once is one wish, told of once.
-        order = connection.execute(
-            for_update(
-                connection,
-                select(t.sales_order).where(here.merchant_id == self.merchant_id, here.id == self.order_id),
-            )
-        ).one_or_none()
-        if order is None:
-            raise Conflict("This order does not exist here.")
+        def asked(order: Row[Any]) -> Asked:
+            parts = from_plain(OrderDetails, order.details).work
+            work = next((each for each in parts if each.external_id == work_external_id), None)
+            if work is None or kind not in possible(work, self.connector.effects):
+                raise Conflict("The channel has changed this part of the order meanwhile. Look at it again.")
+            request = to_plain(wish(order, work))
+            effect = t.effect.c
+            for row in connection.execute(
+                select(effect.request).where(
+                    effect.merchant_id == self.merchant_id,
+                    effect.order_id == self.order_id,
+                    effect.kind == kind,
+                    effect.state.in_(("planned", "in_flight")),
+                )
+            ):
+                if row.request.get("work_external_id") == work_external_id:
+                    raise Conflict("The same is on its way to the channel already. Wait for what comes of it.")
+            return Asked(request, "order_work", told, {"part": work_external_id})
+
+        at = self.database.now(connection)
         business_id = f"{self.order_id}/{self.once}/{work_external_id}"
-        effect = t.effect.c
-        mine = (effect.merchant_id == self.merchant_id, effect.order_id == self.order_id)
-        key = effects.effect_key(self.merchant_id, kind, business_id)
-        there = connection.execute(select(effect.id).where(*mine, effect.effect_key == key)).scalar_one_or_none()
-        if there is not None:
-            return there  # type: ignore[no-any-return]
-        shop = t.connection.c
-        state = select(shop.state).where(shop.merchant_id == self.merchant_id, shop.id == order.connection_id)
-        if connection.execute(state).scalar_one() == "removed":
-            raise Conflict("This shop was removed from the hub: it cannot be asked for anything.")
-        parts = from_plain(OrderDetails, order.details).work
-        work = next((each for each in parts if each.external_id == work_external_id), None)
-        if work is None or kind not in possible(work, self.connector.effects):
-            raise Conflict("The channel has changed this part of the order meanwhile. Look at it again.")
-        request = to_plain(wish(order, work))
-        for row in connection.execute(
-            select(effect.request).where(*mine, effect.kind == kind, effect.state.in_(("planned", "in_flight")))
-        ):
-            if row.request.get("work_external_id") == work_external_id:
-                raise Conflict("The same is on its way to the channel already. Wait for what comes of it.")
-        effect_id = effects.plan(
-            connection,
-            self.merchant_id,
-            order.connection_id,
-            kind,
-            business_id,
-            request,
-            now=now,
-            ordering_key=f"{order.connection_id}:{self.order_id}",
-            order_id=self.order_id,
-        )
-        activity.note(
-            connection,
-            self.merchant_id,
-            "order_work",
-            told,
-            at=now,
-            connection_id=order.connection_id,
-            order_id=self.order_id,
-            actor=self.actor,
-            details={"effect": str(effect_id), "part": work_external_id},
-        )
-        return effect_id
+        return ask(connection, self.merchant_id, self.order_id, kind, business_id, asked, at=at, actor=self.actor)
+
+
+@access.needs(Permission.ORDERS)
+def fetch_again(database: Database, merchant_id: UUID, order_id: UUID, actor: str) -> Lanes:
+    """Somebody wants to know how an order stands at its channel: it is asked for. Returns the lanes to ring for."""
+
+    def work(connection: Connection) -> Lanes:
+        row = lock_order(connection, merchant_id, order_id)
+        at = database.now(connection)
+        orders.request_fetches(connection, merchant_id, row.connection_id, "order", [row.external_id], at=at)
+        said = "The channel is asked how the order stands"
+        activity.note(connection, merchant_id, "order_asked", said, at=at, order_id=order_id, actor=actor)
+        return [(row.connection_id, "fetch")]
+
+    return database.transact(work)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a channel is asked to do with an order: the request as it is stored, and how the log tells of it."""
+
+    request: Mapping[str, Any]
+    noted: str  # the kind of the line in the log
+    told: str
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+def ask(
+    connection: Connection,
+    merchant_id: UUID,
+    order_id: UUID,
+    kind: str,
+    business_id: str,
+    wish: Callable[[Row[Any]], Asked],
+    *,
+    at: datetime,
+    actor: str,
+) -> UUID:
+    """Plan that an order's channel is asked for something, after what it was asked before about the same order; returns
+    the effect's id, the same for the same ``business_id``. ``wish`` gets the order's row, locked: so a form that is
+    sent twice at once is one wish, told of once. Raises Conflict for a shop that was removed."""
+    order = lock_order(connection, merchant_id, order_id)
+    effect = t.effect.c
+    key = effects.effect_key(merchant_id, kind, business_id)
+    there = connection.execute(
+        select(effect.id).where(effect.merchant_id == merchant_id, effect.effect_key == key)
+    ).scalar_one_or_none()
+    if there is not None:
+        return there  # type: ignore[no-any-return]
+    shop = t.connection.c
+    state = select(shop.state).where(shop.merchant_id == merchant_id, shop.id == order.connection_id)
+    if connection.execute(state).scalar_one() == "removed":
+        raise Conflict("This shop was removed from the hub: it cannot be asked for anything.")
+    asked = wish(order)
+    effect_id = effects.plan(
+        connection,
+        merchant_id,
+        order.connection_id,
+        kind,
+        business_id,
+        asked.request,
+        now=at,
+        ordering_key=f"{order.connection_id}:{order_id}",
+        order_id=order_id,
+    )
+    activity.note(
+        connection,
+        merchant_id,
+        asked.noted,
+        asked.told,
+        at=at,
+        connection_id=order.connection_id,
+        order_id=order_id,
+        actor=actor,
+        details={"effect": str(effect_id), **asked.details},
+    )
+    return effect_id

@@ -9,6 +9,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, select
 
+from hub import access
+from hub.access import Permission
 from hub.core.model import Address
 from hub.core.plain import from_plain
 from hub.errors import Conflict
@@ -84,6 +86,7 @@ def find(connection: Connection, merchant_id: UUID, code: str) -> UUID | None:
     return found
 
 
+@access.needs(Permission.PACK)
 def hand_out(database: Database, merchant_id: UUID, fulfillment_order_id: UUID, actor: str) -> Lanes:
     """The customer has it: stock leaves, and the channel is told, without tracking. Returns the lanes to ring for.
 

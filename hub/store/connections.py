@@ -13,12 +13,15 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, case, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from hub import access
+from hub.access import Permission
 from hub.connector import Connector, Kind, Token
 from hub.core.model import Account, ChannelLocation
 from hub.errors import BadInput, Conflict
-from hub.store import activity, inbox, labels, publications, routing_queue, vault, warehouse
+from hub.store import activity, exchanges, holds, inbox, labels, publications, routing_queue, vault, warehouse
 from hub.store import tables as t
 from hub.store.database import Database, for_update, in_chunks, new_id, upsert
+from hub.store.locking import lock_orders
 from hub.store.secrets import KeyRing
 
 KEPT_AFTER_REMOVAL = timedelta(days=90)
@@ -29,13 +32,15 @@ _UNTIL_SUBSCRIBED = timedelta(minutes=5)  # before anybody looks whether the web
 class Credentials:
     """The settings of a connection as its schema loads them, and the secret its webhooks may be signed with.
 
-    ``mappings`` and ``features`` are those of ``Context``.
+    ``mappings`` and ``features`` are those of ``Context``. ``routes`` lead to its vendor, and it can be reached by no
+    other way; None: by its own address, or where the operator's routes lead.
     """
 
     settings: Mapping[str, Any]
     webhook_secret: str
     mappings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     features: Mapping[str, str] = field(default_factory=dict)
+    routes: Mapping[str, str] | None = None
 
 
 # ---------------------------------------------------------------- settings and secrets
@@ -137,6 +142,7 @@ def _sealed(
 # ---------------------------------------------------------------- connecting
 
 
+@access.needs(Permission.CONNECT)
 def connect(
     database: Database,
     keyring: KeyRing,
@@ -168,7 +174,30 @@ def connect_within(
     *,
     at: datetime,
 ) -> tuple[UUID, UUID]:
-    """``connect``, in the caller's transaction."""
+    """``connect``, in the caller's transaction. Raises Conflict while the merchant has a sandbox."""
+    # Whoever opens a sandbox locks this row, too: there are simulated connections, or real ones.
+    connection.execute(for_update(connection, select(t.merchant.c.id).where(t.merchant.c.id == merchant_id)))
+    if connection.execute(select(t.sandbox.c.merchant_id).where(t.sandbox.c.merchant_id == merchant_id)).first():
+        raise Conflict(
+            "The sandbox is open, and its simulated shops never share anything with a real one. Remove the sandbox "
+            "first, on the home page; then connect."
+        )
+    return keep_new(connection, keyring, merchant_id, connector, label, settings, actor, at=at)
+
+
+def keep_new(
+    connection: Connection,
+    keyring: KeyRing,
+    merchant_id: UUID,
+    connector: type[Connector],
+    label: str,
+    settings: Mapping[str, Any],
+    actor: str,
+    *,
+    at: datetime,
+    **more: Any,
+) -> tuple[UUID, UUID]:
+    """Store a connection that may be, and its check; ``more`` are further columns of its row."""
     connection_id = new_id()
     sealed, open_settings = _sealed(keyring, merchant_id, connection_id, connector, settings, None)
     connection.execute(
@@ -181,6 +210,7 @@ def connect_within(
             state="new",
             settings=open_settings,
             created_at=at,
+            **more,
         )
     )
     activity.note(
@@ -195,6 +225,7 @@ def connect_within(
     return connection_id, plan_task(connection, merchant_id, connection_id, "check", actor, at, request=sealed)
 
 
+@access.needs(Permission.CONNECT)
 def reconnect(
     database: Database,
     keyring: KeyRing,
@@ -497,6 +528,7 @@ def _sell_from(
 # ---------------------------------------------------------------- the state of a connection
 
 
+@access.needs(Permission.CONNECT)
 def go_live(database: Database, merchant_id: UUID, connection_id: UUID, actor: str) -> set[UUID]:
     """Allow the hub to write stock to this connection. Raises Conflict when it is not ready for that."""
 
@@ -521,17 +553,20 @@ def go_live(database: Database, merchant_id: UUID, connection_id: UUID, actor: s
     return database.transact(work)
 
 
+@access.needs(Permission.SYNC)
 def pause(database: Database, merchant_id: UUID, connection_id: UUID, actor: str) -> None:
     """Stop talking to the shop. What it sends is still stored and read."""
     _change_state(database, merchant_id, connection_id, actor, {"connected"}, "paused", "Paused")
 
 
+@access.needs(Permission.SYNC)
 def resume(database: Database, merchant_id: UUID, connection_id: UUID, actor: str) -> None:
     """Talk to the shop again, beginning with what was missed."""
     _change_state(database, merchant_id, connection_id, actor, {"paused"}, "connected", "Resumed")
     sync_now(database, merchant_id, connection_id, actor)
 
 
+@access.needs(Permission.CONNECT)
 def remove(
     database: Database,
     merchant_id: UUID,
@@ -597,13 +632,15 @@ def _change_state(
                     t.effect.c.state == "planned",
                 )
                 .values(state="cancelled", finished_at=at)
-                .returning(t.effect.c.kind, t.effect.c.ordering_key, t.effect.c.sent_at)
+                .returning(t.effect.c.kind, t.effect.c.ordering_key, t.effect.c.sent_at, t.effect.c.order_id)
             ).all()
+            _go_on(connection, merchant_id, cancelled, at)
             unsent = [each.ordering_key for each in cancelled if each.kind == "submit" and each.sent_at is None]
             _give_back(connection, merchant_id, connection_id, unsent, at)
             _tell_of_orders_in_hand(connection, row, at)
             labels.carrier_removed(connection, merchant_id, connection_id, cancelled, at=at)
             inbox.ignore_pending(connection, merchant_id, connection_id, at=at)
+            exchanges.forget_connections(connection, merchant_id, [connection_id])
             task = t.task.c
             connection.execute(
                 update(t.task)
@@ -635,6 +672,14 @@ def _change_state(
     database.transact(work)
 
 
+def _go_on(connection: Connection, merchant_id: UUID, cancelled: Collection[Row[Any]], at: datetime) -> None:
+    """Orders that a shop that is removed will never be asked to cancel are not held for it."""
+    order_ids = {each.order_id for each in cancelled if each.kind == "cancel_order"}
+    lock_orders(connection, merchant_id, list(order_ids))
+    for order_id in sorted(order_ids):
+        holds.not_cancelled(connection, merchant_id, order_id, at=at)
+
+
 def _give_back(
     connection: Connection, merchant_id: UUID, connection_id: UUID, ordering_keys: Collection[str], at: datetime
 ) -> None:
@@ -642,14 +687,17 @@ def _give_back(
     work = t.fulfillment_order.c
     references = [key.partition("/")[2] for key in ordering_keys]
     for some in in_chunks(references):
+        these = (
+            work.merchant_id == merchant_id,
+            work.connection_id == connection_id,
+            work.reference.in_(some),
+            work.closed_at.is_(None),
+        )
+        # The orders first, as everybody locks them: a location may be working on another part of one.
+        lock_orders(connection, merchant_id, connection.execute(select(work.order_id).where(*these)).scalars().all())
         order_ids = connection.execute(
             update(t.fulfillment_order)
-            .where(
-                work.merchant_id == merchant_id,
-                work.connection_id == connection_id,
-                work.reference.in_(some),
-                work.closed_at.is_(None),
-            )
+            .where(*these)
             .values(state="cancelled", message="The 3PL was removed.", closed_at=at, updated_at=at)
             .returning(work.order_id)
         ).scalars()
@@ -691,6 +739,7 @@ def _tell_of_orders_in_hand(connection: Connection, row: Row[Any], at: datetime)
     )
 
 
+@access.needs(Permission.SYNC)
 def sync_now(database: Database, merchant_id: UUID, connection_id: UUID, actor: str) -> None:
     """Have orders and listings fetched, and every figure read back, at once."""
 
@@ -730,6 +779,7 @@ def sync_now(database: Database, merchant_id: UUID, connection_id: UUID, actor: 
     database.transact(work)
 
 
+@access.needs(Permission.SYNC)
 def bind_location(
     database: Database,
     merchant_id: UUID,
@@ -765,6 +815,7 @@ def bind_location(
     return database.transact(work)
 
 
+@access.needs(Permission.SYNC)
 def pool_locations(
     database: Database,
     merchant_id: UUID,
@@ -931,6 +982,7 @@ def _this_location(merchant_id: UUID, connection_id: UUID, external_id: str) -> 
 # ---------------------------------------------------------------- tasks
 
 
+@access.needs(Permission.STOCK)
 def adopt_stock(database: Database, merchant_id: UUID, connection_id: UUID, actor: str) -> UUID:
     """Take the opening stock of every matched SKU that is not counted yet from this connection; returns the task."""
 

@@ -30,6 +30,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    type_coerce,
     update,
 )
 from sqlalchemy.engine import make_url
@@ -149,6 +150,10 @@ class Database:
                 time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - spreads the tries, hides nothing
         raise AssertionError("unreachable")
 
+    def joining(self, connection: Connection) -> Database:
+        """This database for acts that are to be part of the transaction of ``connection``, and to commit with it."""
+        return _Joined(self, connection)
+
     def forget_connections(self) -> None:
         """After a fork: leave the parent's connections alone and open our own."""
         self.engine.dispose(close=False)
@@ -166,6 +171,13 @@ class Database:
             return datetime.now(UTC)
         moment = connection.execute(select(func.clock_timestamp())).scalar_one()
         return moment.astimezone(UTC)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def clock(connection: Connection) -> ColumnElement[datetime]:
+        """The same, for a statement that asks for more: reading the clock alone is a way to the server and back."""
+        if connection.dialect.name == "sqlite":
+            return literal(Database.now(connection), t.Moment)
+        return type_coerce(func.clock_timestamp(), t.Moment)
 
     # ------------------------------------------------------------ leases
 
@@ -249,6 +261,26 @@ class Database:
         )
         if held.rowcount != 1:
             raise LeaseLost(f"The lease {lease.name} was taken over.")
+
+
+class _Joined(Database):
+    """A database whose transactions are parts of one that somebody else commits, and tries again where that helps."""
+
+    def __init__(self, database: Database, connection: Connection) -> None:
+        self.url, self.is_sqlite = database.url, database.is_sqlite
+        self.engine, self.reader = database.engine, database.reader
+        self._connection = connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        yield self._connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        yield self._connection
+
+    def transact(self, work: Callable[[Connection], Result], *, tries: int = 8) -> Result:
+        return work(self._connection)
 
 
 @cache

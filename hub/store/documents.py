@@ -126,6 +126,14 @@ def resume(
     return desk, row.to_location_id
 
 
+Beside = Callable[["Desk", StockBook], None]
+"""What is done in the transaction of a document once its SKUs are locked, before any of them moves. It may refuse."""
+
+
+def nothing_beside(_desk: Desk, _book: StockBook) -> None:
+    """A document that stands for itself."""
+
+
 class Desk:
     """Where one document is worked on: its transaction, the names it speaks of, and the lines it keeps."""
 

@@ -17,8 +17,23 @@ from typing import Any
 from uuid import UUID, uuid5
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, func, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    case,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
+from hub import access
+from hub.access import Permission
 from hub.connector import Connector, EffectResult, Settlement
 from hub.core.retry import backoff, rate_limit_wait
 from hub.core.shipping import Document, DocumentFormat, DocumentKind
@@ -26,20 +41,24 @@ from hub.errors import AuthError, Conflict, ConnectorError, RateLimited, Rejecte
 from hub.store import activity, papers
 from hub.store import tables as t
 from hub.store.breaker import note_outcome
-from hub.store.database import Database, Lanes, LeaseLost, for_update, new_id, upsert
+from hub.store.database import Database, Lanes, LeaseLost, for_update, in_chunks, new_id, upsert
 from hub.store.locking import lock_order
 from hub.store.secrets import KeyRing
 
 log = structlog.get_logger()
 _random = SystemRandom()
 
-ISSUE = "effect"  # the kind of its issues; the subject is the effect's id
+ISSUE = activity.NEEDS_A_DECISION  # the kind of its issues; the subject is the effect's id
 
 # An effect that ended its worker this often, or broke its connector, is put before a person.
 MOST_CRASHES = 3
 LEASE_SECONDS = 180.0
 # What must be left of the lease before anything is sent: longer than a call with its connection, wait and answer takes.
 CALL_SECONDS = 75.0
+# Spelled out in the statement, as in the index of what is to be done: by parameters SQLite does not find it, and would
+# look through everything that was ever done.
+_PLANNED: ColumnElement[str] = literal_column("'planned'")
+_IN_FLIGHT: ColumnElement[str] = literal_column("'in_flight'")
 # A vendor may need a moment until its own search finds what it has just done.
 _SETTLE_SECONDS = 10.0
 # Vendors forget idempotency keys; sending one again after this is no longer known to be harmless.
@@ -171,13 +190,37 @@ def withdraw(connection: Connection, merchant_id: UUID, ordering_key: str, kind:
     return all(row.id in idle or row.state == "cancelled" for row in rows)
 
 
+def come_about(
+    connection: Connection, merchant_id: UUID, order_ids: Collection[UUID], kind: str, *, at: datetime
+) -> None:
+    """What was wished of these orders is so, by whatever way: nobody has to decide about it any more, in the caller's
+    transaction. What was unclear counts as done, what had failed is not tried again."""
+    this = t.effect.c
+    over: list[UUID] = []
+    for some in in_chunks(order_ids):
+        for before, after in (("unknown", "succeeded"), ("failed", "cancelled")):
+            over += connection.execute(
+                update(t.effect)
+                .where(
+                    this.merchant_id == merchant_id,
+                    this.order_id.in_(some),
+                    this.kind == kind,
+                    this.state == before,
+                )
+                .values(state=after, unclear=False, finished_at=at)
+                .returning(this.id)
+            ).scalars()
+    activity.resolve_issues(connection, merchant_id, ISSUE, [str(each) for each in over], at=at)
+
+
 # ---------------------------------------------------------------- claiming
 
 
-def due(connection: Connection, now: datetime) -> list[tuple[UUID, UUID]]:
-    """The connections (merchant, connection) that have an effect to be claimed."""
+def due(connection: Connection, now: datetime, only: UUID | None = None) -> list[tuple[UUID, UUID]]:
+    """The connections (merchant, connection) that have an effect to be claimed; of one alone, if it is given."""
     this = t.effect.c
-    found = connection.execute(select(this.merchant_id, this.connection_id).where(_claimable(now)).distinct())
+    one = [] if only is None else [this.connection_id == only]
+    found = connection.execute(select(this.merchant_id, this.connection_id).where(_claimable(now), *one).distinct())
     return [(row.merchant_id, row.connection_id) for row in found]
 
 
@@ -302,6 +345,7 @@ def _claimable(now: datetime) -> ColumnElement[bool]:
         or_(where.not_before.is_(None), where.not_before <= now),
     )
     return and_(
+        this.state.in_([_PLANNED, _IN_FLIGHT]),
         or_(
             and_(this.state == "planned", this.due_at <= now),
             and_(this.state == "in_flight", this.lease_until <= now),
@@ -537,11 +581,13 @@ def _ask_a_person(connection: Connection, effect: Effect | Row[Any], why: str, n
 # ---------------------------------------------------------------- what a person decides
 
 
+@access.needs(Permission.SYNC)
 def retry(database: Database, merchant_id: UUID, effect_id: UUID, actor: str) -> UUID:
     """Send a failed or unknown effect once more, as a new generation with a key of its own; returns the new row's id.
 
     It keeps its place in its order. Asking twice sends once. Raises Conflict for an effect in any other state.
     """
+    from hub.store import followups
 
     def renew(connection: Connection) -> UUID:
         now = database.now(connection)
@@ -570,11 +616,13 @@ def retry(database: Database, merchant_id: UUID, effect_id: UUID, actor: str) ->
             )
         )
         _decided(connection, row, "try again", actor, now)
+        followups.tried_again(connection, row, actor, now)
         return fresh
 
     return database.transact(renew)
 
 
+@access.needs(Permission.SYNC)
 def mark_succeeded(database: Database, merchant_id: UUID, effect_id: UUID, actor: str, reference: str = "") -> Lanes:
     """A person has seen that it was done; ``reference`` is the vendor's id of it. Returns the lanes to ring for. Raises
     Conflict unless it is failed or unknown."""
@@ -591,6 +639,7 @@ def mark_succeeded(database: Database, merchant_id: UUID, effect_id: UUID, actor
     return database.transact(mark)
 
 
+@access.needs(Permission.SYNC)
 def cancel(database: Database, merchant_id: UUID, effect_id: UUID, actor: str) -> Lanes:
     """A person wants it no more, or has seen that it was not done. Returns the lanes to ring for. Raises Conflict while
     it is being sent, and when it has succeeded."""

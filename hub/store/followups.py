@@ -16,7 +16,7 @@ from hub.connector import EffectResult
 from hub.core.plain import from_plain
 from hub.core.shipping import Cancellation
 from hub.errors import Conflict
-from hub.store import activity, fulfillment, labels, listings, orders, providers, shipments
+from hub.store import activity, calling_off, fulfillment, holds, labels, listings, orders, providers, shipments
 from hub.store import tables as t
 from hub.store.database import Interrupted, Lanes
 
@@ -31,6 +31,7 @@ NotDone = Callable[[Connection, Row[Any], str, datetime], Iterable[tuple[UUID, s
 Gate = Callable[[Connection, Row[Any], datetime], object]
 
 ISSUE = "followup"  # the kind of its issues; the subject is the effect's id
+BY_HAND = "refund_by_hand"  # the same
 
 
 def follow_up(connection: Connection, effect: Row[Any], result: EffectResult, at: datetime) -> Lanes:
@@ -51,6 +52,13 @@ def follow_up_without(connection: Connection, effect: Row[Any], why: str, at: da
     if function is None:
         return []
     return _guarded(connection, effect, at, "Not done", lambda: function(connection, effect, why, at))
+
+
+def tried_again(connection: Connection, effect: Row[Any], actor: str, at: datetime) -> None:
+    """What has to hold while an effect is planned holds again: a person has it sent once more, in the caller's
+    transaction."""
+    if effect.kind == "cancel_order" and effect.order_id is not None:
+        holds.while_cancelling(connection, effect.merchant_id, effect.order_id, at=at, actor=actor)
 
 
 def barred(connection: Connection, effect: Row[Any], at: datetime) -> str:
@@ -134,6 +142,49 @@ def not_confirmed(connection: Connection, effect: Row[Any], why: str, at: dateti
     yield from fetch_the_order(connection, effect, EffectResult(""), at)
 
 
+def refunded(
+    connection: Connection, effect: Row[Any], result: EffectResult, at: datetime
+) -> Iterable[tuple[UUID, str]]:
+    """The channel has given the money back; where it only noted that, somebody has to."""
+    if result.details.get("by_hand"):
+        amount = f"{result.details.get('amount', '')} {result.details.get('currency', '')}".strip()
+        title = f"Give the customer {amount} back yourself"
+        next_step = (
+            "The channel has only noted the refund: this way of paying gives no money back by itself. Pay it back, "
+            "then resolve this."
+        )
+        if result.details.get("unsure"):
+            title = f"Find out whether the customer got {amount} back"
+            next_step = (
+                "The channel has noted the refund, and does not say whether the money went. Look at your payment "
+                "provider; pay it back only if it is not there, then resolve this."
+            )
+        activity.raise_issue(
+            connection,
+            effect.merchant_id,
+            BY_HAND,
+            str(effect.id),
+            title,
+            next_step,
+            at=at,
+            connection_id=effect.connection_id,
+            order_id=effect.order_id,
+            link=f"/orders/{effect.order_id}",
+        )
+    return fetch_the_order(connection, effect, result, at)
+
+
+def not_cancelled(connection: Connection, effect: Row[Any], why: str, at: datetime) -> Iterable[tuple[UUID, str]]:
+    """The order goes on; how it stands at the channel says why."""
+    if effect.order_id is not None and not calling_off.is_being_cancelled(
+        connection, effect.merchant_id, effect.order_id
+    ):
+        holds.not_cancelled(connection, effect.merchant_id, effect.order_id, at=at)
+        yield effect.connection_id, "route"
+        yield effect.connection_id, "ship"
+    yield from fetch_the_order(connection, effect, EffectResult(""), at)
+
+
 def submitted(
     connection: Connection, effect: Row[Any], result: EffectResult, at: datetime
 ) -> Iterable[tuple[UUID, str]]:
@@ -184,6 +235,8 @@ FOLLOW_UPS: Mapping[str, FollowUp] = {
     **dict.fromkeys(("hold_work", "release_work", "move_work", "split_work", "answer_work"), fetch_the_order),
     "stock_listing": publish_there,
     "confirm_shipment": confirmed,
+    "cancel_order": fetch_the_order,
+    "refund": refunded,
     "buy_label": labels.bought,
     "void_label": labels.void_answered,
     "submit": submitted,
@@ -192,10 +245,16 @@ FOLLOW_UPS: Mapping[str, FollowUp] = {
 
 NOT_DONE: Mapping[str, NotDone] = {
     "confirm_shipment": not_confirmed,
+    "cancel_order": not_cancelled,
     "buy_label": labels.not_bought,
     "void_label": labels.not_voided,
     "submit": not_submitted,
     "cancel": providers.not_cancelled,
 }
 
-GATES: Mapping[str, Gate] = {"buy_label": labels.may_be_bought, "submit": may_be_submitted}
+GATES: Mapping[str, Gate] = {
+    "buy_label": labels.may_be_bought,
+    "submit": may_be_submitted,
+    "cancel_order": calling_off.may_be_cancelled,
+    "refund": calling_off.may_be_refunded,
+}

@@ -18,7 +18,7 @@ from hub.core.changes import Change
 from hub.core.details import OrderDetails
 from hub.core.personal import ERASED, changes_without_people, without_people
 from hub.core.plain import from_plain, to_plain
-from hub.store import inbox
+from hub.store import exchanges, holds, inbox, searching
 from hub.store import tables as t
 from hub.store.database import in_chunks
 
@@ -114,7 +114,20 @@ def _erase(connection: Connection, merchant_id: UUID, order_ids: Sequence[UUID],
             ],
         )
     parcels = _tracking_numbers(connection, merchant_id, order_ids)
+    effect = t.effect.c
+    not_cancelled = connection.execute(
+        select(effect.order_id).where(
+            effect.merchant_id == merchant_id,
+            effect.order_id.in_(order_ids),
+            effect.kind == "cancel_order",
+            effect.state == "planned",
+        )
+    ).scalars()
+    for order_id in set(not_cancelled):
+        # What was only planned is cancelled with the order's other effects: nothing is waited for any more.
+        holds.not_cancelled(connection, merchant_id, order_id, at=at)
     _erase_shipping(connection, merchant_id, order_ids)
+    searching.keep_up(connection, merchant_id, order_ids)
     _erase_texts(connection, merchant_id, order_ids, texts)
     by_place: dict[UUID, list[str]] = {}
     for row in rows:
@@ -131,6 +144,7 @@ def _erase(connection: Connection, merchant_id: UUID, order_ids: Sequence[UUID],
         )
     for place, numbers in parcels.items():
         by_place.setdefault(place, []).extend(numbers)
+    exchanges.forget_orders(connection, merchant_id, order_ids, by_place)
     record = t.inbox.c
     for place, external_ids in by_place.items():
         inbox.forget(

@@ -13,18 +13,20 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, func, select, update
 
-from hub import addresses
+from hub import access, addresses
+from hub.access import Permission
 from hub.core.model import Address, LineKind, Money, Order, OrderStatus
 from hub.core.plain import from_plain, to_plain
 from hub.core.priorities import DEFAULT_RULES, Facts, PriorityRule, Ranking, rank
 from hub.core.shipping import ConfirmedLine, ShipmentConfirmation
 from hub.errors import BadInput, Conflict
 from hub.papers import Paper
-from hub.store import activity, effects, fulfillment, holds, routing_queue, together
+from hub.store import activity, effects, fulfillment, holds, routing_queue, searching, together
 from hub.store import tables as t
 from hub.store.database import Database, Lanes, for_update, in_chunks, upsert
 from hub.store.locking import lock_order
 
+_RANKED_AT_ONCE = 500  # orders in one commit
 _MOST_TAGS = 20
 _TAG_LENGTH = 40
 
@@ -54,10 +56,11 @@ def policy(connection: Connection, merchant_id: UUID) -> HandlingPolicy:
     )
 
 
+@access.needs(Permission.SETTINGS)
 def save(database: Database, merchant_id: UUID, chosen: HandlingPolicy, actor: str) -> int:
     """Have this hold from now on, also for the orders that are open; returns how many have another priority now."""
 
-    def work(connection: Connection) -> int:
+    def work(connection: Connection) -> None:
         at = database.now(connection)
         statement = upsert(connection, t.handling_policy).values(
             merchant_id=merchant_id,
@@ -73,21 +76,53 @@ def save(database: Database, merchant_id: UUID, chosen: HandlingPolicy, actor: s
                 index_elements=["merchant_id"], set_={name: statement.excluded[name] for name in said}
             )
         )
-        order = t.sales_order.c
+        summary = f"Handling rules changed: {len(chosen.priorities)} rules of priority"
+        activity.note(connection, merchant_id, "handling_changed", summary, at=at, actor=actor)
+
+    database.transact(work)
+    return _prioritize_open(database, merchant_id)
+
+
+def _prioritize_open(database: Database, merchant_id: UUID) -> int:
+    """Rank the open orders by the rules as they are by then, some in each commit, so that nobody waits for all."""
+    order = t.sales_order.c
+
+    def rank_some(connection: Connection, after: UUID | None) -> tuple[int, UUID | None]:
+        ids = list(
+            connection.execute(
+                select(order.id)
+                .where(
+                    order.merchant_id == merchant_id,
+                    order.holds_stock,
+                    order.status == OrderStatus.OPEN.value,
+                    *([] if after is None else [order.id > after]),
+                )
+                .order_by(order.id)
+                .limit(_RANKED_AT_ONCE)
+            ).scalars()
+        )
         rows = connection.execute(
             for_update(
                 connection,
                 select(t.sales_order)
-                .where(order.merchant_id == merchant_id, order.holds_stock, order.status == OrderStatus.OPEN.value)
+                .where(
+                    order.merchant_id == merchant_id,
+                    order.id.in_(ids),
+                    order.holds_stock,
+                    order.status == OrderStatus.OPEN.value,
+                )
                 .order_by(order.id),
             )
         ).all()
-        changed = _prioritize(connection, merchant_id, rows, chosen, at)
-        summary = f"Handling rules changed: {len(chosen.priorities)} rules of priority"
-        activity.note(connection, merchant_id, "handling_changed", summary, at=at, actor=actor)
-        return changed
+        changed = _prioritize(connection, merchant_id, rows, policy(connection, merchant_id), database.now(connection))
+        return changed, ids[-1] if len(ids) == _RANKED_AT_ONCE else None
 
-    return database.transact(work)
+    changed, last = database.transact(lambda connection: rank_some(connection, None))
+    while last is not None:
+        after = last
+        more, last = database.transact(lambda connection, after=after: rank_some(connection, after))  # type: ignore[misc]
+        changed += more
+    return changed
 
 
 def ranking(row: Row[Any], chosen: HandlingPolicy, at: datetime) -> Ranking:
@@ -207,6 +242,7 @@ def confirm_digital(connection: Connection, merchant_id: UUID, order_id: UUID, *
 # ---------------------------------------------------------------- what people say of one order
 
 
+@access.needs(Permission.ORDERS)
 def release(database: Database, merchant_id: UUID, order_id: UUID, hold_id: UUID, actor: str) -> Lanes:
     """A person takes a hold off, and the order goes on. Raises Conflict as ``holds.release`` does."""
     connection_id = holds.release(database, merchant_id, order_id, hold_id, actor)
@@ -220,6 +256,7 @@ def release(database: Database, merchant_id: UUID, order_id: UUID, hold_id: UUID
     return [(connection_id, "route"), (connection_id, "ship"), *database.transact(work)]
 
 
+@access.needs(Permission.ORDERS)
 def set_priority(database: Database, merchant_id: UUID, order_id: UUID, priority: int | None, actor: str) -> None:
     """A person says how urgent an order is; None leaves it to the rules again."""
 
@@ -238,6 +275,7 @@ def set_priority(database: Database, merchant_id: UUID, order_id: UUID, priority
     database.transact(work)
 
 
+@access.needs(Permission.ORDERS)
 def set_tags(database: Database, merchant_id: UUID, order_id: UUID, tags: Collection[str], actor: str) -> None:
     """A person's tags of an order, beside those of the channel. Raises BadInput for too many, and too long ones."""
     clean = list(dict.fromkeys(" ".join(each.split()) for each in tags if each.strip()))
@@ -251,6 +289,7 @@ def set_tags(database: Database, merchant_id: UUID, order_id: UUID, tags: Collec
         if list(row.own_tags) == clean:
             return
         _change(connection, row, own_tags=clean)
+        searching.keep_up(connection, merchant_id, [order_id])
         _again(connection, merchant_id, order_id, at)
         said = f"Tagged: {', '.join(clean)}" if clean else "Its tags were taken off"
         activity.note(connection, merchant_id, "order_tagged", said, at=at, order_id=order_id, actor=actor)
@@ -258,6 +297,21 @@ def set_tags(database: Database, merchant_id: UUID, order_id: UUID, tags: Collec
     database.transact(work)
 
 
+@access.needs(Permission.ORDERS)
+def note(database: Database, merchant_id: UUID, order_id: UUID, text: str, actor: str) -> None:
+    """A person writes something down about an order, for whoever looks at it next. Raises BadInput for nothing."""
+    if not text.strip():
+        raise BadInput("Write something down first.", {"note": ["Write something down."]})
+
+    def work(connection: Connection) -> None:
+        lock_order(connection, merchant_id, order_id)
+        at = database.now(connection)
+        activity.note(connection, merchant_id, "order_note", text.strip(), at=at, order_id=order_id, actor=actor)
+
+    database.transact(work)
+
+
+@access.needs(Permission.ORDERS)
 def correct_address(database: Database, merchant_id: UUID, order_id: UUID, address: Address, actor: str) -> UUID:
     """A person says where an order really goes. It holds until the channel says another address; what held the order
     for its address ends. Returns the order's connection, whose lane "route" goes on with it.
@@ -283,6 +337,7 @@ def correct_address(database: Database, merchant_id: UUID, order_id: UUID, addre
         _change(
             connection, row, own_address=None if same else own, own_address_for=None if same else row.shipping_address
         )
+        searching.keep_up(connection, merchant_id, [order_id])
         summary = "The channel's address holds again" if same else "The address was corrected by hand"
         before = row.own_address or row.shipping_address
         details = {"changed": sorted(part for part in {*before, *own} if before.get(part) != own.get(part))}
@@ -303,6 +358,7 @@ def correct_address(database: Database, merchant_id: UUID, order_id: UUID, addre
     return database.transact(work)
 
 
+@access.needs(Permission.ORDERS)
 def collect_at(database: Database, merchant_id: UUID, order_id: UUID, location_id: UUID | None, actor: str) -> UUID:
     """The customer fetches the order at a location; None: it is shipped after all. Returns the order's connection,
     whose lane "route" deals it out. Raises BadInput for a location where nothing is fetched, Conflict where locations

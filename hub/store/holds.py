@@ -10,11 +10,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, select, update
 
-from hub import addresses
+from hub import access, addresses
+from hub.access import Permission
 from hub.core.model import Address, Hold, HoldReason, Order, OrderStatus, RiskLevel
 from hub.core.plain import from_plain, to_plain
 from hub.errors import BadInput, Conflict
-from hub.store import activity, labels, routing_queue, together
+from hub.store import activity, effects, labels, routing_queue, searching, together
 from hub.store import tables as t
 from hub.store.bulk import insert_rows
 from hub.store.database import Database, in_chunks, new_id
@@ -26,6 +27,7 @@ _BY_RISK = "hub:risk"
 _BY_PAYMENT = "hub:payment"
 _BY_ADDRESS = "hub:address"
 _BY_STOCK = "hub:stock"
+_CANCELLING = "hub:cancelling"
 
 CANCELLATION_ASKED = "cancellation_asked"  # the kind of issue; the subject is the order's id
 
@@ -114,6 +116,7 @@ def _place_all(connection: Connection, merchant_id: UUID, wanted: Sequence[tuple
     together.set_apart(connection, merchant_id, {order_id for order_id, _ in wanted}, "is on hold", at=at)
 
 
+@access.needs(Permission.ORDERS)
 def hold_order(
     database: Database, merchant_id: UUID, order_id: UUID, reason: HoldReason, note: str, actor: str
 ) -> None:
@@ -161,8 +164,14 @@ def keep_up(connection: Connection, merchant_id: UUID, told: Mapping[UUID, Order
         if _to_be_shipped(order):
             for each in _our_holds(order, own_addresses.get(order_id, order.shipping_address)):
                 wanted[each.reason.value, each.external_id] = each
+        if order.status in (OrderStatus.PENDING, OrderStatus.OPEN):
+            for row in rows.get(order_id, []):
+                if row.external_id == _CANCELLING and row.released_at is None:  # the channel has not cancelled it yet
+                    wanted[row.reason, row.external_id] = _cancelling(row.placed_by)
         new += _settle(connection, merchant_id, order_id, wanted, rows.get(order_id, []), at)
     _place_all(connection, merchant_id, new, at)
+    if cancelled := [order_id for order_id, order in told.items() if order.status is OrderStatus.CANCELLED]:
+        effects.come_about(connection, merchant_id, cancelled, "cancel_order", at=at)
     for order_id, each in new:
         if each.reason is HoldReason.CANCELLATION:
             _ask_whether_to_cancel(connection, merchant_id, order_id, told[order_id], each, at)
@@ -244,6 +253,41 @@ def wait_for_stock(connection: Connection, merchant_id: UUID, waits: Mapping[UUI
     for order_id, hold_id in open_ones.items():
         if not waits[order_id]:
             _end(connection, merchant_id, order_id, [hold_id], at, "")
+
+
+def while_cancelling(connection: Connection, merchant_id: UUID, order_id: UUID, *, at: datetime, actor: str) -> None:
+    """Hold a locked order while its channel is asked to cancel it; off when it has, or by ``not_cancelled``."""
+    each = _cancelling(actor)
+    place(
+        connection,
+        merchant_id,
+        order_id,
+        each.reason,
+        each.note,
+        at=at,
+        actor=each.held_by,
+        external_id=each.external_id,
+    )
+
+
+def not_cancelled(connection: Connection, merchant_id: UUID, order_id: UUID, *, at: datetime) -> None:
+    """The channel did not cancel a locked order: it goes on."""
+    hold = t.order_hold.c
+    over = connection.execute(
+        select(hold.id).where(
+            hold.merchant_id == merchant_id,
+            hold.order_id == order_id,
+            hold.external_id == _CANCELLING,
+            hold.released_at.is_(None),
+        )
+    ).scalars()
+    if ended := list(over):
+        _end(connection, merchant_id, order_id, ended, at, "")
+
+
+def _cancelling(actor: str) -> Hold:
+    note = "The channel is asked to cancel it."
+    return Hold(external_id=_CANCELLING, reason=HoldReason.MANUAL, note=note, held_by=actor)
 
 
 def _of_automatic(connection: Connection, merchant_id: UUID, order_ids: Collection[UUID]) -> dict[UUID, list[Row[Any]]]:
@@ -349,6 +393,7 @@ def _own_addresses(
                     .where(order.merchant_id == merchant_id, order.id == row.id)
                     .values(own_address=None, own_address_for=None)
                 )
+                searching.keep_up(connection, merchant_id, [row.id])
                 activity.note(
                     connection,
                     merchant_id,

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, case, delete, or_, select, tuple_, update
 
+from hub import access
+from hub.access import Permission
 from hub.connector import Delivery, RawRecord, Webhook
 from hub.store import activity
 from hub.store import tables as t
 from hub.store.bulk import insert_rows
 from hub.store.database import Database, among, for_update, in_chunks, new_id, upsert
 from hub.store.secrets import KeyRing, SecretsUnreadable
+
+log = structlog.get_logger()
 
 # A record that broke its worker this often is set aside, so that the ones behind it go on.
 MOST_CRASHES = 3
@@ -46,10 +51,12 @@ def store_webhook(
     connection_id: UUID,
     delivery: Delivery,
     webhook: Webhook,
+    also: Callable[[Connection], None] = lambda _connection: None,
 ) -> bool:
     """Store one verified webhook and commit; False if the very same one is stored already.
 
-    Only after this may it be acknowledged. Raises DatabaseAway, and then it must not be.
+    Only after this may it be acknowledged. Raises DatabaseAway, and then it must not be. ``also`` writes what comes
+    with it in the same commit, in a savepoint: its failure loses no webhook.
     """
     with database.write() as connection:
         at = database.now(connection)
@@ -66,6 +73,13 @@ def store_webhook(
             asked_at=None,
         )
         _note_event(connection, merchant_id, connection_id, at)
+        try:
+            with connection.begin_nested():
+                also(connection)
+        except Exception as error:
+            if connection.invalidated:
+                raise  # the database is away, and with it the webhook
+            log.warning("left out beside a webhook", error=f"{type(error).__name__}: {error}"[:500])
     return added == 1
 
 
@@ -350,21 +364,36 @@ def ignore_pending(connection: Connection, merchant_id: UUID, connection_id: UUI
     )
 
 
-def release_quarantined(database: Database, merchant_id: UUID, connection_id: UUID) -> int:
-    """Have every quarantined record of a connection read again; returns how many."""
-    with database.write() as connection:
-        activity.resolve_issue(
-            connection, merchant_id, QUARANTINE, str(connection_id), at=database.now(connection)
-        )  # opened again by whatever still cannot be read
-        return connection.execute(
+@access.needs(Permission.SYNC)
+def release_quarantined(
+    database: Database, merchant_id: UUID, connection_id: UUID, actor: str = "", only: UUID | None = None
+) -> int:
+    """Have every quarantined record of a connection read again, or one of them; returns how many."""
+
+    def work(connection: Connection) -> int:
+        inbox = t.inbox.c
+        at = database.now(connection)
+        one = [] if only is None else [inbox.id == only]
+        count = connection.execute(
             update(t.inbox)
             .where(
-                t.inbox.c.merchant_id == merchant_id,
-                t.inbox.c.connection_id == connection_id,
-                t.inbox.c.state == "quarantined",
+                inbox.merchant_id == merchant_id,
+                inbox.connection_id == connection_id,
+                inbox.state == "quarantined",
+                *one,
             )
             .values(state="pending", crash_count=0, error="", done_at=None)
         ).rowcount
+        if count:
+            # The issue is opened again by whatever still cannot be read.
+            resolve_quarantine(connection, merchant_id, connection_id, at=at, by=actor)
+            said = f"{count} quarantined record{'' if count == 1 else 's'} read again"
+            activity.note(
+                connection, merchant_id, "records_released", said, at=at, connection_id=connection_id, actor=actor
+            )
+        return count
+
+    return database.transact(work)
 
 
 def release(connection: Connection, merchant_id: UUID, connection_id: UUID, ids: Collection[UUID]) -> None:
@@ -378,14 +407,16 @@ def release(connection: Connection, merchant_id: UUID, connection_id: UUID, ids:
     )
 
 
-def resolve_quarantine(connection: Connection, merchant_id: UUID, connection_id: UUID, *, at: datetime) -> None:
+def resolve_quarantine(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, *, at: datetime, by: str = ""
+) -> None:
     """Close the issue about records that were set aside, where none is any more."""
     inbox = t.inbox.c
     left = select(inbox.id).where(
         inbox.merchant_id == merchant_id, inbox.connection_id == connection_id, inbox.state == "quarantined"
     )
     if connection.execute(left.limit(1)).first() is None:
-        activity.resolve_issue(connection, merchant_id, QUARANTINE, str(connection_id), at=at)
+        activity.resolve_issue(connection, merchant_id, QUARANTINE, str(connection_id), at=at, by=by)
 
 
 def unread(connection: Connection, merchant_id: UUID, connection_id: UUID, *, since: datetime) -> bool:

@@ -9,6 +9,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Table, delete, exists, insert, or_, select, update
 
+from hub import access
+from hub.access import Permission
 from hub.core.kits import MOST_PARTS, MOST_UNITS, ContainsItself, Impossible, Recipe, TooDeep, explode
 from hub.core.model import OrderStatus
 from hub.core.services import LineRecord, OrderRecord
@@ -21,6 +23,7 @@ _NAMED = 5  # orders that a sentence lists before it only counts them
 _TO_BE_SHIPPED = (OrderStatus.PENDING.value, OrderStatus.OPEN.value)
 
 
+@access.needs(Permission.CATALOG)
 def define(database: Database, merchant_id: UUID, kit_id: UUID, parts: Mapping[UUID, int], actor: str) -> set[UUID]:
     """Say what a kit is made of; without parts it is a SKU like any other again. Returns the connections that have
     something to publish.

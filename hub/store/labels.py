@@ -18,7 +18,8 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection, Row, func, select, update
 
-from hub import addresses
+from hub import access, addresses
+from hub.access import Permission
 from hub.connector import EffectResult
 from hub.core import customs, rates
 from hub.core.model import Address, Money
@@ -40,7 +41,7 @@ from hub.core.shipping import (
     WeightUnit,
 )
 from hub.errors import BadInput, Conflict
-from hub.store import activity, effects, fulfillment, shipments
+from hub.store import activity, effects, fulfillment, searching, shipments
 from hub.store import tables as t
 from hub.store.database import Lanes, for_update
 from hub.store.fulfillment import State
@@ -177,6 +178,7 @@ def _customs(connection: Connection, row: Row[Any], about: Any) -> Customs:
 # ---------------------------------------------------------------- rates
 
 
+@access.needs(Permission.PACK)
 def ask_rates(connection: Connection, merchant_id: UUID, shipment_id: UUID, *, at: datetime, actor: str = "") -> Lanes:
     """Have all carriers asked what a shipment costs; returns the lane to ring for. Raises Conflict."""
     row, work = locked(connection, merchant_id, shipment_id)
@@ -188,17 +190,21 @@ def ask_rates(connection: Connection, merchant_id: UUID, shipment_id: UUID, *, a
     return [(channel_of(connection, merchant_id, shipment_id), "ship")]
 
 
-def connections_due(connection: Connection, at: datetime) -> list[tuple[UUID, UUID]]:
-    """The connections (merchant, connection) with orders for whose shipments carriers are to be asked."""
+def connections_due(connection: Connection, at: datetime, only: UUID | None = None) -> list[tuple[UUID, UUID]]:
+    """The connections (merchant, connection) with orders for whose shipments carriers are to be asked; of one alone,
+    if it is given."""
     this, order = t.shipment.c, t.sales_order.c
-    found = connection.execute(
-        select(order.merchant_id, order.connection_id)
+    # Asked shipment by shipment, of which few wait: as a join, SQLite goes through all orders.
+    shop = select(order.connection_id).where(order.merchant_id == this.merchant_id, order.id == this.order_id)
+    waiting = (
+        select(this.merchant_id, shop.scalar_subquery().label("connection_id"))
         .distinct()
-        .select_from(
-            t.shipment.join(t.sales_order, (order.merchant_id == this.merchant_id) & (order.id == this.order_id))
-        )
         .where(this.rates_wanted_at <= at)
+        .subquery()
+        .c
     )
+    one = [] if only is None else [waiting.connection_id == only]
+    found = connection.execute(select(waiting.merchant_id, waiting.connection_id).where(*one))
     return [(row.merchant_id, row.connection_id) for row in found]
 
 
@@ -322,12 +328,13 @@ def ask_again(connection: Connection, merchant_id: UUID, order_id: UUID, *, at: 
             change(connection, row, rates_wanted_at=at, error="")
             continue
         with suppress(Conflict):  # held for another reason still: it is asked for when that one is over
-            offer_again(connection, merchant_id, row.id, at=at, actor="")
+            _offered_anew(connection, merchant_id, row.id, at=at, actor="")
 
 
 # ---------------------------------------------------------------- buying
 
 
+@access.needs(Permission.PACK)
 def buy(
     connection: Connection,
     merchant_id: UUID,
@@ -393,6 +400,7 @@ def is_fresh(row: Row[Any], at: datetime) -> bool:
     return row.rates_at is not None and at - row.rates_at <= RATES_LAST
 
 
+@access.needs(Permission.PACK)
 def label_by_hand(
     connection: Connection,
     merchant_id: UUID,
@@ -412,6 +420,7 @@ def label_by_hand(
     _keep_numbers(connection, row, numbers)
     values = {"state": "labelled", "carrier": carrier[:60], "tracking_numbers": numbers, "labelled_at": at}
     change(connection, row, rates_wanted_at=None, error="", **values)
+    searching.keep_up_parcels(connection, merchant_id, shipment_id)
     named = ", ".join(numbers) or "untracked"
     summary = f"Label of {row.reference} bought elsewhere: {carrier} ({named})"
     fulfillment.note(connection, work, "label_entered", summary, at=at, actor=actor, shipment=str(row.id))
@@ -468,6 +477,7 @@ def bought(connection: Connection, effect: Row[Any], result: EffectResult, at: d
     )
     _keep_numbers(connection, row, numbers)
     held = shipments.shares(connection, row, work)
+    searching.keep_up_parcels(connection, row.merchant_id, row.id)
     named = ", ".join(numbers) or "untracked"
     summary = f"Label bought: {row.carrier} {row.service}{f', {cost}' if cost else ''} ({named})"
     shipments.note(connection, row, held, "label_bought", summary, at=at)
@@ -539,11 +549,16 @@ def not_bought(connection: Connection, effect: Row[Any], error: str, at: datetim
 # ---------------------------------------------------------------- another label
 
 
+@access.needs(Permission.PACK)
 def offer_again(connection: Connection, merchant_id: UUID, shipment_id: UUID, *, at: datetime, actor: str) -> UUID:
     """The same parcels as a new shipment, after their label was refused or given back; returns it.
 
     Raises Conflict for a shipment that has a label, or may have one.
     """
+    return _offered_anew(connection, merchant_id, shipment_id, at=at, actor=actor)
+
+
+def _offered_anew(connection: Connection, merchant_id: UUID, shipment_id: UUID, *, at: datetime, actor: str) -> UUID:
     row, work = locked(connection, merchant_id, shipment_id)
     if row.state not in ("failed", "void") and row.withdrawn_at is None:
         raise Conflict(f"Shipment {row.reference} is {row.state}. Give its label back first, or replace it.")
@@ -553,6 +568,7 @@ def offer_again(connection: Connection, merchant_id: UUID, shipment_id: UUID, *,
     return _drafted(connection, row, work, parcels, "Offered anew", at, actor, supersedes=row.supersedes_id)
 
 
+@access.needs(Permission.PACK)
 def replace_label(connection: Connection, merchant_id: UUID, shipment_id: UUID, *, at: datetime, actor: str) -> UUID:
     """A shipment that gets another label for the same parcels; returns it.
 
@@ -584,6 +600,7 @@ def _one_successor(connection: Connection, row: Row[Any]) -> None:
         raise Conflict(f"Its label is being replaced already, by shipment {there}.")
 
 
+@access.needs(Permission.PACK)
 def return_label(connection: Connection, merchant_id: UUID, shipment_id: UUID, *, at: datetime, actor: str) -> UUID:
     """A shipment that brings the goods of another one back; returns it. Raises Conflict for one that has not left."""
     row, work = locked(connection, merchant_id, shipment_id)
@@ -636,6 +653,7 @@ def never_bought(connection: Connection, row: Row[Any], *, at: datetime) -> bool
     return effects.withdraw(connection, row.merchant_id, _key(row), "buy_label", at=at)
 
 
+@access.needs(Permission.PACK)
 def give_back(connection: Connection, merchant_id: UUID, shipment_id: UUID, *, at: datetime, actor: str) -> Lanes:
     """A person wants the label back, or the shipment dropped; returns the lanes to ring for.
 

@@ -8,6 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, case, func, select, update
 
+from hub import access
+from hub.access import Permission
 from hub.core.model import Listing
 from hub.core.plain import to_plain
 from hub.core.shipping import StockListing
@@ -89,6 +91,7 @@ def retire(
 # ---------------------------------------------------------------- a place where the channel keeps no stock of it
 
 
+@access.needs(Permission.SYNC)
 def stock_there(database: Database, merchant_id: UUID, listing_id: UUID, place: str, actor: str) -> UUID:
     """Plan that the channel begins to keep stock of a listing at ``place``, one of its locations; returns the effect.
 

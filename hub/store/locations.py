@@ -12,6 +12,8 @@ from zoneinfo import available_timezones
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
+from hub import access
+from hub.access import Permission
 from hub.core.countries import COUNTRIES
 from hub.core.geo import Point
 from hub.core.model import Address
@@ -125,6 +127,7 @@ def _placed(by: str, address: Address) -> str:
 # ---------------------------------------------------------------- saving
 
 
+@access.needs(Permission.SETTINGS)
 def save(database: Database, merchant_id: UUID, location_id: UUID | None, wanted: Location, actor: str) -> UUID:
     """Keep a location as it is described, a new one without ``location_id``; returns its id.
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from threading import Lock
 from typing import Any
 from uuid import UUID
 
 from rapidfuzz import fuzz, process, utils
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
+from hub import access
+from hub.access import Permission
 from hub.errors import BadInput, Conflict
-from hub.store import activity, orders, publications
+from hub.store import activity, orders, publications, searching
 from hub.store import tables as t
 from hub.store.database import Database, for_update, in_chunks, new_id, upsert
 from hub.store.marking import first_change
@@ -81,18 +83,40 @@ class Titles:
     """The titles of a merchant's SKUs, in which those that are like another text are found quickly."""
 
     def __init__(self, skus: Iterable[tuple[UUID, str, str]]) -> None:
-        self._skus = list(skus)
-        self._texts = [utils.default_process(title) for _, _, title in self._skus]
+        self._skus: list[tuple[UUID, str, str]] = []
+        self._texts: list[str] = []
+        self._known: set[UUID] = set()
         self._having: dict[str, list[int]] = {}
-        for number, text in enumerate(self._texts):
+        self._growing = Lock()
+        self._grow(skus)
+
+    def _grow(self, skus: Iterable[tuple[UUID, str, str]]) -> None:
+        for each in skus:
+            if each[0] in self._known:
+                continue
+            text = utils.default_process(each[2])
+            number = len(self._skus)
+            self._skus.append(each)
+            self._texts.append(text)
             for beginning in _beginnings(text):
                 self._having.setdefault(beginning, []).append(number)
+            self._known.add(each[0])
 
     @classmethod
     def of(cls, connection: Connection, merchant_id: UUID) -> Titles:
+        """Those of a merchant. They are kept: a SKU keeps its title, so that only new ones are read the next time."""
+        kept = _kept_titles.pop(merchant_id, None) or cls(())
+        _kept_titles[merchant_id] = kept  # the last one asked for is the last one forgotten
+        while len(_kept_titles) > _MERCHANTS_KEPT:
+            _kept_titles.pop(next(iter(_kept_titles)), None)
         sku = t.sku.c
-        rows = connection.execute(select(sku.id, sku.code, sku.title).where(sku.merchant_id == merchant_id))
-        return cls((row.id, row.code, row.title) for row in rows)
+        rows = select(sku.id, sku.code, sku.title).where(sku.merchant_id == merchant_id)
+        with kept._growing:
+            if kept._known:
+                # Ids rise with time, but what was begun earlier may be committed later.
+                rows = rows.where(sku.id > _earlier(max(kept._known)))
+            kept._grow((row.id, row.code, row.title) for row in connection.execute(rows))
+        return kept
 
     def like(self, title: str, *, but: Collection[UUID] = ()) -> list[tuple[UUID, str, str, int]]:
         """(SKU, its code, its title, percent) of those whose title is close, the closest first."""
@@ -109,6 +133,16 @@ class Titles:
         }
         found = process.extract(text, compared, scorer=fuzz.WRatio, score_cutoff=CLOSE, limit=_ALTERNATIVES)
         return [(*self._skus[number], min(_CLOSEST, round(score))) for _, score, number in found]
+
+
+_MERCHANTS_KEPT = 2  # whose titles a process keeps: those of 100,000 SKUs are some 40 MB
+_kept_titles: dict[UUID, Titles] = {}
+
+
+def _earlier(sku_id: UUID) -> UUID:
+    """An id of ten minutes before this one."""
+    milliseconds = max(0, (sku_id.int >> 80) - 600_000)
+    return UUID(int=milliseconds << 80)
 
 
 def _beginnings(text: str) -> set[str]:
@@ -316,6 +350,7 @@ def _sold_by(connection: Connection, merchant_id: UUID, connection_ids: Collecti
 # ---------------------------------------------------------------- accepting
 
 
+@access.needs(Permission.CATALOG)
 def accept_suggestions(
     database: Database,
     merchant_id: UUID,
@@ -345,12 +380,6 @@ def accept_suggestions(
             if len(chosen) >= MOST_AT_ONCE:
                 break
     return accept(database, merchant_id, chosen, actor, tell=lambda: tell(looked_at))
-
-
-def count_sure(connection: Connection, merchant_id: UUID, connection_id: UUID) -> int:
-    """How many listings of a connection ``accept_suggestions`` would match, of the first thousand that wait."""
-    waiting = islice(_unmatched(connection, merchant_id, connection_id, None), _OFFERED_AT_ONCE)
-    return sum(offer.sure for offer in offers(connection, merchant_id, list(waiting)).values())
 
 
 def _unmatched(
@@ -387,6 +416,7 @@ class _Doing:
     new_skus: int = 0
 
 
+@access.needs(Permission.CATALOG)
 def accept(
     database: Database,
     merchant_id: UUID,
@@ -420,6 +450,7 @@ def accept(
     return Act(doing.id if doing.matched else None, doing.matched, doing.new_skus)
 
 
+@access.needs(Permission.CATALOG)
 def bind(database: Database, merchant_id: UUID, listing_id: UUID, sku_code: str, actor: str) -> UUID:
     """Match one listing to the SKU ``sku_code``, made if it does not exist. Waiting order lines get their stock.
 
@@ -439,6 +470,7 @@ def checked_code(typed: str) -> str:
     return code
 
 
+@access.needs(Permission.CATALOG)
 def unbind(database: Database, merchant_id: UUID, listing_id: UUID, actor: str) -> None:
     """Undo a match. Orders imported meanwhile keep their reservations; the listing is published no more."""
 
@@ -468,6 +500,7 @@ def unbind(database: Database, merchant_id: UUID, listing_id: UUID, actor: str) 
 _UNMATCHED: dict[str, Any] = {"sku_id": None, "bound_at": None, "bound_by": "", "match_act_id": None}
 
 
+@access.needs(Permission.CATALOG)
 def undo(database: Database, merchant_id: UUID, act_id: UUID, actor: str) -> int:
     """Undo an act of matching; returns how many listings are not matched any more.
 
@@ -509,11 +542,13 @@ def undo(database: Database, merchant_id: UUID, act_id: UUID, actor: str) -> int
     return database.transact(work)
 
 
+@access.needs(Permission.CATALOG)
 def ignore(database: Database, merchant_id: UUID, listing_ids: Collection[UUID], actor: str) -> int:
     """Take listings out of the queue: they are not to be matched. Returns how many."""
     return _set_ignored(database, merchant_id, listing_ids, actor, "left unmatched on purpose")
 
 
+@access.needs(Permission.CATALOG)
 def bring_back(database: Database, merchant_id: UUID, listing_ids: Collection[UUID], actor: str) -> int:
     """Put listings that were ignored back into the queue. Returns how many."""
     return _set_ignored(database, merchant_id, listing_ids, actor, "")
@@ -591,8 +626,9 @@ def _match(
             ]
         )
         .on_conflict_do_nothing(index_elements=["merchant_id", "code"])
-        .returning(t.sku.c.id)
+        .returning(t.sku.c.id, t.sku.c.code, t.sku.c.title)
     ).all()
+    searching.add_skus(connection, merchant_id, [(row.id, row.code, row.title) for row in made])
     sku_of = dict(
         connection.execute(
             select(t.sku.c.code, t.sku.c.id).where(t.sku.c.merchant_id == merchant_id, t.sku.c.code.in_(list(titles)))

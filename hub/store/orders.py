@@ -18,7 +18,7 @@ from hub.core.personal import without_people
 from hub.core.plain import from_plain, to_plain
 from hub.core.services import LineRecord, OrderRecord, Plan, Received, Terms, expire, import_orders, settle_line
 from hub.core.stock import StockBook
-from hub.store import activity, handling, holds, marking, routing_queue, stock, withdrawals
+from hub.store import activity, handling, holds, marking, routing_queue, searching, stock, withdrawals
 from hub.store import tables as t
 from hub.store.bulk import insert_rows
 from hub.store.database import Database, among, for_update, in_chunks, new_id, upsert
@@ -308,7 +308,7 @@ def _write_orders(
     connection: Connection, merchant_id: UUID, connection_id: UUID, records: Iterable[OrderRecord], at: datetime
 ) -> None:
     records = list(records)
-    kept, versions = _compared(connection, merchant_id, records, at)
+    kept, versions, reworded = _compared(connection, merchant_id, records, at)
     created = [record for record in records if record.is_new]
     if created:
         insert_rows(
@@ -340,20 +340,24 @@ def _write_orders(
     _write_refunds(connection, merchant_id, [each.id for each in records if not each.is_new], kept)
     if versions:
         connection.execute(insert(t.order_version), versions)
+    searching.add(connection, merchant_id, {each.id: searching.told(kept[each.id]) for each in created if each.bodies})
+    searching.keep_up(connection, merchant_id, reworded)
 
 
 def _compared(
     connection: Connection, merchant_id: UUID, records: Sequence[OrderRecord], at: datetime
-) -> tuple[dict[UUID, Order], list[dict[str, Any]]]:
-    """The orders as they are to be kept, and a version for each body that changed something in what was known before.
+) -> tuple[dict[UUID, Order], list[dict[str, Any]], list[UUID]]:
+    """The orders as they are to be kept, a version for each body that changed something in what was known before, and
+    which of those known before are found by other words now.
 
     An order that is new has none to tell of: a first import reads nothing here, and compares nothing.
     """
     before = stored(connection, merchant_id, [each.id for each in records if each.bodies and not each.is_new])
     kept: dict[UUID, Order] = {}
     rows: list[dict[str, Any]] = []
+    reworded: list[UUID] = []
     for record in records:
-        last = before.get(record.id)
+        known = last = before.get(record.id)
         for body in record.bodies:
             order = without_people(body.order) if record.erased else body.order
             if last is not None:
@@ -371,7 +375,9 @@ def _compared(
                         }
                     )
             kept[record.id] = last = order
-    return kept, rows
+        if last is not None and not record.is_new and (known is None or searching.told(last) != searching.told(known)):
+            reworded.append(record.id)
+    return kept, rows, reworded
 
 
 def _cut(order: Order) -> Order:

@@ -5,7 +5,7 @@ Each scan is a row before the next one is made, so that a browser that goes away
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -14,6 +14,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, case, delete, func, insert, select, update
 
+from hub import access
+from hub.access import Permission
 from hub.errors import BadInput, Conflict
 from hub.store import activity, collecting, fulfillment, shipments, stock, together
 from hub.store import tables as t
@@ -62,6 +64,7 @@ def find_order(connection: Connection, merchant_id: UUID, code: str) -> UUID | N
     return found and (together.lead_of(connection, merchant_id, found) or found)
 
 
+@access.needs(Permission.PACK)
 def begin(
     database: Database, merchant_id: UUID, fulfillment_order_id: UUID, packer: str, *, instead_of: str = ""
 ) -> None:
@@ -177,29 +180,30 @@ class TableLine:
 
 def _lines(connection: Connection, lead: Row[Any]) -> dict[UUID, TableLine]:
     """What is packed on the table of a fulfillment order: its own lines, then those of what goes along."""
-    found: dict[UUID, TableLine] = {}
-    for row in together.members(connection, lead.merchant_id, lead.id):
-        found |= _lines_of(connection, row, lead.id)
-    return found
+    return lines_of(connection, together.members(connection, lead.merchant_id, lead.id), lead.id)
 
 
-def _lines_of(connection: Connection, row: Row[Any], table_id: UUID) -> dict[UUID, TableLine]:
+def lines_of(connection: Connection, works: Sequence[Row[Any]], table_id: UUID) -> dict[UUID, TableLine]:
+    """The lines of fulfillment orders that are packed on one table, in this turn, with what is packed of them."""
+    if not works:
+        return {}
+    merchant_id, turn = works[0].merchant_id, {work.id: place for place, work in enumerate(works)}
     asked, line, scan = t.fulfillment_line.c, t.order_line.c, t.packing_scan.c
     rows = connection.execute(
-        select(line.id, line.title, line.sku_id, line.sku_text, asked.quantity)
+        select(asked.fulfillment_order_id, line.id, line.title, line.sku_id, line.sku_text, asked.quantity)
         .select_from(
             t.fulfillment_line.join(
                 t.order_line, (line.merchant_id == asked.merchant_id) & (line.id == asked.order_line_id)
             )
         )
-        .where(asked.merchant_id == row.merchant_id, asked.fulfillment_order_id == row.id)
+        .where(asked.merchant_id == merchant_id, asked.fulfillment_order_id.in_(turn))
         .order_by(line.position, line.id)
     ).all()
-    kits = stock.kit_parts(connection, row.merchant_id, [each.id for each in rows])
-    packed = _in_shipments(connection, row)
+    kits = stock.kit_parts(connection, merchant_id, [each.id for each in rows])
+    packed = _in_shipments(connection, works)
     lines = {
         each.id: TableLine(
-            row.id,
+            each.fulfillment_order_id,
             each.id,
             each.title,
             each.sku_id,
@@ -208,12 +212,10 @@ def _lines_of(connection: Connection, row: Row[Any], table_id: UUID) -> dict[UUI
             kits.get(each.id, {}),
             in_shipments=packed.get(each.id, 0),
         )
-        for each in rows
+        for each in sorted(rows, key=lambda each: turn[each.fulfillment_order_id])
     }
     for each in connection.execute(
-        select(t.packing_scan).where(
-            scan.merchant_id == row.merchant_id, scan.fulfillment_order_id == table_id, *_ON_TABLE
-        )
+        select(t.packing_scan).where(scan.merchant_id == merchant_id, scan.fulfillment_order_id == table_id, *_ON_TABLE)
     ):
         found = lines.get(each.order_line_id)
         if found is None:
@@ -239,16 +241,11 @@ _ON_TABLE = (
 def on_table(connection: Connection, row: Row[Any]) -> list[TableLine]:
     """The lines of a fulfillment order with what is packed of them, in the order of the order."""
     table_id = together.lead_of(connection, row.merchant_id, row.id) or row.id
-    return list(_lines_of(connection, row, table_id).values())
+    return list(lines_of(connection, [row], table_id).values())
 
 
-def on_whole_table(connection: Connection, row: Row[Any]) -> list[TableLine]:
-    """The same with the lines of all orders that are packed on its table."""
-    return list(_lines(connection, row).values())
-
-
-def _in_shipments(connection: Connection, row: Row[Any]) -> dict[UUID, int]:
-    """Units by order line that are in parcels of shipments of a fulfillment order which count."""
+def _in_shipments(connection: Connection, works: Sequence[Row[Any]]) -> dict[UUID, int]:
+    """Units by order line that are in parcels of shipments of these fulfillment orders which count."""
     sent, later = t.shipment.c, t.shipment.alias().c
     replaced = (
         select(later.id)
@@ -259,12 +256,13 @@ def _in_shipments(connection: Connection, row: Row[Any]) -> dict[UUID, int]:
         )
         .exists()
     )
-    return shipments.units_packed(connection, row, ~sent.is_return, ~replaced)
+    return shipments.units_packed(connection, works, ~sent.is_return, ~replaced)
 
 
 # ---------------------------------------------------------------- scanning
 
 
+@access.needs(Permission.PACK)
 def scan(
     database: Database, merchant_id: UUID, fulfillment_order_id: UUID, scan_id: UUID, code: str, packer: str
 ) -> Scanned:
@@ -385,6 +383,7 @@ def _with_part(
     return line, sku_id, 0, Scanned(Outcome.PART, f"A part of {line.title}. Still missing: {still}.")
 
 
+@access.needs(Permission.PACK)
 def take_out(
     database: Database,
     merchant_id: UUID,
@@ -445,6 +444,7 @@ def _keep_count(connection: Connection, row: Row[Any]) -> None:
 # ---------------------------------------------------------------- parcels
 
 
+@access.needs(Permission.PACK)
 def next_parcel(database: Database, merchant_id: UUID, fulfillment_order_id: UUID, number: int, packer: str) -> None:
     """From now on scans go into the parcel of this number: one that is there, or the next. Raises BadInput."""
 
@@ -465,6 +465,7 @@ def next_parcel(database: Database, merchant_id: UUID, fulfillment_order_id: UUI
     database.transact(work)
 
 
+@access.needs(Permission.PACK)
 def weigh(
     database: Database,
     merchant_id: UUID,
@@ -510,6 +511,7 @@ def _keep_parcel(
     )
 
 
+@access.needs(Permission.PACK)
 def finish(
     database: Database, merchant_id: UUID, fulfillment_order_id: UUID, packer: str, *, rest_later: bool = False
 ) -> tuple[UUID, Lanes]:
@@ -646,6 +648,7 @@ def suggested(choice: Collection[Box], grams: int | None) -> Box | None:
     return min(fitting, key=lambda box: (box.volume, box.name), default=None)
 
 
+@access.needs(Permission.PACK)
 def save_box(database: Database, merchant_id: UUID, box: Box, actor: str) -> None:
     """Keep a box, a new one or another size of one that is there. Raises BadInput."""
     sizes = (box.length_mm, box.width_mm, box.height_mm)
@@ -679,6 +682,7 @@ def save_box(database: Database, merchant_id: UUID, box: Box, actor: str) -> Non
     database.transact(work)
 
 
+@access.needs(Permission.PACK)
 def remove_box(database: Database, merchant_id: UUID, box_id: UUID, actor: str) -> None:
     """Pack into this box no more; parcels that are it keep their size once they are a shipment's."""
 
@@ -705,6 +709,7 @@ def _note_boxes(connection: Connection, merchant_id: UUID, summary: str, at: dat
 # ---------------------------------------------------------------- dividing
 
 
+@access.needs(Permission.PACK)
 def split(
     database: Database, merchant_id: UUID, fulfillment_order_id: UUID, units: Mapping[UUID, int], actor: str
 ) -> UUID:
@@ -737,6 +742,7 @@ def split(
     return database.transact(work)
 
 
+@access.needs(Permission.PACK)
 def merge(database: Database, merchant_id: UUID, fulfillment_order_id: UUID, other_id: UUID, actor: str) -> None:
     """Pack another fulfillment order of the same order and location along with this one, which takes its units.
 
@@ -797,6 +803,7 @@ def _move(connection: Connection, row: Row[Any], lines: Mapping[UUID, TableLine]
 # ---------------------------------------------------------------- shelves
 
 
+@access.needs(Permission.PACK)
 def set_shelf(
     database: Database, merchant_id: UUID, location_id: UUID, sku_id: UUID, zone: str, name: str, actor: str
 ) -> None:

@@ -11,6 +11,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, select, update
 
+from hub import access
+from hub.access import Permission
 from hub.core.allocation import QueueOrder, StockPolicy
 from hub.core.plain import to_plain
 from hub.core.rates import ShippedWhen, ShippingPolicy
@@ -22,6 +24,7 @@ from hub.store.database import Database, for_update, in_chunks, new_id, upsert
 MOST_HOURS = 24 * 365
 
 
+@access.needs(Permission.SETTINGS)
 def save(database: Database, merchant_id: UUID, policy: StockPolicy, actor: str) -> set[UUID]:
     """Have the merchant's orders get stock by this policy from now on; returns the connections that have something to
     publish.
@@ -195,6 +198,7 @@ def _serve(connection: Connection, merchant_id: UUID, alone: Mapping[UUID, UUID]
 # ---------------------------------------------------------------- shipping
 
 
+@access.needs(Permission.SETTINGS)
 def save_shipping(database: Database, merchant_id: UUID, policy: ShippingPolicy, actor: str) -> None:
     """Have the merchant's labels be bought by this policy from now on."""
 

@@ -22,10 +22,12 @@ from sqlalchemy import (
     update,
 )
 
+from hub import access
+from hub.access import Permission
 from hub.connector import PersonalDataErased, PersonalDataWanted
 from hub.core.personal import ERASED
 from hub.errors import BadInput, Conflict
-from hub.store import activity, connections, forgetting, inbox
+from hub.store import activity, connections, exchanges, forgetting, inbox
 from hub.store import tables as t
 from hub.store.database import Database, new_id, upsert
 from hub.store.secrets import KeyRing
@@ -290,6 +292,7 @@ def go_on(database: Database, keyring: KeyRing, merchant_id: UUID, connection_id
         if _forget_records(connection, keyring, merchant_id, places, request, subject):
             return so_far
         _forget_mentions(connection, merchant_id, places, subject)
+        _forget_exchanges(connection, keyring, merchant_id, places, request, subject)
         connection.execute(_this(merchant_id, request.id).values(done_at=at, subject=None))
         activity.note(
             connection,
@@ -368,8 +371,7 @@ def _forget_records(
     )
     if not found:
         return False
-    texts = [text for text in (*subject.order_external_ids, subject.email, *subject.texts) if text]
-    needles = {needle for text in texts if len(text) >= forgetting.SHORTEST_NEEDLE for needle in _as_sent(text)}
+    needles = _needles(subject)
     theirs = [each.id for each in found if each.damage or any(needle in each.record.body.lower() for needle in needles)]
     if theirs:
         inbox.forget(connection, merchant_id, record.id.in_(theirs))
@@ -377,10 +379,33 @@ def _forget_records(
     return True
 
 
+def _needles(subject: _Subject) -> set[bytes]:
+    """Whatever gives the customer away, as a body may spell it."""
+    texts = [text for text in (*subject.order_external_ids, subject.email, *subject.texts) if text]
+    return {needle for text in texts if len(text) >= forgetting.SHORTEST_NEEDLE for needle in _as_sent(text)}
+
+
 def _as_sent(text: str) -> set[bytes]:
     """A text as a body may spell it, in small letters."""
     low = text.lower()
     return {low.encode(), json.dumps(low)[1:-1].encode(), json.dumps(low, ensure_ascii=False)[1:-1].encode()}
+
+
+def _forget_exchanges(
+    connection: Connection,
+    keyring: KeyRing,
+    merchant_id: UUID,
+    places: Sequence[UUID],
+    request: Row[Any],
+    subject: _Subject,
+) -> None:
+    """What the log of requests says of them that is of no order."""
+    account = t.connection.c
+    others = account.merchant_id == merchant_id, account.kind != "channel"
+    shippers = connection.execute(select(account.id).where(*others)).scalars()
+    if request.everything:
+        exchanges.forget_connections(connection, merchant_id, places)
+    exchanges.forget_mentions(connection, keyring, merchant_id, [*places, *shippers], _needles(subject))
 
 
 def _forget_mentions(connection: Connection, merchant_id: UUID, places: Sequence[UUID], subject: _Subject) -> None:
@@ -466,6 +491,7 @@ def wishes(connection: Connection, merchant_id: UUID, request_id: UUID | None = 
     ]
 
 
+@access.needs(Permission.PRIVACY)
 def gathered(connection: Connection, keyring: KeyRing, merchant_id: UUID, request_id: UUID) -> dict[str, Any]:
     """Everything that is kept about the customer of a request, as JSON values. Raises Conflict when it is done."""
     request = _request(connection, merchant_id, request_id)
@@ -530,6 +556,7 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, UUID) else value
 
 
+@access.needs(Permission.PRIVACY)
 def hand_out(database: Database, merchant_id: UUID, request_id: UUID, actor: str) -> None:
     """A person has sent the customer what was gathered: the request is done, and forgets whom it was about."""
 

@@ -21,6 +21,7 @@ from hub.store import (
     provider_items,
     provider_stock,
     providers,
+    searching,
     shipments,
     stock,
     withdrawals,
@@ -305,6 +306,7 @@ def _write(
         )
     )
     _write_parcels(connection, work.merchant_id, shipment_id, numbers, contents, shares)
+    searching.keep_up_parcels(connection, work.merchant_id, shipment_id)
     if shares:
         connection.execute(
             insert(t.shipped_part),

@@ -14,6 +14,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, func, select, type_coerce, update
 
+from hub import access
+from hub.access import Permission
 from hub.core.plain import from_plain, to_plain
 from hub.core.shipping import Lot, StockAdjustment, StockCount
 from hub.core.stock import MOST_UNITS, Cause, Place, StockBook
@@ -584,6 +586,7 @@ def _after(
 # ---------------------------------------------------------------- names
 
 
+@access.needs(Permission.SYNC)
 def match(
     database: Database, merchant_id: UUID, connection_id: UUID, name: str, code: str, actor: str, item: str = ""
 ) -> Lanes:

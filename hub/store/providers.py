@@ -10,6 +10,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, func, select, update
 
+from hub import access
+from hub.access import Permission
 from hub.connector import EffectResult
 from hub.core.model import Address, Money
 from hub.core.plain import from_plain, to_plain
@@ -465,6 +467,7 @@ def ask_what_left(connection: Connection, merchant_id: UUID, connection_id: UUID
 # ---------------------------------------------------------------- what a person asks for
 
 
+@access.needs(Permission.SYNC)
 def ask_to_cancel(database: Database, merchant_id: UUID, fulfillment_order_id: UUID, actor: str) -> Lanes:
     """Take a fulfillment order back from its 3PL: if the 3PL agrees, another location ships it.
 
@@ -486,6 +489,7 @@ def ask_to_cancel(database: Database, merchant_id: UUID, fulfillment_order_id: U
     return database.transact(work)
 
 
+@access.needs(Permission.SYNC)
 def send_again(database: Database, merchant_id: UUID, fulfillment_order_id: UUID, actor: str) -> Lanes:
     """The cause of a rejection is put right: the 3PL may be asked again, where routing chooses it.
 

@@ -30,7 +30,7 @@ from hub.core.model import StockLevel
 from hub.core.selling import Figure, Limits, Part, Shelf, Split, available_to_sell
 from hub.store import marking, selling, stock
 from hub.store import tables as t
-from hub.store.database import in_chunks, new_id, upsert
+from hub.store.database import among, in_chunks, new_id, upsert
 
 READ_BACK_SECONDS = 5.0  # after a write to a channel without compare-and-set, and where a doubt is left
 _LATE = timedelta(seconds=15)  # what is to be read back makes no change wait, unless it has waited so long itself
@@ -493,7 +493,7 @@ def _shelves(
                 t.location, (place.merchant_id == level.merchant_id) & (place.id == level.location_id)
             )
         )
-        .where(level.merchant_id == merchant_id, level.sku_id.in_(sorted(sku_ids)))
+        .where(level.merchant_id == merchant_id, among(connection, level.sku_id, sorted(sku_ids)))
         .order_by(level.sku_id, place.created_at, place.id)
     ):
         balance = StockLevel(
@@ -572,7 +572,7 @@ def previews(
         )
         .where(
             listing.merchant_id == merchant_id,
-            listing.sku_id.in_(sorted(sku_ids)),
+            among(connection, listing.sku_id, sorted(sku_ids)),
             shop.state != "removed",
             place.active,
             place.location_id.is_not(None),

@@ -7,6 +7,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, select
 
+from hub import access
+from hub.access import Permission
 from hub.core.model import OrderStatus
 from hub.errors import BadInput, Conflict
 from hub.store import activity, fulfillment, routing, withdrawals
@@ -17,6 +19,7 @@ from hub.store.locking import lock_order
 from hub.store.routing import Choice
 
 
+@access.needs(Permission.ORDERS)
 def choose(database: Database, merchant_id: UUID, order_id: UUID, location_id: UUID, reason: str, actor: str) -> Lanes:
     """Have everything of an order that nobody has begun shipped from one location; returns the lanes to ring for.
 
@@ -42,6 +45,7 @@ def choose(database: Database, merchant_id: UUID, order_id: UUID, location_id: U
     return database.transact(work)
 
 
+@access.needs(Permission.ORDERS)
 def again(database: Database, merchant_id: UUID, order_id: UUID, actor: str) -> Lanes:
     """Have what nobody has begun of an order dealt out anew; returns the lanes to ring for. Raises Conflict."""
 

@@ -53,10 +53,3 @@ def due(connection: Connection, merchant_id: UUID, connection_id: UUID, at: date
             .limit(limit)
         ).scalars()
     )
-
-
-def due_at(connection: Connection, merchant_id: UUID, order_id: UUID) -> datetime | None:
-    """When the order is dealt out next; None: there is nothing to be dealt out."""
-    this = t.routing_mark.c
-    first = select(func.min(this.due_at)).where(this.merchant_id == merchant_id, this.order_id == order_id)
-    return connection.execute(first).scalar_one()  # type: ignore[no-any-return]

@@ -6,6 +6,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, func, insert, select
 
+from hub import access
+from hub.access import Permission
 from hub.core.plain import from_plain, to_plain
 from hub.core.routing import RoutingPolicy
 from hub.errors import BadInput, Conflict
@@ -36,6 +38,7 @@ def numbered(connection: Connection, merchant_id: UUID, number: int) -> RoutingP
     return from_plain(RoutingPolicy, kept)
 
 
+@access.needs(Permission.SETTINGS)
 def save(database: Database, merchant_id: UUID, rules: RoutingPolicy, note: str, actor: str, *, after: int) -> int:
     """Have this policy hold from now on, instead of that of the number ``after``; returns its number.
 
@@ -97,6 +100,7 @@ def methods(connection: Connection, merchant_id: UUID, limit: int = 50) -> list[
     return list(rows.scalars())
 
 
+@access.needs(Permission.SETTINGS)
 def say_service(database: Database, merchant_id: UUID, method: str, service: str, actor: str) -> None:
     """Say what a way of shipping stands for; "" for nothing in particular. Raises BadInput."""
     method, service = method.strip().lower(), service.strip().lower()

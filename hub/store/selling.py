@@ -9,12 +9,14 @@ from uuid import UUID
 
 from sqlalchemy import Connection, delete, select
 
+from hub import access
+from hub.access import Permission
 from hub.core.selling import SellingRule
 from hub.core.stock import MOST_UNITS
 from hub.errors import BadInput
 from hub.store import activity, marking
 from hub.store import tables as t
-from hub.store.database import Database, in_chunks, new_id, upsert
+from hub.store.database import Database, among, in_chunks, new_id, upsert
 
 _FIELDS = tuple(each.name for each in fields(SellingRule))
 _PERCENT = {"buffer_percent", "share_percent"}
@@ -92,7 +94,10 @@ def _rules_in(connection: Connection, merchant_id: UUID, scopes: Iterable[Scope]
     query = select(rule.scope, *(rule[name] for name in _FIELDS)).where(rule.merchant_id == merchant_id)
     queries = [query]
     if scopes is not None:
-        queries = [query.where(rule.scope.in_(some)) for some in in_chunks(sorted({scope.text for scope in scopes}))]
+        queries = [
+            query.where(among(connection, rule.scope, some))
+            for some in in_chunks(sorted({scope.text for scope in scopes}))
+        ]
     return Rules(
         {
             scope: SellingRule(**dict(zip(_FIELDS, said, strict=True)))
@@ -125,6 +130,7 @@ def channels(connection: Connection, merchant_id: UUID, sku_ids: Collection[UUID
     return found
 
 
+@access.needs(Permission.CATALOG)
 def save_rule(database: Database, merchant_id: UUID, scope: Scope, rule: SellingRule, actor: str) -> set[UUID]:
     """Make ``rule`` the one of ``scope``, instead of the one it had; an empty rule only takes that away.
 

@@ -12,8 +12,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, case, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, case, func, insert, select, union, update
 
+from hub import access
+from hub.access import Permission
 from hub.connector import EffectResult
 from hub.core.shipping import ConfirmedLine, ShipmentConfirmation
 from hub.errors import BadInput, Conflict
@@ -151,30 +153,39 @@ def _refuse_too_much(
         )
     }
     wanted = t.shipment.c.is_return.is_(is_return)
-    packed = units_packed(connection, work, wanted, *([t.shipment.c.id != supersedes] if supersedes else []))
+    packed = units_packed(connection, [work], wanted, *([t.shipment.c.id != supersedes] if supersedes else []))
     if any(count + packed.get(line_id, 0) > asked.get(line_id, 0) for line_id, count in units.items()):
         raise BadInput("There is more in the parcels than is to be shipped. Reload the page, and count again.")
 
 
-def units_packed(connection: Connection, work: Row[Any], *which: ColumnElement[bool]) -> dict[UUID, int]:
-    """Units by order line of a fulfillment order that are in parcels of these shipments, its own and those it goes
-    along with, unless they were given up."""
-    box, inside, sent, along, line = (
-        each.c for each in (t.parcel, t.parcel_line, t.shipment, t.shipment_companion, t.order_line)
+def units_packed(connection: Connection, works: Sequence[Row[Any]], *which: ColumnElement[bool]) -> dict[UUID, int]:
+    """Units by order line of fulfillment orders, each of another order, that are in parcels of these shipments: their
+    own and those they go along with, unless they were given up."""
+    if not works:
+        return {}
+    merchant_id, ids = works[0].merchant_id, [work.id for work in works]
+    box, inside, sent, along, line, work = (
+        each.c
+        for each in (t.parcel, t.parcel_line, t.shipment, t.shipment_companion, t.order_line, t.fulfillment_order)
     )
-    with_others = select(along.shipment_id).where(
-        along.merchant_id == work.merchant_id, along.fulfillment_order_id == work.id
-    )
+    holding = union(
+        select(sent.id.label("shipment_id"), sent.fulfillment_order_id.label("work_id")).where(
+            sent.merchant_id == merchant_id, sent.fulfillment_order_id.in_(ids)
+        ),
+        select(along.shipment_id, along.fulfillment_order_id).where(
+            along.merchant_id == merchant_id, along.fulfillment_order_id.in_(ids)
+        ),
+    ).subquery()
     rows = connection.execute(
         select(inside.order_line_id, func.sum(inside.quantity))
         .select_from(
-            t.parcel_line.join(t.parcel, (box.merchant_id == inside.merchant_id) & (box.id == inside.parcel_id))
-            .join(t.shipment, (sent.merchant_id == box.merchant_id) & (sent.id == box.shipment_id))
+            holding.join(t.shipment, (sent.merchant_id == merchant_id) & (sent.id == holding.c.shipment_id))
+            .join(t.fulfillment_order, (work.merchant_id == merchant_id) & (work.id == holding.c.work_id))
+            .join(t.parcel, (box.merchant_id == sent.merchant_id) & (box.shipment_id == sent.id))
+            .join(t.parcel_line, (inside.merchant_id == box.merchant_id) & (inside.parcel_id == box.id))
             .join(t.order_line, (line.merchant_id == inside.merchant_id) & (line.id == inside.order_line_id))
         )
         .where(
-            sent.merchant_id == work.merchant_id,
-            (sent.fulfillment_order_id == work.id) | sent.id.in_(with_others),
             line.order_id == work.order_id,
             sent.state.not_in(("void", "failed")),
             sent.withdrawn_at.is_(None),
@@ -322,6 +333,7 @@ def locked(connection: Connection, merchant_id: UUID, shipment_id: UUID) -> tupl
 # ---------------------------------------------------------------- handing over
 
 
+@access.needs(Permission.PACK)
 def hand_over(connection: Connection, merchant_id: UUID, shipment_id: UUID, *, at: datetime, actor: str) -> Lanes:
     """A person says that the carrier has the parcels; returns the lanes to ring for.
 

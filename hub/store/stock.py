@@ -28,7 +28,7 @@ from hub.core.stock import Claim, Movement, Place, StockBook
 from hub.store import marking, oversold, routing_queue
 from hub.store import tables as t
 from hub.store.bulk import insert_rows
-from hub.store.database import Broken, Database, for_update, in_chunks, new_id
+from hub.store.database import Broken, Database, among, for_update, in_chunks, new_id
 
 SHORTFALL = "shipped_more_than_on_hand"  # the kind of issue; the subject is the order's id and the SKU's
 _WOKEN_AT_ONCE = 100  # groups tried in one transaction
@@ -316,7 +316,7 @@ def kits(connection: Connection, merchant_id: UUID, sku_ids: Iterable[UUID]) -> 
     for some in in_chunks(sku_ids):
         for row in connection.execute(
             select(leaf.kit_id, leaf.part_id, leaf.quantity)
-            .where(leaf.merchant_id == merchant_id, leaf.kit_id.in_(some))
+            .where(leaf.merchant_id == merchant_id, among(connection, leaf.kit_id, some))
             .order_by(leaf.part_id)
         ):
             found.setdefault(row.kit_id, {})[row.part_id] = row.quantity

@@ -1,10 +1,14 @@
 """Every table of the hub. All are keyed by merchant first, so that the database itself refuses a reference across
-merchants; without merchant only: merchant, user_account, session, setup_token, lease and postal_place."""
+merchants; without merchant only: merchant, user_account, recovery_code, session, second_step, failed_try, setup_token,
+lease and postal_place."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import (
     JSON,
@@ -77,6 +81,11 @@ def _count(name: str, default: int = 0) -> Column[int]:
     return Column(name, Integer, nullable=False, default=default, server_default=text(str(default)))
 
 
+def _word() -> Column[str]:
+    """Compared byte by byte, so that all words with one beginning stand in a row in an index."""
+    return Column("word", String(64).with_variant(String(64, collation="C"), "postgresql"), nullable=False)
+
+
 def _flag(name: str, default: bool = False) -> Column[bool]:
     return Column(name, Boolean, nullable=False, default=default, server_default=text("true" if default else "false"))
 
@@ -104,6 +113,8 @@ merchant = Table(
     _text("time_zone", 60),  # IANA name, in which its people read times; "": UTC
     _text("locale", 20),  # how they read numbers, money and dates ("en_GB"), and in which language; "": the browser's
     _moment("created_at", nullable=False),
+    _flag("requires_two_factor"),  # nobody works here without a second factor
+    _moment("settled_in_at"),  # when a person put the list of first steps away
 )
 
 user_account = Table(
@@ -116,6 +127,20 @@ user_account = Table(
     _moment("created_at", nullable=False),
     _moment("password_changed_at", nullable=False),
     _moment("disabled_at"),
+    Column("totp_secret", LargeBinary),  # encrypted; before totp_on_at it is one that nobody has confirmed yet
+    _moment("totp_on_at"),
+    Column("totp_step", BigInteger),  # the last step of 30 seconds whose code was used: none works twice
+)
+
+# What opens the second step of a sign-in once, where the telephone is lost.
+recovery_code = Table(
+    "recovery_code",
+    metadata,
+    _id("user_id"),
+    Column("code_sha256", String(64), nullable=False),
+    _moment("used_at"),
+    PrimaryKeyConstraint("user_id", "code_sha256"),
+    _belongs("user_id", to="user_account", key=("id",)),
 )
 
 membership = Table(
@@ -124,6 +149,8 @@ membership = Table(
     _id("merchant_id"),
     _id("user_id"),
     _text("role", 20),
+    _moment("disabled_at"),
+    _moment("left_at"),  # does not work here any more: kept, because what they did names them
     PrimaryKeyConstraint("merchant_id", "user_id"),
     _of_merchant(),
     _belongs("user_id", to="user_account", key=("id",)),
@@ -139,9 +166,51 @@ session = Table(
     _moment("created_at", nullable=False),
     _moment("last_seen_at", nullable=False),
     _moment("expires_at", nullable=False),
+    _moment("confirmed_at", nullable=False),  # when the password was typed last
     _text("user_agent", 300),
+    _text("network", 60),  # roughly where the browser is
     _belongs("merchant_id", "user_id", to="membership", key=("merchant_id", "user_id")),
     Index("ix_session_user_id", "user_id"),
+)
+
+# A sign-in whose password was right and whose second factor is still to come. It opens no page.
+second_step = Table(
+    "second_step",
+    metadata,
+    Column("token_sha256", String(64), primary_key=True),
+    _id("user_id"),
+    _moment("expires_at", nullable=False),
+    _count("tries"),
+    _belongs("user_id", to="user_account", key=("id",)),
+)
+
+# How often somebody guessed wrong, by a hash of who and where from.
+failed_try = Table(
+    "failed_try",
+    metadata,
+    Column("key_sha256", String(64), primary_key=True),
+    _count("times"),
+    _moment("last_at", nullable=False),
+    _moment("forget_at", nullable=False),
+    Index("ix_failed_try_forget_at", "forget_at"),
+)
+
+# Somebody who was asked to work for a merchant, by a link that works once.
+invitation = Table(
+    "invitation",
+    metadata,
+    _id("merchant_id"),
+    _id(),
+    Column("email", String(320), nullable=False),
+    _text("role", 20),
+    Column("token_sha256", String(64), nullable=False, index=True),
+    _text("invited_by", 320),
+    _moment("created_at", nullable=False),
+    _moment("expires_at", nullable=False),
+    PrimaryKeyConstraint("merchant_id", "id"),
+    UniqueConstraint("merchant_id", "email"),
+    _of_merchant(),
+    CheckConstraint("role in ('owner', 'manager', 'warehouse', 'support', 'read_only')", name="role"),
 )
 
 setup_token = Table(
@@ -205,6 +274,7 @@ connection = Table(
     Column("words", JSON),  # the vendor's words by kind, as the last check found them: {kind: {code: name}}
     # of its webhooks, as the watchdog found them last: {"active", "missing", "checked_at", "lost", "lost_at"}
     Column("subscriptions", JSON),
+    _flag("sandbox"),  # its vendor is simulated: the routes of the merchant's sandbox lead there, and nothing else does
     PrimaryKeyConstraint("merchant_id", "id"),
     _of_merchant(),
     CheckConstraint("state in ('new', 'connected', 'paused', 'removed')", name="state"),
@@ -218,6 +288,23 @@ connection = Table(
         sqlite_where=text("account_external_id <> '' and state <> 'removed'"),
         postgresql_where=text("account_external_id <> '' and state <> 'removed'"),
     ),
+)
+
+# A merchant who tries the hub out with simulated vendors: from the wish until all that came of it is deleted.
+sandbox = Table(
+    "sandbox",
+    metadata,
+    _id("merchant_id"),
+    _moment("wanted_at", nullable=False),
+    _text("wanted_by", 320),
+    _moment("began_at"),  # since when its vendors exist: they live in the memory of who serves them
+    _count("beginnings"),  # each after the first: who served them was restarted
+    _moment("seen_at"),  # who serves them was alive then
+    _moment("ending_at"),  # it is to be removed
+    _text("error"),  # why it could not be opened, for a person
+    Column("routes", JSON, nullable=False, default=dict, server_default=text("'{}'")),  # vendor's origin: where it is
+    PrimaryKeyConstraint("merchant_id"),
+    _of_merchant(),
 )
 
 connection_token = Table(
@@ -352,6 +439,40 @@ sku = Table(
     PrimaryKeyConstraint("merchant_id", "id"),
     UniqueConstraint("merchant_id", "code"),
     _of_merchant(),
+    Index(
+        "ix_sku_uncounted",
+        *("merchant_id", "id"),
+        sqlite_where=text("counted_since is null"),
+        postgresql_where=text("counted_since is null"),
+    ),
+)
+
+# By which words a SKU is found (store.searching). Its code and its title stay as they are, and so do they.
+sku_word = Table(
+    "sku_word",
+    metadata,
+    _id("merchant_id"),
+    _id("sku_id"),
+    _word(),
+    PrimaryKeyConstraint("merchant_id", "sku_id", "word"),
+    _belongs("merchant_id", "sku_id", to="sku"),
+    Index("ix_sku_word", "merchant_id", "word", "sku_id"),
+)
+
+# How fast a SKU sells, as the orders of the last weeks say: worked out every hour (store.paces). None: it does not
+# sell.
+sku_pace = Table(
+    "sku_pace",
+    metadata,
+    _id("merchant_id"),
+    _id("sku_id"),
+    _count("sold"),  # units in the last paces.DAYS days, within kits too
+    _count("available"),  # at all locations, when this was worked out
+    _count("days_left"),  # for which that lasts at this pace, whole ones
+    _moment("at", nullable=False),
+    PrimaryKeyConstraint("merchant_id", "sku_id"),
+    _belongs("merchant_id", "sku_id", to="sku"),
+    Index("ix_sku_pace_days_left", "merchant_id", "days_left"),
 )
 
 # One act of matching: one listing, or many at once, that are undone together. Its listings name it.
@@ -407,6 +528,13 @@ listing = Table(
     _belongs("merchant_id", "match_act_id", to="match_act"),
     Index("ix_listing_sku", "merchant_id", "sku_id"),
     Index("ix_listing_sku_text", "merchant_id", "connection_id", "sku_text"),
+    Index("ix_listing_sold", "merchant_id", "connection_id", "sku_id"),
+    Index(
+        "ix_listing_unmatched_there",
+        *("merchant_id", "connection_id", "title", "id"),
+        sqlite_where=text("sku_id is null"),
+        postgresql_where=text("sku_id is null"),
+    ),
     Index(
         "ix_listing_barcode",
         "merchant_id",
@@ -572,6 +700,79 @@ stock_entry = Table(
         "(on_hand_delta, allocated_delta, quarantined_delta, damaged_delta, incoming_delta) <> (0, 0, 0, 0, 0)",
         name="says_something",
     ),
+    Index(  # what an order did to stock, on its page
+        "ix_stock_entry_order",
+        "merchant_id",
+        "order_id",
+        "at",
+        sqlite_where=text("order_id is not null"),
+        postgresql_where=text("order_id is not null"),
+    ),
+)
+
+# A file of stock that somebody handed in, read into rows to be looked at before anything is changed. What it changed
+# stands in stock documents; the file and its rows are forgotten after a while.
+stock_import = Table(
+    "stock_import",
+    metadata,
+    _id("merchant_id"),
+    _id(),
+    Column("actor", String(320), nullable=False),  # who handed it in, and alone decides about it
+    Column("file_name", String(200), nullable=False),
+    Column("body", LargeBinary, nullable=False),  # the file, compressed
+    Column("encoding", String(20), nullable=False),
+    Column("delimiter", String(1), nullable=False),
+    Column("header", JSON, nullable=False),
+    Column("header_mark", String(64), nullable=False),  # of the header: the same file next month is read the same way
+    _text("meaning", 10),  # store.stock_import.Meaning; "" until somebody has said
+    Column("columns", JSON, nullable=False),  # which header each thing stands under
+    _id("location_id", nullable=True),  # where a row says none
+    _text("reason", 200),
+    _text("state", 10),  # store.stock_import.Stage
+    _text("message"),  # why it stopped, for a person
+    _count("read_to"),  # the last line that was read
+    _count("done"),
+    _count("total"),
+    _count("attempts"),  # of a worker, since the last one that came to an orderly end
+    _moment("created_at", nullable=False),
+    _moment("changed_at", nullable=False),
+    PrimaryKeyConstraint("merchant_id", "id"),
+    _of_merchant(),
+    _belongs("merchant_id", "location_id", to="location"),
+    CheckConstraint(
+        "state in ('columns', 'reading', 'preview', 'applying', 'applied', 'undoing', 'undone')", name="state"
+    ),
+    Index("ix_stock_import_header", "merchant_id", "header_mark", "id"),
+    Index(
+        "ix_stock_import_open",
+        "merchant_id",
+        sqlite_where=text("state in ('reading', 'applying', 'undoing')"),
+        postgresql_where=text("state in ('reading', 'applying', 'undoing')"),
+    ),
+)
+
+stock_import_row = Table(
+    "stock_import_row",
+    metadata,
+    _id("merchant_id"),
+    _id("import_id"),
+    Column("line", Integer, nullable=False),  # in the file
+    Column("state", String(10), nullable=False),  # store.stock_import.Fate
+    _text("code", 255),  # as the file has it
+    _id("sku_id", nullable=True),
+    _id("location_id", nullable=True),
+    Column("quantity", Integer),  # as the file has it: a figure, or by how much
+    Column("before", Integer),  # on hand when it was looked at, or, once applied, before; None: never counted there
+    Column("after", Integer),
+    _text("problem"),
+    Column("texts", JSON),  # the whole of a row that cannot be taken, to be downloaded
+    _id("document_id", nullable=True),  # what changed the stock
+    PrimaryKeyConstraint("merchant_id", "import_id", "line"),
+    _belongs("merchant_id", "import_id", to="stock_import"),
+    _belongs("merchant_id", "sku_id", to="sku"),
+    _belongs("merchant_id", "location_id", to="location"),
+    _belongs("merchant_id", "document_id", to="stock_document"),
+    Index("ix_stock_import_row_state", "merchant_id", "import_id", "state", "line"),
 )
 
 # How orders get stock. One row per merchant; without it the defaults hold.
@@ -660,6 +861,13 @@ publication = Table(
         "listing_id",
         sqlite_where=text("version > published_version"),
         postgresql_where=text("version > published_version"),
+    ),
+    Index(
+        "ix_publication_failing",
+        "merchant_id",
+        "connection_id",
+        sqlite_where=text("error <> ''"),
+        postgresql_where=text("error <> ''"),
     ),
     Index(
         "ix_publication_verify",
@@ -818,7 +1026,33 @@ sales_order = Table(
         "status in ('pending', 'open', 'fulfilled', 'cancelled', 'refunded', 'removed')",
         name="status",
     ),
-    Index("ix_sales_order_placed", "merchant_id", "placed_at"),
+    # The list of orders, all of them and narrowed down: the newest first.
+    Index("ix_sales_order_placed", "merchant_id", "placed_at", "id"),
+    Index("ix_sales_order_status", "merchant_id", "status", "placed_at", "id"),
+    Index("ix_sales_order_connection", "merchant_id", "connection_id", "placed_at", "id"),
+    Index(
+        "ix_sales_order_unpaid",
+        "merchant_id",
+        "placed_at",
+        sqlite_where=text("paid = 0"),
+        postgresql_where=text("not paid"),
+    ),
+    Index(  # the other orders of a customer
+        "ix_sales_order_email",
+        "merchant_id",
+        "email",
+        "placed_at",
+        sqlite_where=text("email <> ''"),
+        postgresql_where=text("email <> ''"),
+    ),
+    Index(  # whose customers may be due to be forgotten
+        "ix_sales_order_over",
+        "merchant_id",
+        "connection_id",
+        "id",
+        sqlite_where=text("erased_at is null and status in ('fulfilled', 'cancelled', 'refunded', 'removed')"),
+        postgresql_where=text("erased_at is null and status in ('fulfilled', 'cancelled', 'refunded', 'removed')"),
+    ),
     Index(
         "ix_sales_order_risky",
         "merchant_id",
@@ -835,6 +1069,13 @@ sales_order = Table(
             postgresql_where=text(name),
         )
         for name in ("on_hold", "returns_open", "shipped_by_channel", "test")
+    ),
+    Index(
+        "ix_sales_order_promised",
+        "merchant_id",
+        "promised_at",
+        sqlite_where=text("status in ('pending', 'open') and promised_at is not null"),
+        postgresql_where=text("status in ('pending', 'open') and promised_at is not null"),
     ),
     Index(
         "ix_sales_order_holding",
@@ -923,6 +1164,21 @@ order_line = Table(
 
 # Units of a line that have left: the channel learns of the hub's own shipments only a while after they did.
 GONE = case((order_line.c.sent > order_line.c.fulfilled, order_line.c.sent), else_=order_line.c.fulfilled)
+
+# By which words an order is found (store.searching); the weeks come before them in the index, so that the newest orders
+# do, too.
+order_word = Table(
+    "order_word",
+    metadata,
+    _id("merchant_id"),
+    _id("order_id"),
+    _word(),
+    Column("week", Integer, nullable=False),  # searching.week_of(placed_at)
+    _moment("placed_at", nullable=False),  # the order's
+    PrimaryKeyConstraint("merchant_id", "order_id", "word"),
+    _belongs("merchant_id", "order_id", to="sales_order"),
+    Index("ix_order_word_week", "merchant_id", "week", "word", "placed_at", "order_id"),
+)
 
 # What one unit of a line takes off the shelves, as its kit was made when the order came in. Only lines that sell a kit
 # have rows here.
@@ -1184,6 +1440,14 @@ fulfillment_order = Table(
         "state in ('open', 'packed', 'ready', 'requested', 'accepted', 'in_progress', 'shipped', 'collected', "
         "'rejected', 'cancelling', 'cancelled', 'delivered')",
         name="state",
+    ),
+    Index(
+        "ix_fulfillment_order_ship_by",
+        "merchant_id",
+        "ship_by",
+        "order_id",
+        sqlite_where=text("closed_at is null and ship_by is not null"),
+        postgresql_where=text("closed_at is null and ship_by is not null"),
     ),
     Index(
         "ix_fulfillment_order_to_do",
@@ -1456,6 +1720,42 @@ shipment = Table(
         postgresql_where=text("rates_wanted_at is not null"),
     ),
     Index("ix_shipment_state", "merchant_id", "state", "created_at"),
+    Index("ix_shipment_created_at", "merchant_id", "created_at", "id"),
+    Index(
+        "ix_shipment_labelled_at",
+        "merchant_id",
+        "labelled_at",
+        sqlite_where=text("labelled_at is not null"),
+        postgresql_where=text("labelled_at is not null"),
+    ),
+    Index(
+        "ix_shipment_supersedes",
+        "merchant_id",
+        "supersedes_id",
+        sqlite_where=text("supersedes_id is not null"),
+        postgresql_where=text("supersedes_id is not null"),
+    ),
+    Index(
+        "ix_shipment_trouble",
+        "merchant_id",
+        "created_at",
+        sqlite_where=text("tracking_status in ('exception', 'returning')"),
+        postgresql_where=text("tracking_status in ('exception', 'returning')"),
+    ),
+    Index(
+        "ix_shipment_withdrawn",
+        "merchant_id",
+        "created_at",
+        sqlite_where=text("withdrawn_at is not null and state <> 'void'"),
+        postgresql_where=text("withdrawn_at is not null and state <> 'void'"),
+    ),
+    Index(
+        "ix_shipment_shipped",
+        "merchant_id",
+        "shipped_at",
+        sqlite_where=text("shipped_at is not null"),
+        postgresql_where=text("shipped_at is not null"),
+    ),
     Index(
         "ix_shipment_documents_at",
         "merchant_id",
@@ -1545,6 +1845,7 @@ parcel_line = Table(
     _belongs("merchant_id", "parcel_id", to="parcel"),
     _belongs("merchant_id", "order_line_id", to="order_line"),
     CheckConstraint("quantity > 0", name="quantity"),
+    Index("ix_parcel_line_order_line", "merchant_id", "order_line_id"),
 )
 
 # Units of each SKU that left with a 3PL's shipment, parts of kits that are not complete yet among them.
@@ -1671,6 +1972,15 @@ inbox = Table(
         sqlite_where=text("state = 'pending'"),
         postgresql_where=text("state = 'pending'"),
     ),
+    Index(
+        "ix_inbox_quarantined",
+        "merchant_id",
+        "connection_id",
+        "received_at",
+        "id",
+        sqlite_where=text("state = 'quarantined'"),
+        postgresql_where=text("state = 'quarantined'"),
+    ),
     Index("ix_inbox_external_id", "merchant_id", "connection_id", "external_id"),
 )
 
@@ -1769,7 +2079,53 @@ effect = Table(
         sqlite_where=text("state in ('planned', 'in_flight')"),
         postgresql_where=text("state in ('planned', 'in_flight')"),
     ),
+    Index("ix_effect_ordering_key", "merchant_id", "ordering_key", "created_at"),
     Index("ix_effect_order", "merchant_id", "order_id"),
+)
+
+# What was asked of a vendor and what it sent, request by request, for people who look for what went wrong. Kept for a
+# few days and up to so many per connection; nothing depends on it.
+exchange = Table(
+    "exchange",
+    metadata,
+    _id("merchant_id"),
+    _id("connection_id"),
+    _id(),  # by the time it was made: the list of a connection goes along the key
+    _moment("at", nullable=False),
+    _text("lane", 12),  # which work it was done for; "webhook": the vendor has sent it
+    _flag("received"),  # the vendor has sent it; otherwise the hub has
+    _text("method", 10),
+    _text("host", 255),
+    _text("path", 500),
+    Column("status", Integer),  # None: no answer
+    _count("milliseconds"),
+    _count("request_bytes"),
+    _count("response_bytes"),
+    _flag("failed"),
+    _flag("tells"),  # the details hold more than headers, and may be about a customer
+    Column("details", LargeBinary),  # query, headers and, of a failure, what was said: compressed, then encrypted
+    _id("order_id", nullable=True),
+    _id("effect_id", nullable=True),
+    PrimaryKeyConstraint("merchant_id", "connection_id", "id"),
+    _belongs("merchant_id", "connection_id", to="connection"),
+    _belongs("merchant_id", "order_id", to="sales_order"),
+    _belongs("merchant_id", "effect_id", to="effect"),
+    Index(
+        "ix_exchange_order",
+        "merchant_id",
+        "order_id",
+        "id",
+        sqlite_where=text("order_id is not null"),
+        postgresql_where=text("order_id is not null"),
+    ),
+    Index(
+        "ix_exchange_effect",
+        "merchant_id",
+        "effect_id",
+        "id",
+        sqlite_where=text("effect_id is not null"),
+        postgresql_where=text("effect_id is not null"),
+    ),
 )
 
 # Files that came with the result of an effect: labels and other papers to be printed.
@@ -1883,6 +2239,15 @@ issue = Table(
     _of_merchant(),
     _belongs("merchant_id", "connection_id", to="connection"),
     _belongs("merchant_id", "order_id", to="sales_order"),
+    Index("ix_issue_order", "merchant_id", "order_id"),
+    Index(
+        "ix_issue_resolved",
+        "merchant_id",
+        "resolved_at",
+        "id",
+        sqlite_where=text("resolved_at is not null"),
+        postgresql_where=text("resolved_at is not null"),
+    ),
     Index(
         "uq_issue_open",
         "merchant_id",
@@ -1912,7 +2277,119 @@ activity = Table(
     _belongs("merchant_id", "connection_id", to="connection"),
     _belongs("merchant_id", "order_id", to="sales_order"),
     Index("ix_activity_at", "merchant_id", "at"),
+    Index("ix_activity_kind", "merchant_id", "kind", "at"),
+    Index(  # what happened to a connection itself
+        "ix_activity_connection",
+        "merchant_id",
+        "connection_id",
+        "at",
+        sqlite_where=text("order_id is null"),
+        postgresql_where=text("order_id is null"),
+    ),
+    Index(  # what people did
+        "ix_activity_actor",
+        "merchant_id",
+        "actor",
+        "at",
+        sqlite_where=text("actor <> ''"),
+        postgresql_where=text("actor <> ''"),
+    ),
     Index("ix_activity_order", "merchant_id", "order_id", "at"),
+    # What people did, which is little of it: the audit log.
+    Index(
+        "ix_activity_people",
+        "merchant_id",
+        "at",
+        "id",
+        sqlite_where=text("actor <> ''"),
+        postgresql_where=text("actor <> ''"),
+    ),
+)
+
+
+# What somebody keeps of a list: a view is its filter under a name, as it stands in the address of the page.
+saved_view = Table(
+    "saved_view",
+    metadata,
+    _id("merchant_id"),
+    _id(),
+    _id("user_id"),  # who made it; nobody else sees it unless it is shared
+    Column("page", String(40), nullable=False),  # which list: "orders"
+    Column("name", String(60), nullable=False),
+    _text("query", 2000),
+    _flag("shared"),
+    _moment("created_at", nullable=False),
+    PrimaryKeyConstraint("merchant_id", "id"),
+    UniqueConstraint("merchant_id", "user_id", "page", "name"),
+    _of_merchant(),
+    _belongs("user_id", to="user_account", key=("id",)),
+)
+
+# How somebody wants a list to look.
+list_preference = Table(
+    "list_preference",
+    metadata,
+    _id("merchant_id"),
+    _id("user_id"),
+    Column("page", String(40), nullable=False),
+    Column("columns", JSON, nullable=False, default=list, server_default=text("'[]'")),  # []: the usual ones
+    _id("view_id", nullable=True),  # what the list begins with; None: everything
+    PrimaryKeyConstraint("merchant_id", "user_id", "page"),
+    _of_merchant(),
+    _belongs("user_id", to="user_account", key=("id",)),
+    _belongs("merchant_id", "view_id", to="saved_view"),
+)
+
+# One thing that a person does to many orders, and below what came of it order by order.
+bulk_act = Table(
+    "bulk_act",
+    metadata,
+    _id("merchant_id"),
+    _id(),  # made by the page: the same form sent twice is one act
+    Column("kind", String(40), nullable=False),  # of store.bulk_acts.ACTS
+    Column("arguments", JSON, nullable=False),
+    _id("user_id"),
+    _text("actor", 320),
+    Column("permissions", JSON, nullable=False),  # what the person was allowed to then: it never grows later
+    _text("described", 300),  # which orders they chose, for a person
+    _id("retry_of", nullable=True),
+    _count("total"),
+    _moment("created_at", nullable=False),
+    _moment("stopped_at"),
+    _text("stopped_by", 320),
+    PrimaryKeyConstraint("merchant_id", "id"),
+    _of_merchant(),
+    _belongs("user_id", to="user_account", key=("id",)),
+    _belongs("merchant_id", "retry_of", to="bulk_act"),
+)
+
+bulk_act_row = Table(
+    "bulk_act_row",
+    metadata,
+    _id("merchant_id"),
+    _id("act_id"),
+    Column("number", Integer, nullable=False),  # its turn: in the sequence in which the list shows them
+    _id("order_id"),
+    _id("connection_id"),  # the order's: its lane "bulk" does it
+    # waiting; done; refused: it may not or cannot be done to this order; failed: the hub stumbled; stopped by a person
+    Column("state", String(10), nullable=False, default="waiting", server_default=text("'waiting'")),
+    _text("said", 500),  # what came of it, for a person
+    _moment("done_at"),
+    PrimaryKeyConstraint("merchant_id", "act_id", "number"),
+    UniqueConstraint("merchant_id", "act_id", "order_id"),
+    _belongs("merchant_id", "act_id", to="bulk_act"),
+    _belongs("merchant_id", "order_id", to="sales_order"),
+    _belongs("merchant_id", "connection_id", to="connection"),
+    CheckConstraint("state in ('waiting', 'done', 'refused', 'failed', 'stopped')", name="state"),
+    Index(
+        "ix_bulk_act_row_waiting",
+        "merchant_id",
+        "connection_id",
+        "act_id",
+        "number",
+        sqlite_where=text("state = 'waiting'"),
+        postgresql_where=text("state = 'waiting'"),
+    ),
 )
 
 
@@ -1943,11 +2420,33 @@ def empty_everything(connection: Connection) -> None:
         names = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)
         connection.execute(text(f"truncate {names}"))
         return
+    with _unguarded(connection):
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+
+
+def empty_merchant(connection: Connection, merchant_id: UUID, keeping: Collection[Table]) -> None:
+    """Delete every row of a merchant, of ledgers too, but for those of the tables in ``keeping``."""
+    with _unguarded(connection):
+        for table in reversed(metadata.sorted_tables):
+            if "merchant_id" in table.c and table not in keeping:
+                connection.execute(table.delete().where(table.c.merchant_id == merchant_id))
+
+
+@contextmanager
+def _unguarded(connection: Connection) -> Iterator[None]:
+    """Take the guards off the ledgers until the block ends, or the transaction does, which nobody else sees."""
+    if connection.dialect.name != "sqlite":
+        for table in APPEND_ONLY:
+            connection.execute(text(f"alter table {table.name} disable trigger {table.name}_append_only"))
+        yield
+        for table in APPEND_ONLY:
+            connection.execute(text(f"alter table {table.name} enable trigger {table.name}_append_only"))
+        return
     for table in APPEND_ONLY:
         for verb in ("update", "delete"):
             connection.execute(text(f"drop trigger if exists {table.name}_no_{verb}"))
-    for table in reversed(metadata.sorted_tables):
-        connection.execute(table.delete())
+    yield
     for table in APPEND_ONLY:
         for statement in append_only_guards("sqlite", table.name):
             connection.execute(text(statement))

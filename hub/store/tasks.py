@@ -10,11 +10,16 @@ from uuid import UUID
 
 from sqlalchemy import Connection, select, update
 
+from hub import access
+from hub.access import Permission
 from hub.errors import BadInput, Conflict
 from hub.store import tables as t
 from hub.store.connections import plan_task
 from hub.store.database import Database, for_update
 from hub.store.secrets import KeyRing, SecretsUnreadable
+
+# Who may ask for a kind of task, where it is not what everything about a connection takes.
+_ASKED_BY: Mapping[str, Permission] = {"match": Permission.CATALOG}
 
 
 def ask(
@@ -29,6 +34,8 @@ def ask(
 
     Raises Conflict when the connection does not work, or while another task of this kind is open.
     """
+
+    access.demand(_ASKED_BY.get(kind, Permission.SYNC))
 
     def work(connection: Connection) -> UUID:
         shop, task = t.connection.c, t.task.c

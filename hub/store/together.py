@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import Connection, Row, ScalarSelect, Uuid, cast, delete, func, literal, null, select, union, update
 
-from hub import addresses
+from hub import access, addresses
+from hub.access import Permission
 from hub.core.model import Address, OrderStatus
 from hub.core.plain import from_plain
 from hub.errors import Conflict
@@ -41,26 +42,39 @@ def lead_of(connection: Connection, merchant_id: UUID, fulfillment_order_id: UUI
     ).scalar_one_or_none()
 
 
+def lead() -> ScalarSelect[UUID]:
+    """The same, as a column beside fulfillment orders."""
+    mine = (_this.merchant_id == _work.merchant_id, _this.fulfillment_order_id == _work.id)
+    return select(_this.lead_id).where(*mine, *_STILL).correlate(t.fulfillment_order).scalar_subquery()
+
+
 def members(connection: Connection, merchant_id: UUID, lead_id: UUID) -> Sequence[Row[Any]]:
     """The fulfillment orders that are packed on the table of this one, itself first; it alone where none are."""
-    joined = dict(
-        connection.execute(
-            select(_this.fulfillment_order_id, _this.joined_at).where(
-                _this.merchant_id == merchant_id, _this.lead_id == lead_id, *_STILL
-            )
-        ).all()
-    )
-    # By their ids, however few: asked for through the other table, every one there is would be looked at.
+    group = union(
+        select(literal(lead_id, Uuid).label("id"), cast(null(), t.Moment).label("joined_at")),
+        select(_this.fulfillment_order_id, _this.joined_at).where(
+            _this.merchant_id == merchant_id,
+            _this.lead_id == lead_id,
+            _this.fulfillment_order_id != lead_id,
+            *_STILL,
+        ),
+    ).subquery()
     rows = connection.execute(
-        select(t.fulfillment_order).where(_work.merchant_id == merchant_id, _work.id.in_({lead_id, *joined}))
+        select(t.fulfillment_order, group.c.joined_at)
+        .join(group, _work.id == group.c.id)
+        .where(_work.merchant_id == merchant_id)
     ).all()
-    return sorted(rows, key=lambda row: (row.id != lead_id, joined.get(row.id), row.id))
+    return sorted(rows, key=lambda row: (row.id != lead_id, row.joined_at, row.id))
 
 
 def fitting(connection: Connection, row: Row[Any]) -> list[UUID]:
     """The fulfillment orders of other orders that could be packed together with this one: the same customer, address
     and location, to be shipped now, and not begun."""
-    about = _about(connection, row)
+    return fitting_with(connection, row, _about(connection, row), members(connection, row.merchant_id, row.id))
+
+
+def fitting_with(connection: Connection, row: Row[Any], about: Any, together_now: Collection[Row[Any]]) -> list[UUID]:
+    """The same where its order (``about``) and who goes along with it already are known."""
     if row.collect or not (about.email or about.customer_name):
         return []
     line, scan, hold = t.fulfillment_line.c, t.packing_scan.c, t.order_hold.c
@@ -112,7 +126,7 @@ def fitting(connection: Connection, row: Row[Any]) -> list[UUID]:
         .limit(_MOST_OFFERED)
     ).all()
     there = from_plain(Address, about.ship_to)
-    known = {each.order_id for each in members(connection, row.merchant_id, row.id)}
+    known = {row.order_id, *(each.order_id for each in together_now)}
     found: dict[UUID, UUID] = {}  # by order: one part of an order only
     for each in rows:
         if each.order_id not in known and _same_place(from_plain(Address, each.ship_to), there):
@@ -141,6 +155,7 @@ def _bare(address: Address) -> tuple[str, ...]:
 # ---------------------------------------------------------------- joining and taking apart
 
 
+@access.needs(Permission.PACK)
 def join(database: Database, merchant_id: UUID, lead_id: UUID, other_ids: Collection[UUID], actor: str) -> None:
     """Pack these fulfillment orders of other orders together with the leading one.
 
@@ -187,6 +202,7 @@ def join(database: Database, merchant_id: UUID, lead_id: UUID, other_ids: Collec
     database.transact(work)
 
 
+@access.needs(Permission.PACK)
 def take_apart(database: Database, merchant_id: UUID, fulfillment_order_id: UUID, actor: str) -> None:
     """A person packs an order by itself after all. Raises Conflict when there is a label already, or may be one."""
 
@@ -360,7 +376,7 @@ def _to_be_packed_again(
 def _count_again(connection: Connection, row: Row[Any]) -> None:
     """Let its lines say that no more of them is packed than what is in other shipments."""
     line = t.fulfillment_line.c
-    packed = shipments.units_packed(connection, row, ~t.shipment.c.is_return)
+    packed = shipments.units_packed(connection, [row], ~t.shipment.c.is_return)
     lines = connection.execute(
         select(line.order_line_id, line.quantity).where(
             line.merchant_id == row.merchant_id, line.fulfillment_order_id == row.id

@@ -9,12 +9,15 @@ from uuid import UUID
 
 from sqlalchemy import Connection, select, update
 
+from hub import access
+from hub.access import Permission
 from hub.core.stock import MOST_UNITS, Cause, Condition, Place, StockBook
 from hub.errors import BadInput, Conflict
 from hub.store import activity
 from hub.store import tables as t
 from hub.store.database import Database, for_update, new_id, upsert
 from hub.store.documents import (
+    Beside,
     Desk,
     Kind,
     Paper,
@@ -24,6 +27,7 @@ from hub.store.documents import (
     in_words,
     is_whole,
     location_name,
+    nothing_beside,
     reason_of,
     reference_of,
     resume,
@@ -72,6 +76,7 @@ def location_called(connection: Connection, merchant_id: UUID, name: str, *, at:
     raise AssertionError("There are infinitely many numbers.")
 
 
+@access.needs(Permission.SETTINGS)
 def add_location(database: Database, merchant_id: UUID, name: str, actor: str) -> UUID:
     """A further place with stock. Raises BadInput for a name that cannot be, Conflict for one that is taken."""
     called = name.strip()
@@ -94,6 +99,7 @@ def add_location(database: Database, merchant_id: UUID, name: str, actor: str) -
     return database.transact(work)
 
 
+@access.needs(Permission.STOCK)
 def set_safety_stock(
     database: Database, merchant_id: UUID, sku_id: UUID, location_id: UUID, units: int, actor: str
 ) -> set[UUID]:
@@ -131,6 +137,7 @@ def set_safety_stock(
 # ---------------------------------------------------------------- what is on the shelf: corrections, counts, deliveries
 
 
+@access.needs(Permission.STOCK)
 def adjust(
     database: Database,
     merchant_id: UUID,
@@ -177,6 +184,58 @@ def adjust(
     return enter(database, merchant_id, paper, work)
 
 
+@access.needs(Permission.STOCK)
+def change(
+    database: Database,
+    merchant_id: UUID,
+    location_id: UUID,
+    lines: Mapping[UUID, int],
+    reason: str,
+    actor: str,
+    reference: str,
+    *,
+    beside: Beside = nothing_beside,
+) -> set[UUID]:
+    """Correct what is on hand of many SKUs by so many units each, up or down, on one document.
+
+    Returns the connections that have something to publish. Raises BadInput for a SKU that is not counted there or
+    would have less than none, Conflict when the reference was entered before.
+    """
+    check_lines({sku_id: abs(units) for sku_id, units in lines.items()}, least=1)
+    why = reason_of(reason, "Say why the stock is corrected.", "Enter a reason, such as “found”.")
+    paper = Paper(Kind.ADJUSTMENT, reference_of(reference), location_id, actor, why)
+
+    def work(desk: Desk) -> set[UUID]:
+        opened, _ = desk.open(lines, open_whole_book)
+        book = opened.book
+        beside(desk, book)
+        refused = {}
+        for sku_id, units in lines.items():
+            before = book.before.get((sku_id, location_id))
+            if before is None:
+                refused[str(sku_id)] = [f"{desk.codes[sku_id]} was never counted at {desk.where}. Count it first."]
+            elif not is_whole(before.on_hand + units, 0):
+                refused[str(sku_id)] = [
+                    f"{desk.codes[sku_id]}: {before.on_hand} at {desk.where} cannot be changed by {units:+}."
+                ]
+        if refused:
+            raise BadInput(" ".join(each for (each,) in list(refused.values())[:_NAMED]), refused)
+        differences = {}
+        for sku_id, units in sorted(lines.items()):
+            on_hand = book.before[sku_id, location_id].on_hand
+            differences[sku_id] = on_hand, on_hand + units
+            desk.line(sku_id, on_hand + units, expected=on_hand)
+            book.correct((sku_id, location_id), units, Cause.ADJUSTED, paper.cited)
+        book.serve(paper.cited)
+        desk.settle_shortfalls(lines)
+        return desk.write(
+            book, "stock_adjusted", f"Correction at {desk.where}: on hand {desk.compared(differences)} ({why})"
+        )
+
+    return enter(database, merchant_id, paper, work)
+
+
+@access.needs(Permission.STOCK)
 def receive(
     database: Database,
     merchant_id: UUID,
@@ -185,6 +244,8 @@ def receive(
     reference: str,
     actor: str,
     note: str = "",
+    *,
+    beside: Beside = nothing_beside,
 ) -> set[UUID]:
     """A delivery came in: ``lines`` are the units by SKU, ``reference`` the number on its paper.
 
@@ -197,6 +258,7 @@ def receive(
     def work(desk: Desk) -> set[UUID]:
         opened, to_hold = desk.open(lines, open_book)
         book = opened.book
+        beside(desk, book)
         for sku_id, units in sorted(lines.items()):
             place = (sku_id, location_id)
             if place not in book.before:
@@ -209,6 +271,7 @@ def receive(
     return enter(database, merchant_id, paper, work)
 
 
+@access.needs(Permission.STOCK)
 def count(
     database: Database,
     merchant_id: UUID,
@@ -218,6 +281,8 @@ def count(
     actor: str,
     reference: str,
     counted_at: datetime | None = None,
+    *,
+    beside: Beside = nothing_beside,
 ) -> set[UUID]:
     """Somebody counted the shelf: ``lines`` are the units found by SKU, what is set aside included.
 
@@ -239,6 +304,7 @@ def count(
             )
         opened, to_hold = desk.open(lines, open_whole_book)
         book = opened.book
+        beside(desk, book)
         opening = {}
         differences: dict[UUID, tuple[int, int]] = {}
         for sku_id, found in sorted(lines.items()):
@@ -293,6 +359,7 @@ def _moment(counted_at: datetime | None) -> datetime | None:
 # ---------------------------------------------------------------- from one location to another
 
 
+@access.needs(Permission.STOCK)
 def send(
     database: Database,
     merchant_id: UUID,
@@ -359,6 +426,7 @@ def _not_to_be_sent(desk: Desk, book: StockBook, sku_id: UUID, units: int) -> st
     return f"{units} of {code} cannot be sent: of {level.on_hand} at {desk.where}{of_them}, {most}"
 
 
+@access.needs(Permission.STOCK)
 def arrive(
     database: Database, merchant_id: UUID, document_id: UUID, lines: Mapping[UUID, int], actor: str
 ) -> set[UUID]:
@@ -400,6 +468,7 @@ def arrive(
     return touched | serve_woken(database, merchant_id)
 
 
+@access.needs(Permission.STOCK)
 def close_transfer(database: Database, merchant_id: UUID, document_id: UUID, actor: str) -> set[UUID]:
     """What has not arrived of a transfer will not come any more: it is lost. Returns the connections with something to
     publish."""
@@ -425,6 +494,7 @@ def close_transfer(database: Database, merchant_id: UUID, document_id: UUID, act
 # ---------------------------------------------------------------- damaged, and in quarantine
 
 
+@access.needs(Permission.STOCK)
 def set_aside(
     database: Database,
     merchant_id: UUID,
@@ -459,6 +529,7 @@ def set_aside(
     )
 
 
+@access.needs(Permission.STOCK)
 def restore(
     database: Database,
     merchant_id: UUID,
@@ -483,6 +554,7 @@ def restore(
     )
 
 
+@access.needs(Permission.STOCK)
 def write_off(
     database: Database,
     merchant_id: UUID,

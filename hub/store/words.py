@@ -9,9 +9,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, delete, select
 
+from hub import access
+from hub.access import Permission
 from hub.connector import Connector, Vocabulary
 from hub.errors import BadInput, Conflict
-from hub.store import activity, connections, orders
+from hub.store import activity, connections, orders, sandbox
 from hub.store import tables as t
 from hub.store.connections import Credentials
 from hub.store.database import Database, upsert
@@ -58,7 +60,9 @@ def credentials(connection: Connection, keyring: KeyRing, connector: type[Connec
     """A connection's credentials with what is known of its shop beside them: its words and its features."""
     kept = connections.unseal(keyring, shop.merchant_id, shop.id, connector, shop.secrets)
     said = mappings(connection, shop.merchant_id, shop.id)
-    return Credentials(kept.settings, kept.webhook_secret, said, shop.features or {})
+    return Credentials(
+        kept.settings, kept.webhook_secret, said, shop.features or {}, sandbox.routes_of(connection, shop)
+    )
 
 
 def kinds(connection: Connection, merchant_id: UUID, connection_id: UUID, connector: type[Connector]) -> list[Kind]:
@@ -84,6 +88,7 @@ def kinds(connection: Connection, merchant_id: UUID, connection_id: UUID, connec
     return found
 
 
+@access.needs(Permission.SYNC)
 def choose(
     database: Database,
     merchant_id: UUID,
@@ -182,6 +187,7 @@ def _keep(
     )
 
 
+@access.needs(Permission.SYNC)
 def assign_columns(
     database: Database,
     merchant_id: UUID,

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import structlog
 from flask import Blueprint, flash, jsonify, render_template, request, url_for
+from flask_babel import gettext as _
 from marshmallow import EXCLUDE
 from werkzeug.exceptions import Gone, NotFound, TooManyRequests
 from werkzeug.wrappers import Response
@@ -17,13 +18,13 @@ from werkzeug.wrappers import Response
 from hub.access import Permission
 from hub.connector import AuthorizationAnswer, AuthorizationRequest, Connector
 from hub.errors import BadInput, Conflict, HubError, Rejected, Unverified
-from hub.store import authorizations
+from hub.store import authorizations, throttle
 from hub.store.authorizations import Authorization, Spent
+from hub.store.throttle import Throttle
 from hub.web import forms
 from hub.web.connections import connect_page, connector_of, form_of, known_connector, reconnect_page
 from hub.web.failures import failure
-from hub.web.gate import hub, needs, needs_no_session, public_address, raw_body, see_other, visitor
-from hub.web.throttle import Throttle
+from hub.web.gate import hub, needs, needs_no_session, needs_password, public_address, raw_body, see_other, visitor
 
 pages = Blueprint("authorize", __name__)
 log = structlog.get_logger()
@@ -32,7 +33,8 @@ LARGEST_BODY = 64 * 1024
 _LONGEST_STATE = 200
 _MOST_TEXTS = 100
 
-_strangers = Throttle(free=20, slowest=30, memory=600)  # by address: who sends what no merchant has asked for
+# By address: who sends what no merchant has asked for.
+_STRANGERS = Throttle("stranger", free=20, slowest=30, memory=600)
 
 
 # ---------------------------------------------------------------- going
@@ -40,6 +42,7 @@ _strangers = Throttle(free=20, slowest=30, memory=600)  # by address: who sends 
 
 @pages.post("/connectors/<name>/authorize")
 @needs(Permission.CONNECT)
+@needs_password
 def connect(name: str) -> Any:
     """Note what was typed in, and show the button that leads to the vendor."""
     connector = known_connector(name)
@@ -53,10 +56,11 @@ def connect(name: str) -> Any:
 
 @pages.post("/connections/<uuid:connection_id>/authorize")
 @needs(Permission.CONNECT)
+@needs_password
 def reconnect(connection_id: UUID) -> Any:
     shop, connector = connector_of(connection_id)
     if shop.state == "removed":
-        raise Conflict(f"{shop.label} was removed. Connect the shop anew.")
+        raise Conflict(_("%(label)s was removed. Connect the shop anew.", label=shop.label))
     try:
         settings = _typed(connector)
     except BadInput as error:
@@ -67,11 +71,13 @@ def reconnect(connection_id: UUID) -> Any:
 def _typed(connector: type[Connector], label: str = "") -> dict[str, Any]:
     """What was typed in, as JSON values."""
     if connector.authorization_schema is None:
-        raise NotFound(f"{connector.label} cannot be connected with one click.")
+        raise NotFound(_("%(label)s cannot be connected with one click.", label=connector.label))
     if hub().settings.public_url is None:
-        raise Conflict("This hub has no public address, so that nobody could come back to it. Set TALLYHUB_PUBLIC_URL.")
+        raise Conflict(
+            _("This hub has no public address, so that nobody could come back to it. Set TALLYHUB_PUBLIC_URL.")
+        )
     if len(label) > 200:
-        raise BadInput("The name is too long.", {"label": ["Use at most 200 characters."]})
+        raise BadInput(_("The name is too long."), {"label": [_("Use at most 200 characters.")]})
     with form_of(connector):
         schema = connector.authorization_schema()
         settings: dict[str, Any] = schema.dump(forms.load(schema, request.form))
@@ -94,7 +100,12 @@ def _on_the_way(connector: type[Connector], settings: Mapping[str, Any], **more:
         assert connector.authorization_schema is not None  # noqa: S101 (what _typed made sure of, told to mypy)
         address = connector.authorization_url(connector.authorization_schema().load(dict(settings)), asked)
     if not _is_address(address):
-        raise Conflict(f"The connector {connector.label} leads to no web site. Update its package, or tell its author.")
+        raise Conflict(
+            _(
+                "The connector %(label)s leads to no web site. Update its package, or tell its author.",
+                label=connector.label,
+            )
+        )
     return render_template("authorize.html", connector=connector, address=address, host=urlsplit(address).hostname)
 
 
@@ -119,11 +130,11 @@ def come_back(name: str) -> Any:
     parameters = request.args.to_dict()
     asked = authorizations.come_back(hub().database, hub().keyring, visitor().merchant_id, _texts(parameters.values()))
     if asked is None or asked.connector != name or asked.user_id != visitor().user_id:
-        raise NotFound("Nothing was asked for here. Connect the shop from the connectors page.")
+        raise NotFound(_("Nothing was asked for here. Connect the shop from the connectors page."))
     if asked.task_id is not None:  # by the vendor's own call, or this page is loaded once more
         return _to_check(asked.came_of_it, asked.task_id)
     if asked.used or asked.expired:
-        raise Gone("This permission was asked for too long ago, or was used already. Connect the shop once more.")
+        raise Gone(_("This permission was asked for too long ago, or was used already. Connect the shop once more."))
     answer = AuthorizationAnswer(asked.state, parameters, b"", by_browser=True)
     try:
         with form_of(connector):
@@ -150,8 +161,10 @@ def come_back(name: str) -> Any:
 @needs_no_session
 def call_back(merchant_id: UUID, authorization_id: UUID) -> Response:
     """The vendor itself sends the keys: no session here, only the state it was given tells that it was asked."""
-    whom = request.remote_addr or ""
-    if wait := _strangers.wait(whom):
+    whom = [(_STRANGERS, request.remote_addr or "")]
+    with hub().database.read() as connection:
+        wait = throttle.wait(connection, whom)
+    if wait:
         raise TooManyRequests(retry_after=int(wait) + 1)
     body = raw_body(LARGEST_BODY)
     parameters = request.args.to_dict()
@@ -164,11 +177,11 @@ def call_back(merchant_id: UUID, authorization_id: UUID) -> Response:
     )
     connector = hub().registry.connectors.get(asked.connector) if asked is not None else None
     if asked is None or connector is None:
-        _strangers.failed(whom)
-        return failure(404, "Nothing was asked for here.")
+        hub().database.transact(lambda connection: throttle.failed(connection, whom))
+        return failure(404, _("Nothing was asked for here."))
     if asked.used or asked.expired:
-        _strangers.failed(whom)
-        return failure(410, "This is over.")
+        hub().database.transact(lambda connection: throttle.failed(connection, whom))
+        return failure(410, _("This is over."))
     answer = AuthorizationAnswer(asked.state, parameters, body, by_browser=False)
     try:
         with form_of(connector):
@@ -177,14 +190,14 @@ def call_back(merchant_id: UUID, authorization_id: UUID) -> Response:
             _complete(connector, asked, settings)
     except Unverified as error:
         log.info("authorization refused", connector=connector.name, reason=str(error))
-        return failure(401, "This does not fit what was asked for.")
+        return failure(401, _("This does not fit what was asked for."))
     except Rejected:
         authorizations.decline(hub().database, asked)
     except Spent:
-        return failure(410, "This is over.")
+        return failure(410, _("This is over."))
     except HubError as error:
         log.warning("authorization failed", connector=connector.name, reason=str(error))
-        return failure(409, "This could not be used.")
+        return failure(409, _("This could not be used."))
     return jsonify(stored=True)
 
 
@@ -192,7 +205,7 @@ def _read(connector: type[Connector], asked: Authorization, answer: Authorizatio
     """The settings that the vendor's answer makes, as the connector's schema loads them; None: there are none yet."""
     schema = connector.authorization_schema
     if schema is None:
-        raise Rejected(f"{connector.label} cannot be connected with one click any more.")
+        raise Rejected(_("%(label)s cannot be connected with one click any more.", label=connector.label))
     found = connector.read_authorization(schema().load(dict(asked.settings)), answer)
     if found is None:
         return None

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, flash, render_template, request, url_for
+from flask_babel import gettext as _
 
 from hub.access import Permission
 from hub.errors import Conflict
@@ -34,9 +35,11 @@ def find() -> Any:
         found = collecting.find(connection, visitor().merchant_id, code)
     if found is None:
         wrong = (
-            f"No order has the code “{code}”. Ask for the order's number, and look for it in the list." if code else ""
+            _("No order has the code “%(code)s”. Ask for the order's number, and look for it in the list.", code=code)
+            if code
+            else ""
         )
-        return _index_page(wrong or "Type or scan the customer's code."), 422
+        return _index_page(wrong or _("Type or scan the customer's code.")), 422
     return see_other(url_for(".order", fulfillment_order_id=found))
 
 
@@ -60,7 +63,7 @@ def hand_out(fulfillment_order_id: UUID) -> Any:
     except Conflict as error:
         return _order_page(fulfillment_order_id, str(error)), 409
     ring(lanes)
-    flash("Handed out. The shop is told now.", "success")
+    flash(_("Handed out. The shop is told now."), "success")
     return see_other(url_for(".index"))
 
 
@@ -78,7 +81,7 @@ def email(fulfillment_order_id: UUID) -> Any:
 
 def _bench(fulfillment_order_id: UUID) -> queries.BenchView:
     with hub().database.read() as connection:
-        return existing(queries.bench(connection, visitor().merchant_id, fulfillment_order_id), "fulfillment order")
+        return existing(queries.bench(connection, visitor().merchant_id, fulfillment_order_id), _("fulfillment order"))
 
 
 def _order_page(fulfillment_order_id: UUID, message: str = "") -> str:

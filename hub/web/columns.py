@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, flash, render_template, request, url_for
+from flask_babel import gettext as _
 from werkzeug.exceptions import NotFound
 
 from hub import rows
@@ -68,7 +69,7 @@ def columns(connection_id: UUID) -> str:
         try:
             task_id = UUID(request.args["task"])
         except ValueError:
-            raise NotFound("This task does not exist here.") from None
+            raise NotFound(_("This task does not exist here.")) from None
         with hub().database.read() as db:
             if connections.task(db, visitor().merchant_id, connection_id, task_id) is not None:
                 found = tasks.result(db, hub().keyring, visitor().merchant_id, task_id)
@@ -88,9 +89,9 @@ def look(connection_id: UUID, kind: str) -> Any:
     try:
         sample = base64.b64decode(request.form.get("sample", ""), validate=True)[:_SAMPLE]
     except (binascii.Error, ValueError):
-        raise BadInput("This form is damaged. Choose the file again.") from None
+        raise BadInput(_("This form is damaged. Choose the file again.")) from None
     if not sample:
-        raise BadInput("Choose a file first: one that the vendor has sent.")
+        raise BadInput(_("Choose a file first: one that the vendor has sent."))
     chosen = {name: request.form.get(f"column/{name}", "") for name in declared.columns}
     if request.form.get("act") != "save":
         return _page(connection_id, kind, sample, chosen)
@@ -107,7 +108,10 @@ def look(connection_id: UUID, kind: str) -> Any:
         visitor().email,
     )
     wake([connection_id], "fetch")
-    flash(f"Saved. From now on {declared.label.lower()} of {shop.label} are read so.", "success")
+    flash(
+        _("Saved. From now on %(what)s of %(label)s are read so.", what=declared.label.lower(), label=shop.label),
+        "success",
+    )
     return see_other(url_for(".columns", connection_id=connection_id, kind=kind))
 
 
@@ -125,7 +129,7 @@ def fetch(connection_id: UUID, kind: str) -> Any:
 def _declared(connector: type[Connector], kind: str) -> rows.FileKind:
     found = connector.file_kinds.get(kind)
     if found is None:
-        raise NotFound(f"{connector.label} has no files whose columns could be told.")
+        raise NotFound(_("%(label)s has no files whose columns could be told.", label=connector.label))
     return found
 
 
@@ -175,7 +179,7 @@ def _preview(
     whole = len(sample) < _SAMPLE  # otherwise its last row may be half a one
     taken = list(islice(file, _SHOWN + 1))
     shown = [_shown(each, declared, chosen, form) for each in (taken if whole else taken[:-1])[:_SHOWN]]
-    return _Preview(*about, assigned, shown, "" if shown else "The file has no row below its header.")
+    return _Preview(*about, assigned, shown, "" if shown else _("The file has no row below its header."))
 
 
 def _found(declared: rows.FileKind, header: Sequence[str], chosen: Mapping[str, str]) -> dict[str, str]:

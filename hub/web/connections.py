@@ -9,24 +9,27 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import redis
 import structlog
-from flask import Blueprint, flash, render_template, request, url_for
-from sqlalchemy import Connection
+from flask import Blueprint, Response, flash, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_babel import ngettext
 from werkzeug.exceptions import NotFound
 
 from hub import certificates
 from hub.access import Permission
-from hub.connector import Connector, Kind
+from hub.connector import Connector, Kind, RateBudget
 from hub.errors import BadInput, Conflict, HubError
+from hub.limits import Left, left, quick_client
 from hub.plugins import in_words
-from hub.store import activity, effects, inbox, matching, tasks
 from hub.store import connections as commands
+from hub.store import effects, matching, tasks
 from hub.store.database import Lanes
 from hub.store.queries import catalogue as queries
-from hub.store.queries import connections, importing, journal, previews
-from hub.web import forms, lists
+from hub.store.queries import connections, importing, journal, previews, sync
+from hub.web import forms, lists, streams
 from hub.web.failures import existing
-from hub.web.gate import hub, needs, public_address, see_other, visitor
+from hub.web.gate import hub, needs, needs_password, public_address, see_other, visitor
 from hub.web.waking import ring, wake
 
 pages = Blueprint("connections", __name__)
@@ -47,21 +50,33 @@ def catalogue() -> str:
     registry = hub().registry
     graded = certificates.known(hub().settings.data_dir, registry.packages)
     rows = queries.listed(registry, graded, settings, failures, datetime.now(UTC).date())
+    text, kind = lists.search_text(), lists.choice("kind", tuple(Kind))
+    offered = [each for each in rows if each.state == "loaded"]
+    sought = [
+        each
+        for each in offered
+        if kind in ("", each.kind) and text.lower() in f"{each.label} {each.name} {each.description}".lower()
+    ]
     return render_template(
         "connectors.html",
-        connectors=[each for each in rows if each.state == "loaded"],
+        connectors=sought,
+        any_installed=bool(offered),
+        text=text,
+        kind=kind,
         refused=[each for each in rows if each.state != "loaded"],
     )
 
 
 @pages.get("/connectors/<name>")
 @needs(Permission.CONNECT)
+@needs_password
 def connect_form(name: str) -> str:
     return connect_page(known_connector(name), {}, {})
 
 
 @pages.post("/connectors/<name>")
 @needs(Permission.CONNECT)
+@needs_password
 def connect(name: str) -> Any:
     connector = known_connector(name)
     label = request.form.get("label", "")
@@ -78,12 +93,14 @@ def connect(name: str) -> Any:
 
 @pages.get("/connections/<uuid:connection_id>/reconnect")
 @needs(Permission.CONNECT)
+@needs_password
 def reconnect_form(connection_id: UUID) -> str:
     return reconnect_page(summary(connection_id), None, {})
 
 
 @pages.post("/connections/<uuid:connection_id>/reconnect")
 @needs(Permission.CONNECT)
+@needs_password
 def reconnect(connection_id: UUID) -> Any:
     shop, connector = connector_of(connection_id)
     try:
@@ -99,12 +116,26 @@ def reconnect(connection_id: UUID) -> Any:
 
 @pages.get("/connections/<uuid:connection_id>/tasks/<uuid:task_id>")
 def follow(connection_id: UUID, task_id: UUID) -> str:
-    """Long work as it goes: the page asks again every second until it is finished."""
+    """Long work as it goes: its line rings the page, which otherwise asks again every second until it is finished."""
     shop = summary(connection_id)
     with hub().database.read() as connection:
-        task = existing(connections.task(connection, visitor().merchant_id, connection_id, task_id), "task")
+        task = existing(connections.task(connection, visitor().merchant_id, connection_id, task_id), _("task"))
         found = tasks.result(connection, hub().keyring, visitor().merchant_id, task_id)
     return render_template("task.html", shop=shop, task=task, found=found)
+
+
+@pages.get("/connections/<uuid:connection_id>/tasks/<uuid:task_id>/line")
+def line(connection_id: UUID, task_id: UUID) -> Response:
+    """Rings when the task has gone on."""
+    database, merchant_id = hub().database, visitor().merchant_id
+
+    def look() -> str:
+        with database.read() as connection:
+            task = existing(connections.task(connection, merchant_id, connection_id, task_id), _("task"))
+        return f"{task.state} {task.done} {task.total} {task.message}" if task.is_open else streams.OVER
+
+    look()  # what is not there is told before a line is taken
+    return streams.ring(look)
 
 
 def follow_task(connection_id: UUID, task_id: UUID) -> Any:
@@ -129,7 +160,7 @@ def known_connector(name: str) -> type[Connector]:
 
 def _typed_settings(connector: type[Connector]) -> dict[str, Any]:
     if len(request.form.get("label", "")) > 200:
-        raise BadInput("The name is too long.", {"label": ["Use at most 200 characters."]})
+        raise BadInput(_("The name is too long."), {"label": [_("Use at most 200 characters.")]})
     with form_of(connector):
         return forms.load(connector.settings_schema(), request.form)
 
@@ -144,8 +175,12 @@ def form_of(connector: type[Connector]) -> Iterator[None]:
     except BaseException as error:
         log.error("form broken", connector=connector.name, exc_info=error)
         raise Conflict(
-            f"The connector {connector.label} failed at its own form ({in_words(error)}). Update its package, or tell "
-            "its author. Everything else goes on."
+            _(
+                "The connector %(label)s failed at its own form (%(in_words)s). Update its "
+                "package, or tell its author. Everything else goes on.",
+                label=connector.label,
+                in_words=in_words(error),
+            )
         ) from error
 
 
@@ -167,6 +202,7 @@ def connect_page(
     return render_template(
         "connect.html",
         connector=connector,
+        documentation=_documentation(connector),
         shop=None,
         inputs=inputs,
         label=form.get("label", ""),
@@ -199,6 +235,7 @@ def reconnect_page(
     return render_template(
         "connect.html",
         connector=connector,
+        documentation=_documentation(connector),
         shop=shop,
         inputs=inputs,
         label=shop.label,
@@ -231,6 +268,11 @@ def _one_click(
         return OneClick(forms.fields(schema(), values, errors), errors)
 
 
+def _documentation(connector: type[Connector]) -> str:
+    plugin = next((each for each in hub().registry.plugins if connector.name in each.connectors), None)
+    return "" if plugin is None else queries.documentation_of(plugin.distribution)
+
+
 def _app_address(connector: type[Connector]) -> str:
     """Where the vendor sends the webhooks of a merchant's app to, "" where it has no such address."""
     if connector.webhook_account.__func__ is Connector.webhook_account.__func__:  # type: ignore[attr-defined]
@@ -259,7 +301,7 @@ def index() -> str:
 def connection(connection_id: UUID) -> str:
     merchant_id = visitor().merchant_id
     with hub().database.read() as db:
-        shop = existing(connections.connection_summary(db, merchant_id, connection_id), "connection")
+        shop = existing(connections.connection_summary(db, merchant_id, connection_id), _("connection"))
         issues = journal.issues(db, merchant_id, connection_id=connection_id)
         unreadable = any(each.kind == _UNREADABLE for each in issues)
         return render_template(
@@ -270,13 +312,12 @@ def connection(connection_id: UUID) -> str:
             preview=previews.latest(db, merchant_id, connection_id),
             streams=connections.streams(db, merchant_id, connection_id),
             progress=importing.progress(db, merchant_id, connection_id),
-            places=connections.channel_locations(db, merchant_id, connection_id),
-            locations=connections.locations(db, merchant_id),
+            left=budget_left(connection_id, hub().registry.connectors.get(shop.connector)),
+            subscriptions=sync.subscriptions(db, merchant_id, connection_id),
             tasks=connections.latest_tasks(db, merchant_id, connection_id),
             uncounted=connections.uncounted(db, merchant_id, connection_id),
-            sure=matching.count_sure(db, merchant_id, connection_id) if shop.unmatched else 0,
             issues=issues,
-            set_aside=connections.set_aside(db, merchant_id, connection_id) if unreadable else [],
+            unreadable=unreadable,
             undecided=connections.undecided(db, merchant_id, connection_id),
             activity=journal.activity(db, merchant_id, connection_id=connection_id, limit=8),
         )
@@ -287,10 +328,28 @@ def listings(connection_id: UUID) -> str:
     return _listings_page(connection_id, None, {}, "")
 
 
+@pages.get("/connections/<uuid:connection_id>/settings")
+def settings(connection_id: UUID) -> str:
+    """How the connection was set up, and what ends it or lets it rest."""
+    shop = summary(connection_id)
+    connector = hub().registry.connectors.get(shop.connector)
+    with hub().database.read() as db:
+        kept = connections.connection_settings(db, visitor().merchant_id, connection_id)
+    inputs: list[forms.Field] = []
+    if connector is not None:
+        with form_of(connector):
+            inputs = forms.fields(connector.settings_schema(), kept)
+    return render_template("connection_settings.html", shop=shop, connector=connector, inputs=inputs, kept=kept)
+
+
 @pages.get("/connections/<uuid:connection_id>/remove")
 @needs(Permission.CONNECT)
 def remove_form(connection_id: UUID) -> str:
-    return render_template("remove.html", shop=summary(connection_id))
+    shop = summary(connection_id)
+    with hub().database.read() as db:
+        removal = connections.removal(db, visitor().merchant_id, connection_id)
+    connector = hub().registry.connectors.get(shop.connector)
+    return render_template("remove.html", shop=shop, removal=removal, connector=connector, is_channel=is_channel(shop))
 
 
 # ---------------------------------------------------------------- what a person does with a connection
@@ -303,7 +362,16 @@ def accept_suggestions(connection_id: UUID) -> Any:
     shop = summary(connection_id)
     act = matching.accept_suggestions(hub().database, visitor().merchant_id, connection_id, None, visitor().email)
     wake([connection_id], "publish")
-    flash(f"{act.matched} listing{'' if act.matched == 1 else 's'} of {shop.label} matched.", "success")
+    flash(
+        ngettext(
+            "%(matched)s listing of %(label)s matched.",
+            "%(matched)s listings of %(label)s matched.",
+            act.matched,
+            matched=act.matched,
+            label=shop.label,
+        ),
+        "success",
+    )
     return see_other(_back(connection_id))
 
 
@@ -317,7 +385,7 @@ def bind(connection_id: UUID, listing_id: UUID) -> Any:
     except BadInput as error:
         return _listings_page(connection_id, listing_id, error.fields, code), 422
     wake([connection_id], "publish")
-    flash(f"“{listing.title}” is matched to SKU {code.strip()}.", "success")
+    flash(_("“%(title)s” is matched to SKU %(name)s.", title=listing.title, name=code.strip()), "success")
     return see_other(_back(connection_id))
 
 
@@ -326,7 +394,7 @@ def bind(connection_id: UUID, listing_id: UUID) -> Any:
 def unbind(connection_id: UUID, listing_id: UUID) -> Any:
     listing = _listing(connection_id, listing_id)
     matching.unbind(hub().database, visitor().merchant_id, listing_id, visitor().email)
-    flash(f"“{listing.title}” is not matched any more.", "success")
+    flash(_("“%(title)s” is not matched any more.", title=listing.title), "success")
     return see_other(_back(connection_id))
 
 
@@ -343,8 +411,8 @@ def bind_location(connection_id: UUID) -> Any:
         visitor().email,
     )
     wake(touched, "publish")
-    flash("The location is set.", "success")
-    return see_other(url_for(".connection", connection_id=connection_id))
+    flash(_("The location is set."), "success")
+    return see_other(url_for("words.mappings", connection_id=connection_id))
 
 
 @pages.post("/connections/<uuid:connection_id>/pool")
@@ -362,8 +430,8 @@ def pool_locations(connection_id: UUID) -> Any:
         visitor().email,
     )
     wake(touched, "publish")
-    flash("It sells from these locations now.", "success")
-    return see_other(url_for(".connection", connection_id=connection_id))
+    flash(_("It sells from these locations now."), "success")
+    return see_other(url_for("words.mappings", connection_id=connection_id))
 
 
 @pages.post("/connections/<uuid:connection_id>/adopt")
@@ -379,7 +447,7 @@ def adopt(connection_id: UUID) -> Any:
 def pause(connection_id: UUID) -> Any:
     shop = summary(connection_id)
     commands.pause(hub().database, visitor().merchant_id, connection_id, visitor().email)
-    flash(f"{shop.label} is paused. What it sends is still kept.", "success")
+    flash(_("%(label)s is paused. What it sends is still kept.", label=shop.label), "success")
     return see_other(url_for(".connection", connection_id=connection_id))
 
 
@@ -389,37 +457,17 @@ def resume(connection_id: UUID) -> Any:
     shop = summary(connection_id)
     commands.resume(hub().database, visitor().merchant_id, connection_id, visitor().email)
     wake([connection_id], "fetch", "publish")
-    flash(f"{shop.label} goes on where it stopped.", "success")
+    flash(_("%(label)s goes on where it stopped.", label=shop.label), "success")
     return see_other(url_for(".connection", connection_id=connection_id))
 
 
-@pages.post("/connections/<uuid:connection_id>/sync")
+@pages.post("/connections/<uuid:connection_id>/sync", endpoint="sync")
 @needs(Permission.SYNC)
-def sync(connection_id: UUID) -> Any:
+def sync_now(connection_id: UUID) -> Any:
     shop = summary(connection_id)
     commands.sync_now(hub().database, visitor().merchant_id, connection_id, visitor().email)
     wake([connection_id], "fetch", "publish")
-    flash(f"Synchronizing {shop.label} now.", "success")
-    return see_other(url_for(".connection", connection_id=connection_id))
-
-
-@pages.post("/connections/<uuid:connection_id>/read-again")
-@needs(Permission.SYNC)
-def read_again(connection_id: UUID) -> Any:
-    """Give every quarantined record another try, after its connector was updated say."""
-    summary(connection_id)
-    database, merchant_id, who = hub().database, visitor().merchant_id, visitor().email
-    count = inbox.release_quarantined(database, merchant_id, connection_id)
-
-    def tell(db: Connection) -> None:
-        now = database.now(db)
-        activity.resolve_issue(db, merchant_id, _UNREADABLE, str(connection_id), at=now, by=who)
-        summary = f"{count} quarantined record{'' if count == 1 else 's'} read again"
-        activity.note(db, merchant_id, "records_released", summary, at=now, connection_id=connection_id, actor=who)
-
-    database.transact(tell)
-    wake([connection_id], "inbox")
-    flash("They are read again. Those that still cannot be read come back as an issue.", "success")
+    flash(_("Synchronizing %(label)s now.", label=shop.label), "success")
     return see_other(url_for(".connection", connection_id=connection_id))
 
 
@@ -431,20 +479,20 @@ def decide(connection_id: UUID, effect_id: UUID) -> Any:
     summary(connection_id)
     with hub().database.read() as db:
         if effect_id not in {each.id for each in connections.undecided(db, merchant_id, connection_id)}:
-            raise NotFound("Nothing is to be decided here any more.")
+            raise NotFound(_("Nothing is to be decided here any more."))
     lanes: Lanes = []
     match request.form.get("decision"):
         case "retry":
             effects.retry(hub().database, merchant_id, effect_id, who)
-            flash("It is tried again.", "success")
+            flash(_("It is tried again."), "success")
         case "done":
             lanes = effects.mark_succeeded(hub().database, merchant_id, effect_id, who)
-            flash("Noted: it was done.", "success")
+            flash(_("Noted: it was done."), "success")
         case "cancel":
             lanes = effects.cancel(hub().database, merchant_id, effect_id, who)
-            flash("Noted: it is not done, and not tried again.", "success")
+            flash(_("Noted: it is not done, and not tried again."), "success")
         case _:
-            raise BadInput("Choose what is to be done about it.")
+            raise BadInput(_("Choose what is to be done about it."))
     ring([(connection_id, "effects"), *lanes])
     return see_other(url_for(".connection", connection_id=connection_id))
 
@@ -463,7 +511,7 @@ def remove(connection_id: UUID) -> Any:
             keyring=hub().keyring,
             connector=connector,
         )
-    flash(f"{shop.label} is removed. Its orders and its history stay.", "success")
+    flash(_("%(label)s is removed. Its orders and its history stay.", label=shop.label), "success")
     return see_other(url_for(".index"))
 
 
@@ -473,13 +521,13 @@ def remove(connection_id: UUID) -> Any:
 def summary(connection_id: UUID) -> connections.ConnectionSummary:
     """A connection of the visitor's merchant. Raises NotFound."""
     with hub().database.read() as db:
-        return existing(connections.connection_summary(db, visitor().merchant_id, connection_id), "connection")
+        return existing(connections.connection_summary(db, visitor().merchant_id, connection_id), _("connection"))
 
 
 def _listing(connection_id: UUID, listing_id: UUID) -> connections.ListingView:
     with hub().database.read() as db:
         listing = connections.listing(db, visitor().merchant_id, listing_id)
-    return existing(listing if listing and listing.connection_id == connection_id else None, "listing")
+    return existing(listing if listing and listing.connection_id == connection_id else None, _("listing"))
 
 
 def _listings_page(connection_id: UUID, wrong: UUID | None, errors: forms.Messages, code: str) -> str:
@@ -506,6 +554,65 @@ def _listings_page(connection_id: UUID, wrong: UUID | None, errors: forms.Messag
         errors=errors,
         code=code,
     )
+
+
+def budget_left(connection_id: UUID, connector: type[Connector] | None) -> Left | None:
+    """What is left of the rate budget of a connection; None where it has none, or nobody knows."""
+    budget = connector.rate_budget if connector else None
+    return None if budget is None else units_left(str(connection_id), budget)
+
+
+def units_left(key: str, budget: RateBudget) -> Left | None:
+    """What is left of a rate budget; None where it is not shared, or Redis is away."""
+    address = hub().settings.redis_url
+    if address is None:
+        return None
+    client = quick_client(address)
+    try:
+        return left(client, key, budget)
+    except redis.RedisError:
+        return None
+    finally:
+        client.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """One of the pages of a connection. ``count``: so much waits there."""
+
+    label: str
+    address: str
+    is_here: bool
+    count: int = 0
+
+
+@pages.app_context_processor
+def _tabs() -> dict[str, Any]:
+    return {"connection_tabs": tabs_of}
+
+
+def tabs_of(shop: connections.ConnectionSummary) -> list[Tab]:
+    """The pages of a connection, as far as one of its kind has them."""
+    connector = hub().registry.connectors.get(shop.connector)
+    kind = connector.kind if connector is not None else Kind.CHANNEL
+    works = shop.state in ("connected", "paused")
+    mapped = kind is not Kind.CARRIER or (connector is not None and bool(connector.mappings or connector.file_kinds))
+    offered: list[tuple[bool, Any, str, tuple[str, ...], int]] = [
+        (True, _("Overview"), "connections.connection", (), 0),
+        (works, _("Health"), "sync.health", (), 0),
+        (kind is Kind.PROVIDER and works, _("Orders and stock there"), "providers.warehouse", (), 0),
+        (kind is Kind.CHANNEL, _("Listings"), "connections.listings", ("sync.listing",), shop.unmatched),
+        (mapped and shop.state != "removed", _("Mappings"), "words.mappings", ("columns.columns",), 0),
+        (shop.state != "removed", _("Requests"), "exchanges.index", ("exchanges.exchange",), 0),
+        (kind is Kind.CHANNEL and works, _("Replay"), "sync.replays", (), 0),
+        (True, _("Activity"), "journal.of_connection", (), 0),
+        (shop.state != "removed", _("Settings"), "connections.settings", ("connections.remove_form",), 0),
+    ]
+    return [
+        Tab(label, url_for(endpoint, connection_id=shop.id), request.endpoint in (endpoint, *also), count)
+        for is_there, label, endpoint, also, count in offered
+        if is_there
+    ]
 
 
 def is_channel(shop: connections.ConnectionSummary) -> bool:

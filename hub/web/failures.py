@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import structlog
 from flask import Flask, Response, g, jsonify, make_response, render_template, request
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, InternalServerError, NotFound
 
@@ -21,15 +23,18 @@ Found = TypeVar("Found")
 
 # What a person reads, by status: what happened, and what to do next.
 _SAID = {
-    400: ("This request cannot be understood", "Go back, reload the page and try again."),
-    403: ("This may not be done", "Ask an owner of this account."),
-    404: ("There is no such page", "It may have been removed, or the address is mistyped."),
-    405: ("This page takes no such request", "Go back, reload the page and try again."),
-    409: ("It has changed meanwhile", "Go back, reload the page and look at it again."),
-    413: ("This is too large", "Send less at once."),
-    429: ("Too many tries", "Wait a little, then try again."),
-    500: ("Something went wrong in the hub", "Try again. If it happens again, tell the operator the request number."),
-    503: ("The hub cannot answer right now", "Nothing was lost. Try again in a few seconds."),
+    400: (_l("This request cannot be understood"), _l("Go back, reload the page and try again.")),
+    403: (_l("This may not be done"), _l("Ask an owner of this account.")),
+    404: (_l("There is no such page"), _l("It may have been removed, or the address is mistyped.")),
+    405: (_l("This page takes no such request"), _l("Go back, reload the page and try again.")),
+    409: (_l("It has changed meanwhile"), _l("Go back, reload the page and look at it again.")),
+    413: (_l("This is too large"), _l("Send less at once.")),
+    429: (_l("Too many tries"), _l("Wait a little, then try again.")),
+    500: (
+        _l("Something went wrong in the hub"),
+        _l("Try again. If it happens again, tell the operator the request number."),
+    ),
+    503: (_l("The hub cannot answer right now"), _l("Nothing was lost. Try again in a few seconds.")),
 }
 
 
@@ -46,7 +51,7 @@ def _on_http(error: HTTPException) -> Response:
         return make_response(error.get_response())
     sentence = error.description if _is_ours(error) else None
     if isinstance(error, CSRFError):
-        sentence = "This form has expired, or was opened before you signed in. Nothing was changed."
+        sentence = _("This form has expired, or was opened before you signed in. Nothing was changed.")
     if isinstance(error, InternalServerError):
         sentence = None
     kept = {name: text for name, text in error.get_headers() if name in ("Allow", "Retry-After")}
@@ -79,7 +84,7 @@ def _on_surprise(error: Exception) -> Response:
 def existing(found: Found | None, what: str) -> Found:
     """``found``, which the address names; raises NotFound where the visitor's merchant has no such ``what``."""
     if found is None:
-        raise NotFound(f"This {what} does not exist here.")
+        raise NotFound(_("This %(what)s does not exist here.", what=what))
     return found
 
 

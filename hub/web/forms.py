@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from typing import Any, TypeVar
 from uuid import UUID
 
 import marshmallow
 from flask import request
+from flask_babel import gettext as _
 from marshmallow import fields as kinds
 from marshmallow import validate
 from werkzeug.datastructures import MultiDict
 
 from hub.errors import BadInput, HubError
+from hub.web.reader import reader
 
 Messages = Mapping[str, list[str]]
 Member = TypeVar("Member", bound=Enum)
@@ -75,11 +77,13 @@ def load(schema: marshmallow.Schema, form: MultiDict[str, str]) -> dict[str, Any
     try:
         loaded = schema.load(typed, unknown=marshmallow.EXCLUDE)
     except marshmallow.ValidationError as error:
-        raise BadInput("Some fields need another look.", _messages(error.messages)) from error
+        raise BadInput(_("Some fields need another look."), _messages(error.messages)) from error
     except Exception as error:
         raise BrokenForm(
-            f"The connector failed while it checked the form ({type(error).__name__}). Nothing was stored; tell its "
-            "author."
+            _(
+                "The connector failed while it checked the form (%(name)s). Nothing was stored; tell its author.",
+                name=type(error).__name__,
+            )
         ) from error
     settings: dict[str, Any] = dict(loaded)
     return settings
@@ -94,7 +98,7 @@ def whole_number(text: str, name: str) -> int:
     """A number of units. Raises BadInput: "1.5", "1_000" and digits of other scripts are no number of units."""
     digits = text.strip()
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 12):
-        raise BadInput("This is not a number of units.", {name: ["Enter a whole number, such as 12."]})
+        raise BadInput(_("This is not a number of units."), {name: [_("Enter a whole number, such as 12.")]})
     return int(digits)
 
 
@@ -112,14 +116,15 @@ def one_more(text: str) -> str:
 
 
 def moment(text: str, name: str) -> datetime | None:
-    """A time in UTC as a browser's field for times sends it, None for an empty one. Raises BadInput."""
+    """A time as a browser's field for times sends it, meant in the reader's zone; None if empty. Raises BadInput."""
     if not text.strip():
         return None
     try:
-        typed = datetime.fromisoformat(text.strip())
-        return typed.replace(tzinfo=UTC) if typed.tzinfo is None else typed.astimezone(UTC)
+        return reader().utc(datetime.fromisoformat(text.strip()))
     except (ValueError, OverflowError):
-        raise BadInput("This is not a time.", {name: ["Enter a date and a time, such as 2026-05-31 14:30."]}) from None
+        raise BadInput(
+            _("This is not a time."), {name: [_("Enter a date and a time, such as 2026-05-31 14:30.")]}
+        ) from None
 
 
 def identity(name: str) -> UUID:
@@ -181,12 +186,12 @@ def gathering(errors: dict[str, list[str]]) -> Iterator[None]:
 
 def damaged() -> BadInput:
     """Raised for a form that carries what no page of ours has put there."""
-    return BadInput("This form is damaged. Reload the page.")
+    return BadInput(_("This form is damaged. Reload the page."))
 
 
 def unknown_code(code: str) -> list[str]:
     """What stands at the field where a SKU or a barcode was typed that nothing has."""
-    return [f"There is no SKU or barcode “{code[:60]}” here. Check the code."]
+    return [_("There is no SKU or barcode “%(code)s” here. Check the code.", code=code[:60])]
 
 
 def once() -> UUID:

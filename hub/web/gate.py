@@ -15,6 +15,7 @@ from uuid import uuid4
 import structlog
 from flask import Flask, Response, current_app, g, jsonify, redirect, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface
+from flask_babel import gettext as _
 from flask_wtf.csrf import CSRFProtect
 from sqlalchemy import select
 from werkzeug.exceptions import BadRequest, Forbidden, NotFound, RequestEntityTooLarge
@@ -26,7 +27,7 @@ from hub.store import accounts
 from hub.store import tables as t
 from hub.store.accounts import Visitor
 from hub.store.database import Database, DatabaseAway
-from hub.store.queries.home import open_issues
+from hub.store.queries.home import surroundings
 
 if TYPE_CHECKING:
     from hub.config import Settings
@@ -48,6 +49,7 @@ _CONTENT_POLICY = "; ".join(
         "form-action 'self'",
     )
 )
+_REST_OF_A_FORM = 1024 * 1024  # bytes beside its file
 _STILL_HERE = timedelta(minutes=5)  # how often a session's last use is written down
 
 
@@ -80,6 +82,22 @@ def needs(permission: Permission) -> Callable[[View], View]:
 def own_account(view: View) -> View:
     """A form about the visitor alone, whatever their role: their password, their sessions."""
     view.is_own_account = True  # type: ignore[attr-defined]
+    return view
+
+
+def takes_files(largest: int) -> Callable[[View], View]:
+    """A form that carries a file of at most so many bytes; every other form is much smaller."""
+
+    def mark(view: View) -> View:
+        view.largest_file = largest  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def needs_password(view: View) -> View:
+    """A page or form for which the password has to have been typed lately, by whoever sits at the browser now."""
+    view.needs_password = True  # type: ignore[attr-defined]
     return view
 
 
@@ -119,9 +137,9 @@ def raw_body(largest: int) -> bytes:
 
 def safe_path(target: str) -> str:
     """``target`` if it is a path on this hub, else the home page."""
-    parts = urlsplit(target)
+    # Not taken apart: what is no address at all ("//[") must not break the page that is to lead somewhere.
     plain = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
-    return target if plain and not parts.scheme and not parts.netloc else "/"
+    return target if plain else "/"
 
 
 def install(app: Flask) -> None:
@@ -137,7 +155,9 @@ def install(app: Flask) -> None:
     )
     app.before_request(_name_the_request)
     app.before_request(_check_host)
+    app.before_request(_make_room_for_files)
     csrf.init_app(app)
+    app.before_request(_check_letters)
     app.before_request(_admit)
     app.before_request(_must_be_here)
     app.after_request(_add_headers)
@@ -178,9 +198,29 @@ def _check_host() -> None:
         name = ""
     if not name or not _is_ours(name, settings):
         raise BadRequest(
-            f"This hub does not answer to the name “{name[:100]}”. Open it by its own address, or let the operator add "
-            "the name to TALLYHUB_TRUSTED_HOSTS."
+            _(
+                "This hub does not answer to the name “%(name)s”. Open it by its own "
+                "address, or let the operator add the name to TALLYHUB_TRUSTED_HOSTS.",
+                name=name[:100],
+            )
         )
+
+
+def _make_room_for_files() -> None:
+    """Let a form be as large as its file may be, for those alone who have signed in here: it is read before anything
+    else is known of who sends it."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    largest = getattr(view, "largest_file", None)
+    if largest is not None and isinstance(session.get("token"), str):
+        request.max_content_length = largest + _REST_OF_A_FORM
+
+
+def _check_letters() -> None:
+    """Refuse a form with what PostgreSQL keeps in no text and no page of ours sends, before any of it gets there."""
+    if getattr(current_app.view_functions.get(request.endpoint or ""), "needs_no_session", False):
+        return  # those read the body as it came
+    if any("\x00" in name or "\x00" in text for name, text in request.form.items(multi=True)):
+        raise BadRequest("This form is damaged. Reload the page.")
 
 
 def _is_ours(name: str, settings: Settings) -> bool:
@@ -207,13 +247,24 @@ def _admit() -> AnyResponse | None:
     if g.visitor is None:
         return _ask_to_sign_in()
     access.begin(g.visitor.permissions)
-    if getattr(view, "is_own_account", False):
-        return None
-    needed = getattr(view, "permission", Permission.LOOK if request.method == "GET" else None)
-    if needed is None:
-        raise Forbidden("Nobody has been given the right to do this.")
-    access.demand(needed)
+    if not getattr(view, "is_own_account", False):
+        if g.visitor.needs_two_factor and not g.visitor.has_two_factor:
+            return see_other(url_for("security.security", _anchor="two-factor"))
+        needed = getattr(view, "permission", Permission.LOOK if request.method == "GET" else None)
+        if needed is None:
+            raise Forbidden(_("Nobody has been given the right to do this."))
+        access.demand(needed)
+    if getattr(view, "needs_password", False) and g.now - g.visitor.confirmed_at > accounts.CONFIRMED_FOR:
+        return _ask_for_the_password()
     return None
+
+
+def _ask_for_the_password() -> AnyResponse:
+    """Lead to the page that asks for it, and from there to the page itself, or to the one its form was on."""
+    asked = urlsplit(request.referrer or "")
+    form = f"{asked.path}?{asked.query}" if asked.query else asked.path
+    wanted = request.full_path.rstrip("?") if request.method == "GET" else safe_path(form)
+    return see_other(url_for("security.confirm", next=wanted))
 
 
 def needs_no_session(view: View) -> View:
@@ -224,7 +275,12 @@ def needs_no_session(view: View) -> View:
 
 
 # What an address may name, and where the merchant keeps it.
-_KEPT = {"order_id": t.sales_order, "fulfillment_order_id": t.fulfillment_order, "shipment_id": t.shipment}
+_KEPT = {
+    "order_id": t.sales_order,
+    "bulk_id": t.bulk_act,
+    "fulfillment_order_id": t.fulfillment_order,
+    "shipment_id": t.shipment,
+}
 
 
 def _must_be_here() -> None:
@@ -239,7 +295,7 @@ def _must_be_here() -> None:
                 select(kept.id).where(kept.merchant_id == g.visitor.merchant_id, kept.id == named[name])
             ).first()
         if there is None:
-            raise NotFound("This does not exist here.")
+            raise NotFound(_("This does not exist here."))
 
 
 def _recognize(token: str) -> Visitor | None:
@@ -247,10 +303,10 @@ def _recognize(token: str) -> Visitor | None:
     with database.read() as connection:
         found = accounts.visitor(connection, token)
         if found is not None:
-            g.open_issues = open_issues(connection, found.merchant_id)
-            now = database.now(connection)
+            g.surroundings = surroundings(connection, found.merchant_id)
+            g.now = found.at
     # A page left open refreshes itself: that is not somebody using the hub.
-    if found is not None and not is_partial() and now - found.last_seen_at > _STILL_HERE:
+    if found is not None and not is_partial() and found.at - found.last_seen_at > _STILL_HERE:
         with suppress(DatabaseAway):
             accounts.keep_alive(database, token)
     return found
@@ -258,7 +314,7 @@ def _recognize(token: str) -> Visitor | None:
 
 def _ask_to_sign_in() -> AnyResponse:
     if wants_json() and not is_partial():
-        answer = jsonify(error="Sign in first.", request_id=g.request_id)
+        answer = jsonify(error=_("Sign in first."), request_id=g.request_id)
         answer.status_code = 401
         return answer
     wanted = request.full_path.rstrip("?") if request.method == "GET" and not is_partial() else ""

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, flash, render_template, request, url_for
+from flask_babel import gettext as _
 
 from hub.access import Permission
 from hub.errors import BadInput, Conflict
@@ -70,19 +71,22 @@ def go_live(connection_id: UUID) -> Any:
     may_begin = shop.state == "connected" and shop.live_at is None
     if may_begin and not looked and request.form.get("unseen") != "yes":
         raise Conflict(
-            f"Nobody has looked within the last hour at what would be written to {shop.label}. Preview it first, or "
-            "tick that it may go live without."
+            _(
+                "Nobody has looked within the last hour at what would be written to "
+                "%(label)s. Preview it first, or tick that it may go live without.",
+                label=shop.label,
+            )
         )
     touched = commands.go_live(hub().database, visitor().merchant_id, connection_id, visitor().email)
     wake(touched | {connection_id}, "publish")
-    flash(f"{shop.label} is live. The hub writes its stock from now on.", "success")
+    flash(_("%(label)s is live. The hub writes its stock from now on.", label=shop.label), "success")
     return see_other(url_for("connections.connection", connection_id=connection_id))
 
 
 def _channel(connection_id: UUID) -> connections.ConnectionSummary:
     shop = summary(connection_id)
     if not is_channel(shop):
-        raise BadInput(f"{shop.label} has no listings whose stock could be written.")
+        raise BadInput(_("%(label)s has no listings whose stock could be written.", label=shop.label))
     return shop
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, flash, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_babel import ngettext
 
 from hub import addresses
 from hub.access import Permission
@@ -25,6 +27,7 @@ from hub.store.queries import handling as queries
 from hub.web import forms
 from hub.web.failures import existing
 from hub.web.gate import hub, needs, see_other, visitor
+from hub.web.looks import state_of
 from hub.web.waking import ring
 
 pages = Blueprint("handling", __name__)
@@ -61,30 +64,30 @@ def act(order_id: UUID) -> Any:
 def _hold(order_id: UUID) -> Lanes:
     reason = forms.one_of(HoldReason, request.form.get("reason", ""))
     if reason is None:
-        raise BadInput("Choose why it is held.", {"reason": ["Choose why it is held."]})
+        raise BadInput(_("Choose why it is held."), {"reason": [_("Choose why it is held.")]})
     note = request.form.get("note", "")[:500]
     holds.hold_order(hub().database, visitor().merchant_id, order_id, reason, note, visitor().email)
-    flash("The order is on hold: nothing of it is packed or shipped.", "success")
+    flash(_("The order is on hold: nothing of it is packed or shipped."), "success")
     return []
 
 
 def _release(order_id: UUID) -> Lanes:
     lanes = handling.release(hub().database, visitor().merchant_id, order_id, forms.identity("hold"), visitor().email)
-    flash("This hold is off.", "success")
+    flash(_("This hold is off."), "success")
     return lanes
 
 
 def _address(order_id: UUID) -> Lanes:
     address = Address(**{part: " ".join(request.form.get(part, "").split())[:200] for part in ADDRESS_PARTS})
     shop = handling.correct_address(hub().database, visitor().merchant_id, order_id, address, visitor().email)
-    flash("The address is changed here. The shop still shows its own.", "success")
+    flash(_("The address is changed here. The shop still shows its own."), "success")
     return [(shop, "route")]
 
 
 def _ask_carrier(order_id: UUID) -> Lanes:
     carrier = forms.identity("carrier")
     if carrier not in dict(address_carriers()):
-        raise Conflict("This carrier cannot be asked about addresses now. Reload the page.")
+        raise Conflict(_("This carrier cannot be asked about addresses now. Reload the page."))
     address_checks.ask(hub().database, visitor().merchant_id, order_id, carrier, visitor().email)
     return [(carrier, "fetch")]
 
@@ -92,7 +95,7 @@ def _ask_carrier(order_id: UUID) -> Lanes:
 def _take_over(order_id: UUID) -> Lanes:
     wanted = request.form.get("suggestion", "")
     shop = address_checks.take_over(hub().database, visitor().merchant_id, order_id, wanted, visitor().email)
-    flash("The address is written as the carrier has it. The shop still shows its own.", "success")
+    flash(_("The address is written as the carrier has it. The shop still shows its own."), "success")
     return [(shop, "route")]
 
 
@@ -118,7 +121,7 @@ def _priority(order_id: UUID) -> Lanes:
     chosen = request.form.get("priority", "")
     known = {str(each.value): each.value for each in Urgency}
     if chosen and chosen not in known:
-        raise BadInput("Choose a priority of the list.", {"priority": ["Choose one of the list."]})
+        raise BadInput(_("Choose a priority of the list."), {"priority": [_("Choose one of the list.")]})
     handling.set_priority(
         hub().database, visitor().merchant_id, order_id, known[chosen] if chosen else None, visitor().email
     )
@@ -146,7 +149,7 @@ _ACTS: Mapping[str, Callable[[UUID], Lanes]] = {
 def _page(order_id: UUID, message: str = "", errors: forms.Messages | None = None) -> str:
     with hub().database.read() as connection:
         at = hub().database.now(connection)
-        found = existing(queries.order(connection, visitor().merchant_id, order_id, at), "order")
+        found = existing(queries.order(connection, visitor().merchant_id, order_id, at), _("order"))
     ship_to = found.ship_to
     if request.form.get("act") == "address":
         ship_to = {part: request.form.get(part, "") for part in ADDRESS_PARTS}
@@ -159,7 +162,7 @@ def _page(order_id: UUID, message: str = "", errors: forms.Messages | None = Non
         carriers=address_carriers(),
         parts=ADDRESS_PARTS,
         reasons=[each.value for each in HoldReason],
-        urgencies=[(each.value, each.name.capitalize()) for each in Urgency],
+        urgencies=[(each.value, state_of("urgency", each.value).label) for each in Urgency],
         message=message,
         errors=errors or {},
         form=request.form,
@@ -189,7 +192,15 @@ def save_rules() -> Any:
     except ValueError as error:
         return _rules_page(f"{error}"), 422
     changed = handling.save(hub().database, visitor().merchant_id, chosen, visitor().email)
-    flash(f"Kept. {changed} open order{' has' if changed == 1 else 's have'} another priority now.", "success")
+    flash(
+        ngettext(
+            "Kept. %(changed)s open order has another priority now.",
+            "Kept. %(changed)s open orders have another priority now.",
+            changed,
+            changed=changed,
+        ),
+        "success",
+    )
     return see_other(url_for(".rules"))
 
 
@@ -218,8 +229,8 @@ def _rule(kind: Kind, text: str, urgency: Urgency) -> PriorityRule:
             return PriorityRule(kind=kind, urgency=urgency, value=Decimal(text))
         return PriorityRule(kind=kind, urgency=urgency, words=words or (EXPRESS_WORDS if kind is Kind.EXPRESS else ()))
     except (InvalidOperation, ValueError) as error:
-        said = error if isinstance(error, ValueError) and str(error) else "This is not a number."
-        raise BadInput(f"{said} Look at the rules again.") from None
+        said = error if isinstance(error, ValueError) and str(error) else _("This is not a number.")
+        raise BadInput(_("%(said)s Look at the rules again.", said=said)) from None
 
 
 def _rules_page(message: str = "") -> str:
@@ -230,7 +241,7 @@ def _rules_page(message: str = "") -> str:
         policy=chosen,
         rules=[(each.kind.value, _said(each), each.urgency.value) for each in chosen.priorities],
         kinds=[each.value for each in Kind],
-        urgencies=[(each.value, each.name.capitalize()) for each in Urgency],
+        urgencies=[(each.value, state_of("urgency", each.value).label) for each in Urgency],
         papers=[each.value for each in Paper],
         message=message,
     )

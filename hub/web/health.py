@@ -1,12 +1,14 @@
-"""Two answers for machines: whether this process lives, and whether it can do its work."""
+"""Answers for machines: whether this process lives, whether it can do its work, whom to tell of a hole in it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import redis
 from flask import Blueprint, jsonify
+from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from hub.errors import HubError
@@ -16,6 +18,7 @@ from hub.web.gate import hub, needs_no_session
 pages = Blueprint("health", __name__)
 
 _REDIS_PATIENCE = 1.0
+_CONTACT_LASTS = timedelta(days=30)  # told anew with every answer
 
 
 @pages.get("/healthz")
@@ -33,6 +36,17 @@ def readyz() -> tuple[Response, int, dict[str, str]]:
     if not problems:
         return jsonify(status="ready"), 200, {}
     return jsonify(status="not ready", problems=problems), 503, {"Retry-After": "5"}
+
+
+@pages.get("/.well-known/security.txt")
+@needs_no_session
+def security_txt() -> Response:
+    """Whom to tell of a hole in this hub, as RFC 9116 has it; 404 where the operator names nobody."""
+    contact = hub().settings.security_contact
+    if contact is None:
+        raise NotFound
+    until = datetime.now(UTC) + _CONTACT_LASTS
+    return Response(f"Contact: {contact}\nExpires: {until:%Y-%m-%dT%H:%M:%SZ}\n", mimetype="text/plain")
 
 
 def _problems() -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from flask import Blueprint, render_template, request
+from flask_babel import gettext as _
 
 from hub.store.queries import connections
 from hub.store.queries import importing as queries
@@ -30,7 +31,7 @@ class Look:
 def progress(connection_id: UUID) -> str:
     merchant_id = visitor().merchant_id
     with hub().database.read() as db:
-        shop = existing(connections.connection_summary(db, merchant_id, connection_id), "connection")
+        shop = existing(connections.connection_summary(db, merchant_id, connection_id), _("connection"))
         found = queries.progress(db, merchant_id, connection_id)
     if found is None:
         return render_template("importing.html", shop=shop, progress=None)

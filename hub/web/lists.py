@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from uuid import UUID
 
 from flask import request
+from flask_babel import gettext as _
 
 from hub.core.model import utc
 from hub.errors import BadInput
@@ -97,4 +98,4 @@ def read_text_mark(parameter: str = "after") -> tuple[str, UUID] | None:
 
 def stale() -> BadInput:
     """Raised for a mark that no page of the list has given out."""
-    return BadInput("This page of the list cannot be found. Go back to the first page.")
+    return BadInput(_("This page of the list cannot be found. Go back to the first page."))

@@ -8,6 +8,7 @@ from uuid import UUID
 from zoneinfo import available_timezones
 
 from flask import Blueprint, flash, render_template, request, url_for
+from flask_babel import gettext as _
 
 from hub.access import Permission
 from hub.core.countries import COUNTRIES
@@ -59,7 +60,7 @@ def _save(location_id: UUID | None) -> Any:
         return _page(location_id, error.fields), 422
     except Conflict as error:
         return _page(location_id, {"name": [str(error)]}), 409
-    flash(f"{wanted.name.strip()} is stored. Orders that come in from now on go by it.", "success")
+    flash(_("%(name)s is stored. Orders that come in from now on go by it.", name=wanted.name.strip()), "success")
     return see_other(url_for(".location", location_id=kept))
 
 
@@ -76,7 +77,7 @@ def _typed() -> Location:
     with forms.gathering(errors):
         capacity = forms.optional_number(form.get("capacity", ""), "capacity")
     if errors:
-        raise BadInput("Some fields need another look.", errors)
+        raise BadInput(_("Some fields need another look."), errors)
     return Location(
         name=form.get("title", ""),
         kind=form.get("kind", ""),
@@ -98,7 +99,7 @@ def _point(latitude: str, longitude: str) -> Point | None:
     try:
         return Point(float(Decimal(latitude.strip())), float(Decimal(longitude.strip())))
     except (InvalidOperation, ValueError, OverflowError):
-        said = "Enter both in degrees, such as 53.80 and -1.55, or leave both empty."
+        said = _("Enter both in degrees, such as 53.80 and -1.55, or leave both empty.")
         raise BadInput(said, {"latitude": [said]}) from None
 
 
@@ -107,7 +108,7 @@ def _page(location_id: UUID | None, errors: Messages) -> str:
         every = locations.locations(db, visitor().merchant_id)
     chosen = next((each for each in every if each.id == location_id), None)
     if location_id is not None:
-        existing(chosen, "location")
+        existing(chosen, _("location"))
     return render_template(
         "locations.html",
         locations=every,

@@ -6,20 +6,24 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, g, request, url_for
-from flask_babel import Babel
+from flask_babel import Babel, ngettext
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
 
-from hub.core.model import Money, minor_digits
+from hub.core.model import Money
 from hub.store.queries.connections import Health
 from hub.store.queries.documents import DocumentSummary
-from hub.web import edits
+from hub.store.queries.home import Surroundings
+from hub.web import edits, navigation
 from hub.web.gate import hub, safe_path
+from hub.web.reader import TRANSLATIONS, reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,126 +36,142 @@ class State:
 
 
 _ORDER = {
-    "pending": State("hourglass", "Pending", "calm"),
-    "open": State("package", "Open", "busy"),
-    "fulfilled": State("circle-check", "Fulfilled", "ok"),
-    "cancelled": State("ban", "Cancelled", "calm"),
-    "refunded": State("receipt-refund", "Refunded", "calm"),
-    "removed": State("trash", "Removed", "calm"),
+    "pending": State("hourglass", _l("Pending"), "calm"),
+    "open": State("package", _l("Open"), "busy"),
+    "fulfilled": State("circle-check", _l("Fulfilled"), "ok"),
+    "cancelled": State("ban", _l("Cancelled"), "calm"),
+    "refunded": State("receipt-refund", _l("Refunded"), "calm"),
+    "removed": State("trash", _l("Removed"), "calm"),
 }
 _HEALTH = {
-    Health.PAUSED: State("player-pause", "Paused", "warn"),
-    Health.PROBLEM: State("alert-triangle", "Problem", "bad"),
-    Health.WAITING: State("clock-pause", "Waiting", "warn"),
-    Health.NEW: State("loader", "Checking", "busy"),
-    Health.PREPARING: State("plug-connected", "Connected", "busy"),
-    Health.LIVE: State("circle-check", "Live", "ok"),
-    Health.REMOVED: State("archive", "Removed", "calm"),
+    Health.PAUSED: State("player-pause", _l("Paused"), "warn"),
+    Health.PROBLEM: State("alert-triangle", _l("Problem"), "bad"),
+    Health.WAITING: State("clock-pause", _l("Waiting"), "warn"),
+    Health.NEW: State("loader", _l("Checking"), "busy"),
+    Health.PREPARING: State("plug-connected", _l("Connected"), "busy"),
+    Health.LIVE: State("circle-check", _l("Live"), "ok"),
+    Health.REMOVED: State("archive", _l("Removed"), "calm"),
 }
 _TASK = {
-    "waiting": State("clock", "Waiting", "busy"),
-    "running": State("loader", "Running", "busy"),
-    "done": State("circle-check", "Done", "ok"),
-    "failed": State("alert-triangle", "Failed", "bad"),
+    "waiting": State("clock", _l("Waiting"), "busy"),
+    "running": State("loader", _l("Running"), "busy"),
+    "done": State("circle-check", _l("Done"), "ok"),
+    "failed": State("alert-triangle", _l("Failed"), "bad"),
 }
 _RECORD = {
-    "pending": State("clock", "Waiting", "busy"),
-    "done": State("circle-check", "Read", "ok"),
-    "ignored": State("circle-minus", "Not needed", "calm"),
-    "quarantined": State("alert-triangle", "Set aside", "bad"),
+    "pending": State("clock", _l("Waiting"), "busy"),
+    "done": State("circle-check", _l("Read"), "ok"),
+    "ignored": State("circle-minus", _l("Not needed"), "calm"),
+    "quarantined": State("alert-triangle", _l("Set aside"), "bad"),
 }
 _WORK = {
-    "open": State("package", "To be shipped", "busy"),
-    "scheduled": State("calendar", "Scheduled", "calm"),
-    "in_progress": State("loader", "In progress", "busy"),
-    "on_hold": State("hand-stop", "On hold", "warn"),
-    "incomplete": State("alert-triangle", "Incomplete", "warn"),
-    "closed": State("circle-check", "Closed", "ok"),
-    "cancelled": State("ban", "Cancelled", "calm"),
+    "open": State("package", _l("To be shipped"), "busy"),
+    "scheduled": State("calendar", _l("Scheduled"), "calm"),
+    "in_progress": State("loader", _l("In progress"), "busy"),
+    "on_hold": State("hand-stop", _l("On hold"), "warn"),
+    "incomplete": State("alert-triangle", _l("Incomplete"), "warn"),
+    "closed": State("circle-check", _l("Closed"), "ok"),
+    "cancelled": State("ban", _l("Cancelled"), "calm"),
 }
 _REQUEST = {
-    "submitted": State("question-mark", "The shop asks you to ship it", "warn"),
-    "accepted": State("check", "Accepted", "ok"),
-    "rejected": State("x", "Rejected", "calm"),
-    "cancellation_requested": State("question-mark", "The shop asks you to stop", "warn"),
-    "cancellation_accepted": State("check", "Cancellation accepted", "calm"),
-    "cancellation_rejected": State("x", "Cancellation rejected", "calm"),
+    "submitted": State("question-mark", _l("The shop asks you to ship it"), "warn"),
+    "accepted": State("check", _l("Accepted"), "ok"),
+    "rejected": State("x", _l("Rejected"), "calm"),
+    "cancellation_requested": State("question-mark", _l("The shop asks you to stop"), "warn"),
+    "cancellation_accepted": State("check", _l("Cancellation accepted"), "calm"),
+    "cancellation_rejected": State("x", _l("Cancellation rejected"), "calm"),
 }
 _RISK = {
-    "pending": State("hourglass", "Risk is being looked at", "calm"),
-    "low": State("shield-check", "Low risk", "ok"),
-    "medium": State("alert-triangle", "Medium risk", "warn"),
-    "high": State("shield-x", "High risk", "bad"),
+    "pending": State("hourglass", _l("Risk is being looked at"), "calm"),
+    "low": State("shield-check", _l("Low risk"), "ok"),
+    "medium": State("alert-triangle", _l("Medium risk"), "warn"),
+    "high": State("shield-x", _l("High risk"), "bad"),
 }
 _RETURN = {
-    "requested": State("question-mark", "Asked for", "warn"),
-    "open": State("truck-return", "On its way back", "busy"),
-    "closed": State("circle-check", "Dealt with", "ok"),
-    "declined": State("x", "Declined", "calm"),
-    "cancelled": State("ban", "Cancelled", "calm"),
+    "requested": State("question-mark", _l("Asked for"), "warn"),
+    "open": State("truck-return", _l("On its way back"), "busy"),
+    "closed": State("circle-check", _l("Dealt with"), "ok"),
+    "declined": State("x", _l("Declined"), "calm"),
+    "cancelled": State("ban", _l("Cancelled"), "calm"),
 }
 _HOLD = {
-    "payment": State("credit-card", "Payment", "warn"),
-    "fraud": State("shield-x", "Suspected fraud", "warn"),
-    "address": State("map-pin", "Address", "warn"),
-    "backorder": State("hourglass", "Out of stock", "warn"),
-    "cancellation": State("ban", "The customer asks to cancel", "warn"),
-    "manual": State("hand-stop", "By hand", "warn"),
+    "payment": State("credit-card", _l("Payment"), "warn"),
+    "fraud": State("shield-x", _l("Suspected fraud"), "warn"),
+    "address": State("map-pin", _l("Address"), "warn"),
+    "backorder": State("hourglass", _l("Out of stock"), "warn"),
+    "cancellation": State("ban", _l("The customer asks to cancel"), "warn"),
+    "manual": State("hand-stop", _l("By hand"), "warn"),
 }
 _EFFECT = {
-    "planned": State("clock", "Waiting to be sent", "busy"),
-    "in_flight": State("send", "Being sent", "busy"),
-    "succeeded": State("refresh", "Done; the order is being fetched", "busy"),
-    "failed": State("alert-triangle", "Refused", "bad"),
-    "unknown": State("help-circle", "Unclear whether it was done", "warn"),
+    "planned": State("clock", _l("Waiting to be sent"), "busy"),
+    "in_flight": State("send", _l("Being sent"), "busy"),
+    "succeeded": State("refresh", _l("Done; the order is being fetched"), "busy"),
+    "failed": State("alert-triangle", _l("Refused"), "bad"),
+    "unknown": State("help-circle", _l("Unclear whether it was done"), "warn"),
+}
+# The same in a list of what happened, where nothing waits for it.
+_ASKED = {
+    **_EFFECT,
+    "succeeded": State("circle-check", _l("Done"), "ok"),
+    "cancelled": State("ban", _l("Not done"), "calm"),
 }
 _FULFILLMENT = {
-    "open": State("package", "To be packed", "busy"),
-    "packed": State("package-export", "Packed", "busy"),
-    "ready": State("shopping-bag", "Ready to be collected", "busy"),
-    "requested": State("send", "Sent to the 3PL", "busy"),
-    "accepted": State("check", "Accepted by the 3PL", "busy"),
-    "in_progress": State("loader", "In progress", "busy"),
-    "shipped": State("truck-delivery", "Shipped", "ok"),
-    "collected": State("user-check", "Collected", "ok"),
-    "rejected": State("x", "Rejected", "warn"),
-    "cancelling": State("hourglass", "Being cancelled", "warn"),
-    "cancelled": State("ban", "Cancelled", "calm"),
-    "delivered": State("circle-check", "Delivered", "ok"),
+    "open": State("package", _l("To be packed"), "busy"),
+    "packed": State("package-export", _l("Packed"), "busy"),
+    "ready": State("shopping-bag", _l("Ready to be collected"), "busy"),
+    "requested": State("send", _l("Sent to the 3PL"), "busy"),
+    "accepted": State("check", _l("Accepted by the 3PL"), "busy"),
+    "in_progress": State("loader", _l("In progress"), "busy"),
+    "shipped": State("truck-delivery", _l("Shipped"), "ok"),
+    "collected": State("user-check", _l("Collected"), "ok"),
+    "rejected": State("x", _l("Rejected"), "warn"),
+    "cancelling": State("hourglass", _l("Being cancelled"), "warn"),
+    "cancelled": State("ban", _l("Cancelled"), "calm"),
+    "delivered": State("circle-check", _l("Delivered"), "ok"),
 }
 _SHIPMENT = {
-    "draft": State("package", "To be labelled", "busy"),
-    "buying": State("loader", "Label is being bought", "busy"),
-    "labelled": State("barcode", "Labelled", "busy"),
-    "shipped": State("truck-delivery", "Shipped", "ok"),
-    "void": State("ban", "Given up", "calm"),
-    "failed": State("alert-triangle", "No label", "bad"),
+    "draft": State("package", _l("To be labelled"), "busy"),
+    "buying": State("loader", _l("Label is being bought"), "busy"),
+    "labelled": State("barcode", _l("Labelled"), "busy"),
+    "shipped": State("truck-delivery", _l("Shipped"), "ok"),
+    "void": State("ban", _l("Given up"), "calm"),
+    "failed": State("alert-triangle", _l("No label"), "bad"),
 }
 _TRACKING = {
-    "unknown": State("question-mark", "Unknown", "calm"),
-    "label_created": State("barcode", "Announced", "calm"),
-    "in_transit": State("truck", "On its way", "busy"),
-    "out_for_delivery": State("truck-delivery", "Out for delivery", "busy"),
-    "ready_for_pickup": State("shopping-bag", "Ready to be picked up", "busy"),
-    "delivered": State("circle-check", "Delivered", "ok"),
-    "exception": State("alert-triangle", "Held up", "bad"),
-    "returning": State("truck-return", "Coming back", "warn"),
-    "cancelled": State("ban", "Cancelled", "calm"),
+    "unknown": State("question-mark", _l("Unknown"), "calm"),
+    "label_created": State("barcode", _l("Announced"), "calm"),
+    "in_transit": State("truck", _l("On its way"), "busy"),
+    "out_for_delivery": State("truck-delivery", _l("Out for delivery"), "busy"),
+    "ready_for_pickup": State("shopping-bag", _l("Ready to be picked up"), "busy"),
+    "delivered": State("circle-check", _l("Delivered"), "ok"),
+    "exception": State("alert-triangle", _l("Held up"), "bad"),
+    "returning": State("truck-return", _l("Coming back"), "warn"),
+    "cancelled": State("ban", _l("Cancelled"), "calm"),
 }
 _URGENCY = {
-    -20: State("flame", "Urgent", "bad"),
-    -10: State("chevron-up", "Soon", "warn"),
-    0: State("circle", "Normal", "calm"),
-    10: State("chevron-down", "Later", "calm"),
+    -20: State("flame", _l("Urgent"), "bad"),
+    -10: State("chevron-up", _l("Soon"), "warn"),
+    0: State("circle", _l("Normal"), "calm"),
+    10: State("chevron-down", _l("Later"), "calm"),
 }
 _EMAIL = {
-    "waiting": State("clock", "Waiting to be sent", "busy"),
-    "sending": State("send", "Being sent", "busy"),
-    "sent": State("circle-check", "The customer knows", "ok"),
-    "failed": State("alert-triangle", "Not taken", "bad"),
-    "unclear": State("help-circle", "Unclear whether it arrived", "warn"),
-    "erased": State("ban", "Erased", "calm"),
+    "waiting": State("clock", _l("Waiting to be sent"), "busy"),
+    "sending": State("send", _l("Being sent"), "busy"),
+    "sent": State("circle-check", _l("The customer knows"), "ok"),
+    "failed": State("alert-triangle", _l("Not taken"), "bad"),
+    "unclear": State("help-circle", _l("Unclear whether it arrived"), "warn"),
+    "erased": State("ban", _l("Erased"), "calm"),
 }
+_STOCK_IMPORT = {
+    "columns": State("adjustments", _l("To be explained"), "warn"),
+    "reading": State("loader", _l("Being read"), "busy"),
+    "preview": State("eye", _l("To be looked at"), "warn"),
+    "applying": State("loader", _l("Being applied"), "busy"),
+    "applied": State("circle-check", _l("Applied"), "ok"),
+    "undoing": State("loader", _l("Being taken back"), "busy"),
+    "undone": State("arrow-back-up", _l("Taken back"), "calm"),
+}
+
 _STATES: Mapping[str, Mapping[Any, State]] = {
     "order": _ORDER,
     "connection": _HEALTH,
@@ -165,51 +185,58 @@ _STATES: Mapping[str, Mapping[Any, State]] = {
     "return": _RETURN,
     "hold": _HOLD,
     "effect": _EFFECT,
+    "asked": _ASKED,
     "fulfillment": _FULFILLMENT,
     "urgency": _URGENCY,
     "email": _EMAIL,
+    "stock_import": _STOCK_IMPORT,
 }
 
 # Why stock moved, in words and as an icon; a cause that is not here is shown as it is.
 _CAUSES = {
-    "adopted": State("cloud-download", "Opening stock", "calm"),
-    "adjusted": State("edit", "Adjusted", "calm"),
-    "counted": State("checklist", "Counted", "calm"),
-    "received": State("package-import", "Received", "ok"),
-    "sent": State("transfer", "Sent elsewhere", "busy"),
-    "arrived": State("package-import", "Arrived", "ok"),
-    "lost": State("package-off", "Lost on the way", "warn"),
-    "set_aside": State("hand-stop", "Set aside", "warn"),
-    "restored": State("arrow-back-up", "For sale again", "ok"),
-    "written_off": State("trash", "Written off", "warn"),
-    "allocated": State("lock", "Allocated", "busy"),
-    "released": State("lock-open", "Released", "calm"),
-    "shipped": State("truck-delivery", "Shipped", "ok"),
-    "unshipped": State("truck-return", "Fulfillment undone", "warn"),
-    "went_live": State("bolt", "Went live", "ok"),
-    "rule": State("adjustments", "Selling rule changed", "calm"),
-    "waiting": State("hourglass", "An order waits for stock", "calm"),
-    "kit_defined": State("box-multiple", "Kit changed", "calm"),
-    "safety_stock": State("shield", "Safety stock changed", "calm"),
-    "location_bound": State("map-pin", "Locations changed", "calm"),
-    "drift": State("arrows-exchange", "Changed at the shop", "warn"),
-    "came_late": State("hourglass", "An older figure came late", "calm"),
-    "seen": State("arrows-exchange", "Changed at the shop", "warn"),
+    "adopted": State("cloud-download", _l("Opening stock"), "calm"),
+    "adjusted": State("edit", _l("Adjusted"), "calm"),
+    "counted": State("checklist", _l("Counted"), "calm"),
+    "received": State("package-import", _l("Received"), "ok"),
+    "sent": State("transfer", _l("Sent elsewhere"), "busy"),
+    "arrived": State("package-import", _l("Arrived"), "ok"),
+    "lost": State("package-off", _l("Lost on the way"), "warn"),
+    "set_aside": State("hand-stop", _l("Set aside"), "warn"),
+    "restored": State("arrow-back-up", _l("For sale again"), "ok"),
+    "written_off": State("trash", _l("Written off"), "warn"),
+    "allocated": State("lock", _l("Allocated"), "busy"),
+    "released": State("lock-open", _l("Released"), "calm"),
+    "shipped": State("truck-delivery", _l("Shipped"), "ok"),
+    "unshipped": State("truck-return", _l("Fulfillment undone"), "warn"),
+    "went_live": State("bolt", _l("Went live"), "ok"),
+    "rule": State("adjustments", _l("Selling rule changed"), "calm"),
+    "waiting": State("hourglass", _l("An order waits for stock"), "calm"),
+    "kit_defined": State("box-multiple", _l("Kit changed"), "calm"),
+    "safety_stock": State("shield", _l("Safety stock changed"), "calm"),
+    "location_bound": State("map-pin", _l("Locations changed"), "calm"),
+    "drift": State("arrows-exchange", _l("Changed at the shop"), "warn"),
+    "came_late": State("hourglass", _l("An older figure came late"), "calm"),
+    "seen": State("arrows-exchange", _l("Changed at the shop"), "warn"),
 }
 
 # What a stock document is called; its own number comes after it.
 _DOCUMENTS = {
-    "adjustment": "Correction",
-    "receipt": "Delivery note",
-    "count": "Count",
-    "transfer": "Transfer",
-    "set_aside": "Set aside",
-    "restore": "For sale again",
-    "write_off": "Write-off",
+    "adjustment": _l("Correction"),
+    "receipt": _l("Delivery note"),
+    "count": _l("Count"),
+    "transfer": _l("Transfer"),
+    "set_aside": _l("Set aside"),
+    "restore": _l("For sale again"),
+    "write_off": _l("Write-off"),
 }
 
 _KIND_ICONS = {
     "merchant": "building-store",
+    "signed": "login",
+    "sign": "shield-x",
+    "session": "logout",
+    "person": "users",
+    "two": "shield-check",
     "user": "user",
     "password": "key",
     "connection": "plug-connected",
@@ -221,23 +248,30 @@ _KIND_ICONS = {
     "location": "map-pin",
     "webhooks": "webhook",
     "issue": "flag",
+    "exported": "download",
 }
 
 
 def install(app: Flask) -> None:
     """Give the templates of ``app`` their filters and names."""
-    Babel(app)  # brings _(), ngettext() and {% trans %} to every template
+    # Brings _(), ngettext() and {% trans %} to every template.
+    Babel(
+        app,
+        default_translation_directories=str(TRANSLATIONS),
+        locale_selector=lambda: reader().language,
+        timezone_selector=lambda: reader().zone,
+    )
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
         moment=moment,
+        day=day,
         ago=ago,
         lasting=lasting,
         money=money,
         amount=amount,
         number=number,
         signed=signed,
-        one=one,
         cause=cause,
         document_name=document_name,
         edit=edits.told,
@@ -256,19 +290,30 @@ def install(app: Flask) -> None:
         )
 
     app.jinja_env.globals.update(
-        asset=asset, icon=icon, state_of=state_of, kind_icon=kind_icon, query=query, as_json=as_json, own_path=safe_path
+        asset=asset,
+        icon=icon,
+        state_of=state_of,
+        kind_icon=kind_icon,
+        query=query,
+        as_json=as_json,
+        own_path=safe_path,
+        navigation=navigation,
     )
     app.context_processor(_surroundings)
 
 
 def _surroundings() -> dict[str, Any]:
     settings = hub().settings
+    around: Surroundings | None = g.get("surroundings")
     return {
         "me": g.get("visitor"),
-        "open_issues": g.get("open_issues", 0),
+        "open_issues": around.open_issues if around else 0,
+        "sandbox": around.sandbox if around else None,
+        "sandbox_allowed": settings.sandbox,
         "routes": settings.routes,
         "public_url": settings.public_url,
         "now": datetime.now(UTC),
+        "reader": reader(),
     }
 
 
@@ -285,24 +330,26 @@ def _versions(folder: Path) -> dict[str, str]:
 
 
 def moment(at: datetime | None, *, seconds: bool = False) -> Markup:
-    """A time as a merchant reads it, in UTC, with the exact one beneath."""
+    """A time in the reader's zone, with the exact one in UTC beneath."""
+    return _nothing(_("never")) if at is None else _time(at, reader().moment(at, seconds=seconds))
+
+
+def day(at: datetime | date | None) -> str:
+    """A day as the reader writes it; of a time, the day it is in the reader's zone."""
     if at is None:
-        return Markup('<span class="text-secondary">never</span>')
-    at = at.astimezone(UTC)
-    text = f"{at.day} {at:%b %Y, %H:%M:%S}" if seconds else f"{at.day} {at:%b %Y, %H:%M}"
-    return _time(at, f"{text} UTC")
+        return "—"
+    return reader().date(at) if isinstance(at, datetime) else reader().day(at)
 
 
-def ago(at: datetime | None, if_never: str = "never") -> Markup:
+def ago(at: datetime | None, if_never: str = "") -> Markup:
     """How long something is past, or still ahead, with the exact time beneath."""
     if at is None:
-        return Markup('<span class="text-secondary">{}</span>').format(if_never)
-    at = at.astimezone(UTC)
+        return _nothing(if_never or _("never"))
     seconds = (datetime.now(UTC) - at).total_seconds()
     if -1 < seconds < 5:
-        return _time(at, "just now")
+        return _time(at, _("just now"))
     span = _span(abs(seconds))
-    return _time(at, f"{span} ago" if seconds > 0 else f"in {span}")
+    return _time(at, _("%(span)s ago", span=span) if seconds > 0 else _("in %(span)s", span=span))
 
 
 def lasting(span: timedelta) -> str:
@@ -310,59 +357,57 @@ def lasting(span: timedelta) -> str:
     return _span(span.total_seconds())
 
 
+def _nothing(text: str) -> Markup:
+    return Markup('<span class="text-secondary">{}</span>').format(text)
+
+
 def _time(at: datetime, text: str) -> Markup:
+    at = at.astimezone(UTC)
     exact = f"{at.day} {at:%b %Y, %H:%M:%S} UTC"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(at.isoformat(timespec="seconds"), exact, text)
 
 
 def _span(seconds: float) -> str:
-    for unit, length in (("day", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            count = int(seconds // length)
-            return f"{count} day{'' if count == 1 else 's'}" if unit == "day" else f"{count} {unit}"
-    return f"{int(seconds)} s"
+    if seconds >= 86400:
+        return ngettext("%(num)s day", "%(num)s days", int(seconds // 86400))
+    if seconds >= 3600:
+        return _("%(count)s h", count=int(seconds // 3600))
+    if seconds >= 60:
+        return _("%(count)s min", count=int(seconds // 60))
+    return _("%(count)s s", count=int(seconds))
 
 
 def money(value: Money | None) -> str:
-    """An amount with its currency, "1,234.50 EUR"."""
-    return "—" if value is None else f"{amount(value)} {value.currency}"
+    """An amount as its currency is written, "1,234.50 EUR"."""
+    return "—" if value is None else reader().money(value)
 
 
 def amount(value: Money | None) -> str:
     """An amount without its currency, where a column or a heading names it."""
-    if value is None:
-        return "—"
-    text = f"{value.amount:,.{minor_digits(value.currency)}f}"
-    return text.replace("-", "−")
+    return "—" if value is None else reader().amount(value)
 
 
 def number(value: int | None) -> str:
     """A whole number with thousands marked."""
-    return "—" if value is None else f"{value:,}".replace("-", "−")
+    return "—" if value is None else reader().number(value)
 
 
 def signed(value: int) -> str:
     """A change: "+3", "−2"."""
-    return f"{value:+,}".replace("-", "−")
-
-
-def one(count: int, singular: str, plural: str = "") -> str:
-    """A count with its noun: "1 order", "2 orders"."""
-    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
+    return reader().signed(value)
 
 
 def cause(value: Mapping[str, Any] | str | None) -> State:
     """Why stock moved or a figure was written."""
     name = value.get("cause", "") if isinstance(value, Mapping) else value or ""
-    return _CAUSES.get(name, State("circle-dot", str(name).replace("_", " ").capitalize() or "Unknown", "calm"))
+    return _CAUSES.get(name, State("circle-dot", str(name).replace("_", " ").capitalize() or _("Unknown"), "calm"))
 
 
 def document_name(head: DocumentSummary) -> str:
     """What a stock document is called: by its number if it has one of its own, else by its time."""
     name = _DOCUMENTS.get(head.kind, head.kind.replace("_", " ").capitalize())
-    if "/" in head.reference and head.kind != "receipt":  # made up by a form
-        at = head.created_at.astimezone(UTC)
-        return f"{name} of {at.day} {at:%b %Y, %H:%M} UTC"
+    if "/" in head.reference and (head.kind != "receipt" or head.reference.startswith("import/")):  # made up by us
+        return _("%(document)s of %(time)s", document=name, time=reader().moment(head.created_at))
     return f"{name} {head.reference}"
 
 

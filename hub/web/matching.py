@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, flash, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_babel import ngettext
 
 from hub.access import Permission
 from hub.errors import BadInput
@@ -14,6 +17,7 @@ from hub.store.queries import matching as queries
 from hub.store.queries.parts import PAGE
 from hub.web import forms, lists
 from hub.web.gate import hub, needs, see_other, visitor
+from hub.web.reader import reader
 from hub.web.waking import wake
 
 pages = Blueprint("matching", __name__)
@@ -27,9 +31,19 @@ def index() -> str:
     return _page()
 
 
+# By how sure the best suggestion is.
+_SCORES: Mapping[str, Callable[[matching.Offer], bool]] = {
+    "sure": lambda offer: offer.sure,
+    "likely": lambda offer: offer.best is not None and offer.best.score >= matching.CLOSE and not offer.sure,
+    "none": lambda offer: offer.best is None or offer.best.score < matching.CLOSE,
+}
+_LOOKED_THROUGH = 300  # listings of one page that is narrowed to some scores: these are worked out, and not stored
+
+
 def _page(typed: dict[UUID, str] | None = None, wrong: str = "") -> str:
     merchant_id = visitor().merchant_id
     show = lists.choice("show", ("waiting", "ignored"), "waiting")
+    score = lists.choice("score", tuple(_SCORES)) if show == "waiting" else ""
     chosen = lists.chosen_id("connection")
     text = lists.search_text()
     with hub().database.read() as db:
@@ -40,18 +54,20 @@ def _page(typed: dict[UUID, str] | None = None, wrong: str = "") -> str:
             ignored=show == "ignored",
             text=text,
             after=lists.read_text_mark(),
-            limit=lists.ONE_MORE,
+            limit=_LOOKED_THROUGH if score else lists.ONE_MORE,
         )
-        offers = matching.offers(db, merchant_id, [row.id for row in rows[:PAGE]]) if show == "waiting" else {}
+        looked_at = rows if score else rows[:PAGE]
+        offers = matching.offers(db, merchant_id, [row.id for row in looked_at]) if show == "waiting" else {}
         shops = queries.queues(db, merchant_id)
         acts = queries.acts(db, merchant_id)
     return render_template(
         "matching.html",
-        page=lists.listed(rows, lambda row: lists.text_mark(row.title, row.id), parameter="after"),
+        page=_fitting(rows, offers, score) if score else lists.listed(rows, _mark, parameter="after"),
         offers=offers,
         shops=shops,
         acts=acts,
         show=show,
+        score=score,
         chosen=chosen,
         text=text,
         typed=typed or {},
@@ -59,15 +75,32 @@ def _page(typed: dict[UUID, str] | None = None, wrong: str = "") -> str:
     )
 
 
+def _mark(row: queries.Waiting) -> str:
+    return lists.text_mark(row.title, row.id)
+
+
+def _fitting(
+    rows: Sequence[queries.Waiting], offers: Mapping[UUID, matching.Offer], score: str
+) -> lists.Listed[queries.Waiting]:
+    """Those of ``rows`` with such a score; the next page goes on behind the last one shown, or looked at."""
+    fitting = [row for row in rows if _SCORES[score](offers[row.id])]
+    older = ""
+    if len(fitting) > PAGE:
+        older = _mark(fitting[PAGE - 1])
+    elif len(rows) == _LOOKED_THROUGH:
+        older = _mark(rows[-1])
+    return lists.Listed(fitting[:PAGE], older, not request.args.get("after"))
+
+
 @pages.post("/matching")
 @needs(Permission.CATALOG)
 def decide() -> Any:
     """What a person wants done: with one listing (its id follows the word), with the chosen ones, or with all."""
-    wish, _, one = request.form.get("act", "").partition(":")
+    wish, _rest, one = request.form.get("act", "").partition(":")
     listing_ids = [forms.read_identity(one)] if one else forms.identities("listing")
     connection_id = forms.optional_identity("connection")
     if wish != "sure" and not listing_ids:
-        flash("Choose listings first, by the boxes before them.", "warning")
+        flash(_("Choose listings first, by the boxes before them."), "warning")
         return see_other(_back())
     database, merchant_id, who = hub().database, visitor().merchant_id, visitor().email
     match wish:
@@ -75,22 +108,25 @@ def decide() -> Any:
             return _have_it_done(many)
         case "sure":
             act = matching.accept_suggestions(database, merchant_id, connection_id, None, who)
-            _tell(act, "nothing is that sure. Choose for each listing what it is.")
+            _tell(act, _("nothing is that sure. Choose for each listing what it is."))
         case "match":
             try:
                 wanted = _wanted(listing_ids)
             except BadInput as error:
                 typed = {each: request.form.get(f"{_OTHER}:{each}", "") for each in listing_ids}
                 return _page(typed, str(error)), 422
-            _tell(matching.accept(database, merchant_id, wanted, who), "it was done meanwhile.")
+            _tell(matching.accept(database, merchant_id, wanted, who), _("it was done meanwhile."))
         case "ignore":
             count = matching.ignore(database, merchant_id, listing_ids, who)
-            flash(f"{_listings(count)} taken out of the queue. You find them under Ignored.", "success")
+            flash(
+                _("%(listings)s taken out of the queue. You find them under Ignored.", listings=_listings(count)),
+                "success",
+            )
         case "bring-back":
             count = matching.bring_back(database, merchant_id, listing_ids, who)
-            flash(f"{_listings(count)} back in the queue.", "success")
+            flash(_("%(listings)s back in the queue.", listings=_listings(count)), "success")
         case _:
-            raise BadInput("Choose what is to be done with the listings.")
+            raise BadInput(_("Choose what is to be done with the listings."))
     return see_other(_back())
 
 
@@ -98,7 +134,10 @@ def decide() -> Any:
 @needs(Permission.CATALOG)
 def undo(act_id: UUID) -> Any:
     count = matching.undo(hub().database, visitor().merchant_id, act_id, visitor().email)
-    flash(f"Undone: {_listings(count)} not matched any more. What was changed since stays.", "success")
+    flash(
+        _("Undone: %(listings)s not matched any more. What was changed since stays.", listings=_listings(count)),
+        "success",
+    )
     return see_other(url_for(".index"))
 
 
@@ -127,17 +166,19 @@ def _wanted(listing_ids: list[UUID]) -> dict[UUID, str]:
         typed = request.form.get(f"{_OTHER}:{each}", "").strip()
         code = typed or request.form.get(f"sku:{each}", "")
         if not code and len(listing_ids) > 1:
-            raise BadInput("For some of the chosen listings no SKU is named. Name one, or leave them out.")
+            raise BadInput(_("For some of the chosen listings no SKU is named. Name one, or leave them out."))
         wanted[each] = matching.checked_code(code)
     return wanted
 
 
 def _tell(act: matching.Act, why_nothing: str) -> None:
     if act.id is None:
-        flash(f"Nothing was matched: {why_nothing}", "warning")
+        flash(_("Nothing was matched: %(why_nothing)s", why_nothing=why_nothing), "warning")
         return
-    new = f", {act.new_skus} of them to new SKUs" if act.new_skus else ""
-    flash(f"{_listings(act.matched)} matched{new}. You can undo this below.", "success")
+    new = _(", %(count)s of them to new SKUs", count=act.new_skus) if act.new_skus else ""
+    flash(
+        _("%(listings)s matched%(new)s. You can undo this below.", listings=_listings(act.matched), new=new), "success"
+    )
     wake(_shops(), "publish")
 
 
@@ -148,10 +189,10 @@ def _shops() -> list[UUID]:
 
 
 def _listings(count: int) -> str:
-    return f"{count} listing{'' if count == 1 else 's'}"
+    return ngettext("%(number)s listing", "%(number)s listings", count, number=reader().number(count))
 
 
 def _back() -> str:
     """The same list again, from its beginning."""
-    kept: dict[str, Any] = {name: request.form.get(name) or None for name in ("connection", "q", "show")}
+    kept: dict[str, Any] = {name: request.form.get(name) or None for name in ("connection", "q", "show", "score")}
     return url_for(".index", **kept)

@@ -1,58 +1,47 @@
-"""Orders of every shop in one list, and one order with everything that happened to it and can be done about it."""
+"""One order with everything that happened to it and can be done about it. The list is in order_list.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
 from flask import Blueprint, flash, render_template, request, url_for
+from flask_babel import gettext as _
 
 from hub import addresses
 from hub.access import Permission
-from hub.core.model import Address, HoldReason, OrderStatus
+from hub.connector import Connector
+from hub.core.model import Address, HoldReason, Money
 from hub.core.plain import from_plain
-from hub.core.shipping import WorkQuestion
+from hub.core.shipping import CancelReason, WorkQuestion
 from hub.errors import BadInput
-from hub.store import channel_work
-from hub.store.queries import connections, handling, journal, orders, routing, shipments
-from hub.web import forms, lists
+from hub.store import calling_off, channel_work
+from hub.store.queries import handling, journal, orders, routing, shipments
+from hub.store.queries import timeline as timelines
+from hub.web import forms, lists, timeline
 from hub.web.failures import existing
 from hub.web.gate import hub, needs, see_other, visitor
-from hub.web.handling import address_carriers
 from hub.web.waking import wake
 
 pages = Blueprint("orders", __name__)
 
-_STATUSES = tuple(status.value for status in OrderStatus)
-
-
-@pages.get("/orders")
-def index() -> str:
-    status = lists.choice("status", (*_STATUSES, "waiting", *orders.MARKS))
-    wanted = orders.OrderFilter(
-        status=status if status in _STATUSES else "",
-        connection_id=lists.chosen_id("connection"),
-        text=lists.search_text(),
-        waiting=status == "waiting",
-        marked=status if status in orders.MARKS else "",
-    )
-    before = lists.read_time_mark()
-    with hub().database.read() as connection:
-        rows = orders.orders(connection, visitor().merchant_id, wanted, before=before, limit=lists.ONE_MORE)
-        return render_template(
-            "orders.html",
-            page=lists.listed(rows, lambda row: lists.time_mark(row.placed_at, row.id)),
-            wanted=wanted,
-            status=status,
-            statuses=_STATUSES,
-            shops=connections.connections(connection, visitor().merchant_id, removed=True),
-        )
+_OTHERS = 5  # other orders of the customer that are shown
 
 
 @pages.get("/orders/<uuid:order_id>")
 def order(order_id: UUID) -> str:
     return _order_page(order_id)
+
+
+@pages.get("/orders/<uuid:order_id>/others")
+def others(order_id: UUID) -> str:
+    """What else the customer has ordered: asked for once the order itself is shown."""
+    with hub().database.read() as connection:
+        email = existing(timelines.email_of(connection, visitor().merchant_id, order_id), _("order"))
+        found = timelines.others(connection, visitor().merchant_id, order_id, email, _OTHERS)
+    return render_template("order_others.html", order_id=order_id, email=email, others=found)
 
 
 @pages.post("/orders/<uuid:order_id>/work")
@@ -77,14 +66,20 @@ def work(order_id: UUID) -> Any:
     except BadInput as error:
         return _order_page(order_id, wrong={part: str(error)}), 422
     wake([found.connection_id], "effects")
-    flash(f"{found.connection_label} is told now. The order is fetched again as soon as it is done.", "success")
+    flash(
+        _(
+            "%(connection_label)s is told now. The order is fetched again as soon as it is done.",
+            connection_label=found.connection_label,
+        ),
+        "success",
+    )
     return see_other(url_for(".order", order_id=order_id, _anchor="work"))
 
 
 def _hold(desk: channel_work.Desk, part: str) -> object:
     reason = forms.one_of(HoldReason, request.form.get("reason", ""))
     if reason is None:
-        raise BadInput("Choose why it is held back.")
+        raise BadInput(_("Choose why it is held back."))
     return desk.hold(part, reason, _typed("note"))
 
 
@@ -117,16 +112,26 @@ def _typed(name: str) -> str:
 
 def _found(order_id: UUID) -> orders.OrderView:
     with hub().database.read() as connection:
-        return existing(orders.order(connection, visitor().merchant_id, order_id), "order")
+        return existing(orders.order(connection, visitor().merchant_id, order_id), _("order"))
 
 
 def _order_page(order_id: UUID, wrong: Mapping[str, str] | None = None) -> str:
     found = _found(order_id)
+    wanted = timeline.narrowed()
     with hub().database.read() as connection:
+        events = timelines.timeline(
+            connection,
+            visitor().merchant_id,
+            order_id,
+            show=wanted.show,
+            oldest_first=wanted.oldest_first,
+            after=wanted.after,
+            limit=lists.ONE_MORE,
+        )
         issues = journal.issues(connection, visitor().merchant_id, order_id=order_id)
         shipping = shipments.of_order(connection, visitor().merchant_id, order_id)
-        dealt = routing.of_order(connection, visitor().merchant_id, order_id)
-        handled = handling.order(connection, visitor().merchant_id, order_id, hub().database.now(connection))
+        dealt = routing.of_order(connection, visitor().merchant_id, order_id, found.connection_id)
+        handled = handling.beside(connection, visitor().merchant_id, order_id, found.status, found.ship_to)
     return render_template(
         "order.html",
         shipping=shipping,
@@ -134,8 +139,17 @@ def _order_page(order_id: UUID, wrong: Mapping[str, str] | None = None) -> str:
         issues=issues,
         dealt=dealt,
         handled=handled,
-        verdict=addresses.check(from_plain(Address, handled.ship_to)) if handled else None,
-        carriers=address_carriers(),
+        places=dealt.theirs,
+        verdict=addresses.check(from_plain(Address, found.ship_to)),
+        asked_for=[each for each in found.wishes if each.kind in calling_off.KINDS],
+        wishes=[each for each in found.wishes if each.kind in channel_work.KINDS],
+        undone=[each for each in found.wishes if each.state in ("failed", "unknown")],
+        effect_name=timeline.effect_name,
+        acts=_acts(found),
+        balance=_balance(found),
+        wanted=wanted,
+        choices=timeline.choices(),
+        events=timeline.page(events, dealt.theirs),
         parts=[(part, channel_work.possible(part, _declared(found))) for part in found.details.work],
         asked={part.external_id: channel_work.question(part) for part in found.details.work},
         reasons=[each.value for each in HoldReason],
@@ -145,7 +159,73 @@ def _order_page(order_id: UUID, wrong: Mapping[str, str] | None = None) -> str:
     )
 
 
+def connector_of(found: orders.OrderView | orders.OrderHead) -> type[Connector] | None:
+    """The connector of an order's shop, where the shop can still be asked."""
+    connector = hub().registry.connectors.get(found.connector)
+    return connector if connector is not None and found.connection_state != "removed" else None
+
+
 def _declared(found: orders.OrderView) -> Collection[str]:
     """The effects that the order's channel can be asked for now."""
-    connector = hub().registry.connectors.get(found.connector)
-    return connector.effects if connector and found.connection_state != "removed" else ()
+    connector = connector_of(found)
+    return connector.effects if connector else ()
+
+
+def cancel_reasons() -> tuple[tuple[str, str], ...]:
+    """Why an order can be cancelled, in words."""
+    return (
+        (CancelReason.CUSTOMER.value, _("The customer does not want it any more")),
+        (CancelReason.STOCK.value, _("There is not enough stock")),
+        (CancelReason.PAYMENT.value, _("The payment was declined")),
+        (CancelReason.FRAUD.value, _("It is a fraud")),
+        (CancelReason.MISTAKE.value, _("It was a mistake of ours")),
+        (CancelReason.OTHER.value, _("Something else")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Something that can be done with the whole order; ``barred`` says why it cannot, "" if it can."""
+
+    name: str
+    label: str
+    icon: str
+    address: str
+    barred: str = ""
+
+
+def _acts(found: orders.OrderView) -> list[Act]:
+    """What is offered at the top of the page, to those who may."""
+    declared = _declared(found)
+    over = "" if found.status in ("open", "pending") else _("It is over.")
+    acts = []
+    if visitor().may(Permission.ORDERS):
+        handling_page = url_for("handling.order", order_id=found.id)
+        if not over and not found.shipped_by_channel:
+            acts += [
+                Act("hold", _("Hold or release"), "hand-stop", "#handling"),
+                Act("address", _("Correct the address"), "map-pin", f"{handling_page}#address"),
+                Act("handle", _("Priority and tags"), "tags", handling_page),
+                Act("split", _("Split, merge or reroute"), "arrows-exchange", "#dealt-out"),
+            ]
+        acts.append(Act("again", _("Send again"), "refresh", "#again"))
+    if visitor().may(Permission.MONEY):
+        for kind, endpoint, label, icon in (
+            ("refund", "order_acts.refund", _("Give money back"), "receipt-refund"),
+            ("cancel_order", "order_acts.cancel", _("Cancel the order"), "ban"),
+        ):
+            barred = over if kind == "cancel_order" else ""
+            if kind not in declared:
+                barred = _(
+                    "%(shop)s takes no such wish from here. Do it there: it is heard of.", shop=found.connection_label
+                )
+            acts.append(Act(kind, label, icon, url_for(endpoint, order_id=found.id), barred))
+    return acts
+
+
+def _balance(found: orders.OrderView) -> list[tuple[str, Money]]:
+    """What was given back in all, and what the customer has paid less that."""
+    if found.total is None or not found.refunds:
+        return []
+    back = sum((each.amount for each in found.refunds if each.amount), Money.zero(found.total.currency))
+    return [(_("Given back in all"), -back), (_("Left"), found.total - back)]

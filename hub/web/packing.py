@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from flask import Blueprint, Response, flash, render_template, request, url_for
+from flask_babel import gettext as _
 from sqlalchemy import select
 from werkzeug.exceptions import NotFound
 
@@ -59,7 +60,9 @@ def find() -> Any:
         return see_other(url_for("collecting.order", fulfillment_order_id=ready))
     if found is None:
         wrong = (
-            f"No order has the code “{code[:60]}”. Scan the barcode of its packing slip." if code else "Scan a code."
+            _("No order has the code “%(code)s”. Scan the barcode of its packing slip.", code=code[:60])
+            if code
+            else _("Scan a code.")
         )
         return _index_page(wrong), 422
     try:
@@ -110,7 +113,7 @@ def pick_pdf() -> Response:
         orders = queries.to_do(connection, visitor().merchant_id, ids=ids)
         wanted = PickList(
             merchant=visitor().merchant_name,
-            place=", ".join(sorted({each.location_name for each in orders})) or "no location",
+            place=", ".join(sorted({each.location_name for each in orders})) or _("no location"),
             printed_at=datetime.now(UTC),
             references=tuple(each.reference for each in orders),
             picks=tuple(queries.picks(connection, visitor().merchant_id, ids, zone=zone)),
@@ -127,7 +130,7 @@ def slips_pdf() -> Response:
         slips = queries.slips(connection, visitor().merchant_id, _chosen_orders())
         paper = _paper(handling.policy(connection, visitor().merchant_id).paper)
     if not slips:
-        raise NotFound("None of these orders exists here.")
+        raise NotFound(_("None of these orders exists here."))
     return _pdf(packing_slips(slips, paper), "packing-slips")
 
 
@@ -150,12 +153,12 @@ def _export(shipment_id: UUID) -> Export:
             connection.execute(
                 select(t.shipment).where(this.merchant_id == visitor().merchant_id, this.id == shipment_id)
             ).one_or_none(),
-            "shipment",
+            _("shipment"),
         )
         carried = labels.to_carry(connection, row)
         at = hub().database.now(connection)
     if carried.customs is None:
-        raise NotFound("This shipment crosses no border: it needs no customs papers.")
+        raise NotFound(_("This shipment crosses no border: it needs no customs papers."))
     return Export(
         reference=row.reference,
         sent_on=(row.shipped_at or at).date(),
@@ -170,9 +173,9 @@ def _chosen_orders() -> list[UUID]:
     try:
         ids = list(dict.fromkeys(UUID(text) for text in request.args.getlist("order")))
     except ValueError:
-        raise BadInput("This address is damaged. Go back to the packing page.") from None
+        raise BadInput(_("This address is damaged. Go back to the packing page.")) from None
     if len(ids) > _MOST_ORDERS:
-        raise BadInput(f"Choose at most {_MOST_ORDERS} orders for one walk.")
+        raise BadInput(_("Choose at most %(most_orders)s orders for one walk.", most_orders=_MOST_ORDERS))
     return ids
 
 
@@ -270,7 +273,7 @@ def finish(fulfillment_order_id: UUID) -> Any:
             box_id = forms.optional_identity(f"box-{number}")
             grams = forms.optional_number(request.form.get(name, ""), name)
             if grams == 0:
-                raise BadInput("A parcel weighs something.", {name: ["Weigh the parcel, with everything in it."]})
+                raise BadInput(_("A parcel weighs something."), {name: [_("Weigh the parcel, with everything in it.")]})
             packing.weigh(database, merchant_id, fulfillment_order_id, number, box_id, grams, who)
         if act not in ("pack", "rest_later"):
             return see_other(url_for(".order", fulfillment_order_id=fulfillment_order_id))
@@ -290,9 +293,9 @@ def _after_packing(fulfillment_order_id: UUID, shipment_id: UUID) -> str:
     with hub().database.read() as connection:
         found = queries.bench(connection, visitor().merchant_id, fulfillment_order_id)
     if found is not None and found.work.collect:
-        flash("It is put aside, and the customer is told.", "success")
+        flash(_("It is put aside, and the customer is told."), "success")
         return url_for("collecting.order", fulfillment_order_id=fulfillment_order_id)
-    flash("Packed. Choose a rate and buy the label.", "success")
+    flash(_("Packed. Choose a rate and buy the label."), "success")
     return url_for("shipments.shipment", shipment_id=shipment_id)
 
 
@@ -306,7 +309,7 @@ def split(fulfillment_order_id: UUID) -> Any:
         packing.split(hub().database, visitor().merchant_id, fulfillment_order_id, units, visitor().email)
     except BadInput as error:
         return _bench_page(fulfillment_order_id, message=str(error)), 422
-    flash("Split off. It waits in the list by itself.", "success")
+    flash(_("Split off. It waits in the list by itself."), "success")
     return see_other(url_for(".order", fulfillment_order_id=fulfillment_order_id))
 
 
@@ -361,11 +364,11 @@ def _bench_page(
     errors: forms.Messages | None = None,
 ) -> str:
     with hub().database.read() as connection:
-        found = existing(queries.bench(connection, visitor().merchant_id, fulfillment_order_id), "fulfillment order")
+        found = existing(queries.bench(connection, visitor().merchant_id, fulfillment_order_id), _("fulfillment order"))
         return render_template(
             "bench.html",
             bench=found,
-            boxes=packing.boxes(connection, visitor().merchant_id),
+            boxes=found.boxes,
             scanned=scanned,
             message=message,
             errors=errors or {},
@@ -393,7 +396,7 @@ def save_box() -> Any:
     box_id = forms.identity("box")
     if request.form.get("act") == "remove":
         packing.remove_box(database, merchant_id, box_id, visitor().email)
-        flash("The box is removed.", "success")
+        flash(_("The box is removed."), "success")
         return see_other(url_for(".boxes"))
     numbers: dict[str, int] = {}
     errors: dict[str, list[str]] = {}
@@ -402,13 +405,13 @@ def save_box() -> Any:
             numbers[name] = forms.whole_number(request.form.get(name, ""), name)
     try:
         if errors:
-            raise BadInput("Some fields need another look.", errors)
+            raise BadInput(_("Some fields need another look."), errors)
         packing.save_box(
             database, merchant_id, Box(id=box_id, name=request.form.get("name", ""), **numbers), visitor().email
         )
     except BadInput as error:
         return _boxes_page(str(error), error.fields), 422
-    flash("The box is saved.", "success")
+    flash(_("The box is saved."), "success")
     return see_other(url_for(".boxes"))
 
 
@@ -446,7 +449,7 @@ def set_shelf() -> Any:
         request.form.get("shelf", ""),
         visitor().email,
     )
-    flash("Kept.", "success")
+    flash(_("Kept."), "success")
     return see_other(url_for(".shelves", location=location_id, q=request.form.get("q", "")[:200] or None))
 
 

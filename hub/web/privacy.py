@@ -7,11 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response, flash, render_template, url_for
+from flask_babel import gettext as _
 from werkzeug.exceptions import NotFound
 
 from hub.access import Permission
 from hub.store import privacy as commands
-from hub.web.gate import hub, needs, see_other, visitor
+from hub.web.gate import hub, needs, needs_password, see_other, visitor
 
 pages = Blueprint("privacy", __name__)
 
@@ -32,6 +33,7 @@ def wish(request_id: UUID) -> str:
 
 @pages.get("/privacy/<uuid:request_id>/download")
 @needs(Permission.PRIVACY)
+@needs_password
 def download(request_id: UUID) -> Response:
     """Everything that is kept about the customer, as a file."""
     asked = _wish(request_id)
@@ -44,10 +46,11 @@ def download(request_id: UUID) -> Response:
 
 @pages.post("/privacy/<uuid:request_id>")
 @needs(Permission.PRIVACY)
+@needs_password
 def hand_out(request_id: UUID) -> Any:
     _wish(request_id)
     commands.hand_out(hub().database, visitor().merchant_id, request_id, visitor().email)
-    flash("Noted: the customer was told. What was gathered is gathered no more.", "success")
+    flash(_("Noted: the customer was told. What was gathered is gathered no more."), "success")
     return see_other(url_for(".index"))
 
 
@@ -55,5 +58,5 @@ def _wish(request_id: UUID) -> commands.Wish:
     with hub().database.read() as db:
         found = commands.wishes(db, visitor().merchant_id, request_id)
     if not found:
-        raise NotFound("There is no such request here.")
+        raise NotFound(_("There is no such request here."))
     return found[0]

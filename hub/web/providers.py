@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, flash, render_template, request, url_for
+from flask_babel import gettext as _
 
 from hub.access import Permission
 from hub.connector import Kind
@@ -70,8 +71,8 @@ def match(connection_id: UUID) -> Any:
     except BadInput as error:
         return _page(connection_id, error.fields), 422
     ring(lanes)
-    said = f"is {code.strip()}" if code.strip() else "is none of your SKUs"
-    flash(f"“{name.strip()}” {said} from now on.", "success")
+    said = _("is %(name)s", name=code.strip()) if code.strip() else _("is none of your SKUs")
+    flash(_("“%(name)s” %(said)s from now on.", name=name.strip(), said=said), "success")
     return see_other(url_for(".warehouse", connection_id=connection_id))
 
 
@@ -89,7 +90,7 @@ def bind(connection_id: UUID) -> Any:
         visitor().email,
     )
     wake(touched, "publish")
-    flash("The place is bound.", "success")
+    flash(_("The place is bound."), "success")
     return see_other(url_for(".warehouse", connection_id=connection_id))
 
 
@@ -98,7 +99,7 @@ def bind(connection_id: UUID) -> Any:
 def send_again(work_id: UUID) -> Any:
     """The cause of a rejection is put right."""
     ring(providers.send_again(hub().database, visitor().merchant_id, work_id, visitor().email))
-    flash("It is dealt out anew, and the 3PL may be asked again.", "success")
+    flash(_("It is dealt out anew, and the 3PL may be asked again."), "success")
     return _back()
 
 
@@ -107,7 +108,7 @@ def send_again(work_id: UUID) -> Any:
 def take_back(work_id: UUID) -> Any:
     """Ask the 3PL not to ship it, so that another location does."""
     ring(providers.ask_to_cancel(hub().database, visitor().merchant_id, work_id, visitor().email))
-    flash("The 3PL is asked not to ship it. If it agrees, another location does.", "success")
+    flash(_("The 3PL is asked not to ship it. If it agrees, another location does."), "success")
     return _back()
 
 

@@ -12,6 +12,8 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, flash, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
 
 from hub.access import Permission
 from hub.core.plain import from_plain, to_plain
@@ -31,19 +33,23 @@ _SECONDS = 6.0  # that the page makes past decisions again; the command has all 
 _MOST_RULES = 50
 
 DO_NAMES: Mapping[Do, str] = {
-    Do.FEWEST_PARCELS: "Fewest parcels",
-    Do.NEAREST: "Nearest to the customer",
-    Do.CHEAPEST: "Cheapest to ship, by what labels cost of late",
-    Do.SOONEST: "Soonest to leave",
-    Do.LEAST_LOADED: "Least loaded",
-    Do.SAME_COUNTRY: "In the customer's country",
-    Do.PRIORITY: "By the priority of the locations",
-    Do.ONLY: "Only these locations may ship",
-    Do.NEVER: "These locations never ship",
-    Do.KEEP: "These locations keep units back",
+    Do.FEWEST_PARCELS: _l("Fewest parcels"),
+    Do.NEAREST: _l("Nearest to the customer"),
+    Do.CHEAPEST: _l("Cheapest to ship, by what labels cost of late"),
+    Do.SOONEST: _l("Soonest to leave"),
+    Do.LEAST_LOADED: _l("Least loaded"),
+    Do.SAME_COUNTRY: _l("In the customer's country"),
+    Do.PRIORITY: _l("By the priority of the locations"),
+    Do.ONLY: _l("Only these locations may ship"),
+    Do.NEVER: _l("These locations never ship"),
+    Do.KEEP: _l("These locations keep units back"),
 }
 KIND_NAMES: Mapping[str, str] = {"warehouse": "warehouses", "shop": "shops", "3pl": "3PLs"}
-_PERIODS: Mapping[str, str] = {"30": "the last 30 days", "90": "the last 90 days", "1000": "the newest 1,000 orders"}
+_PERIODS: Mapping[str, str] = {
+    "30": _l("the last 30 days"),
+    "90": _l("the last 90 days"),
+    "1000": _l("the newest 1,000 orders"),
+}
 _LISTS = ("countries", "regions", "postcodes", "services", "tags", "skus")
 
 
@@ -68,7 +74,7 @@ def change() -> Any:
     """Work on a draft that the form carries along; nothing holds before it is saved."""
     form = request.form
     after = forms.whole_number(form.get("after", ""), "after")
-    act, _, nth = form.get("act", "").partition(":")
+    act, _rest, nth = form.get("act", "").partition(":")
     draft = _draft()
     try:
         draft = replace(
@@ -90,7 +96,7 @@ def change() -> Any:
         elif act == "save":
             note = form.get("note", "").strip()
             routing_rules.save(hub().database, visitor().merchant_id, draft, note, visitor().email, after=after)
-            flash("Orders are dealt out by these rules from now on.", "success")
+            flash(_("Orders are dealt out by these rules from now on."), "success")
             return see_other(url_for(".index"))
     except BadInput as error:
         if not error.fields:
@@ -108,7 +114,14 @@ def say_service() -> Any:
     """Say what a shop's way of shipping stands for."""
     method, service = request.form.get("method", ""), request.form.get("service", "")
     routing_rules.say_service(hub().database, visitor().merchant_id, method, service, visitor().email)
-    flash(f"“{method}” is {service.strip().lower() or 'any way to ship'} from now on.", "success")
+    flash(
+        _(
+            "“%(method)s” is %(what)s from now on.",
+            method=method,
+            what=service.strip().lower() or _("any way to ship"),
+        ),
+        "success",
+    )
     return see_other(url_for(".index", _anchor="services"))
 
 
@@ -128,7 +141,7 @@ def choose(order_id: UUID) -> Any:
         flash(str(error), "danger")
         return see_other(url_for("orders.order", order_id=order_id, _anchor="dealt-out"))
     ring(lanes)
-    flash("It is shipped from there now.", "success")
+    flash(_("It is shipped from there now."), "success")
     return see_other(url_for("orders.order", order_id=order_id, _anchor="dealt-out"))
 
 
@@ -137,7 +150,7 @@ def choose(order_id: UUID) -> Any:
 def route_again(order_id: UUID) -> Any:
     """Have the rules decide once more."""
     ring(rerouting.again(hub().database, visitor().merchant_id, order_id, visitor().email))
-    flash("The order is dealt out again now; reload the page in a moment.", "success")
+    flash(_("The order is dealt out again now; reload the page in a moment."), "success")
     return see_other(url_for("orders.order", order_id=order_id, _anchor="dealt-out"))
 
 
@@ -151,7 +164,7 @@ def _draft() -> RoutingPolicy:
     except ValueError:
         raise forms.damaged() from None
     if len(policy.rules) > _MOST_RULES:
-        raise BadInput(f"A policy has at most {_MOST_RULES} rules. Remove one first.")
+        raise BadInput(_("A policy has at most %(most_rules)s rules. Remove one first.", most_rules=_MOST_RULES))
     return policy
 
 
@@ -175,7 +188,7 @@ def _typed_rule() -> Rule:
     form = request.form
     do = forms.one_of(Do, form.get("do", ""))
     if do is None:
-        raise BadInput("Choose what the rule does.", {"do": ["Choose one of the list."]})
+        raise BadInput(_("Choose what the rule does."), {"do": [_("Choose one of the list.")]})
     lists = {name: forms.words(form.get(name, "")) for name in _LISTS}
     when = When(
         **lists,
@@ -204,7 +217,7 @@ def _amount(name: str) -> Decimal | None:
     except InvalidOperation:
         amount = Decimal("NaN")
     if not amount.is_finite() or amount < 0:
-        raise BadInput("This is not an amount.", {name: ["Enter an amount, such as 100 or 99.50."]})
+        raise BadInput(_("This is not an amount."), {name: [_("Enter an amount, such as 100 or 99.50.")]})
     return amount
 
 
@@ -227,13 +240,13 @@ def _what_if(draft: RoutingPolicy) -> Replayed:
 
 def in_words(rule: Rule, names: Names) -> str:
     """A rule as a person says it."""
-    who = _and([names.places.get(each, "a location that is gone") for each in rule.places] + _kinds(rule))
+    who = _and([names.places.get(each, _("a location that is gone")) for each in rule.places] + _kinds(rule))
     if rule.do is Do.ONLY:
-        said = f"Only {who} may ship it"
+        said = _("Only %(who)s may ship it", who=who)
     elif rule.do is Do.NEVER:
-        said = f"Never from {who}"
+        said = _("Never from %(who)s", who=who)
     elif rule.do is Do.KEEP:
-        said = f"Keep {rule.units} of each SKU back in {who}"
+        said = _("Keep %(units)s of each SKU back in %(who)s", units=rule.units, who=who)
     else:
         said = DO_NAMES[rule.do]
     conditions = condition_in_words(rule.when, names)
@@ -243,20 +256,20 @@ def in_words(rule: Rule, names: Names) -> str:
 def condition_in_words(when: When, names: Names) -> str:
     """For which orders a rule holds; "" for all."""
     said = [
-        (when.countries, "to {}"),
-        (when.regions, "to {}"),
-        (when.postcodes, "to postal codes that begin with {}"),
-        ([names.shops.get(each, "a shop that is gone") for each in when.channels], "sold at {}"),
-        (when.services, "to be shipped as {}"),
-        (when.tags, "tagged {}"),
+        (when.countries, _("to {}")),
+        (when.regions, _("to {}")),
+        (when.postcodes, _("to postal codes that begin with {}")),
+        ([names.shops.get(each, _("a shop that is gone")) for each in when.channels], _("sold at {}")),
+        (when.services, _("to be shipped as {}")),
+        (when.tags, _("tagged {}")),
         (when.skus, "of {}"),
     ]
     parts = [words.format(" or ".join(values)) for values, words in said if values]
     if when.value_from is not None:
-        parts.append(f"worth {when.value_from} or more")
+        parts.append(_("worth %(value_from)s or more", value_from=when.value_from))
     if when.value_below is not None:
-        parts.append(f"worth less than {when.value_below}")
-    return f"for orders {', '.join(parts)}" if parts else ""
+        parts.append(_("worth less than %(value_below)s", value_below=when.value_below))
+    return _("for orders %(value)s", value=", ".join(parts)) if parts else ""
 
 
 def _kinds(rule: Rule) -> list[str]:

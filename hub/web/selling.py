@@ -7,6 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, flash, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
 from sqlalchemy import Connection
 from werkzeug.exceptions import NotFound
 
@@ -23,12 +25,16 @@ from hub.web.waking import wake
 pages = Blueprint("selling", __name__)
 
 FIELDS = (
-    ("buffer_units", "Buffer in units", "So many are always kept back from the shop."),
-    ("buffer_percent", "Buffer in percent", "That part of what is free is kept back, rounded up."),
-    ("stop_at", "Stop at", "With so many left, or fewer, the shop shows 0."),
-    ("maximum", "Maximum", "The shop never shows more than this."),
-    ("share_percent", "Share in percent", "The channels that have a share split what is free; together 100 at most."),
-    ("backorder_limit", "Backorders", "So many may be sold that are not there. 0: none."),
+    ("buffer_units", _l("Buffer in units"), _l("So many are always kept back from the shop.")),
+    ("buffer_percent", _l("Buffer in percent"), _l("That part of what is free is kept back, rounded up.")),
+    ("stop_at", _l("Stop at"), _l("With so many left, or fewer, the shop shows 0.")),
+    ("maximum", _l("Maximum"), _l("The shop never shows more than this.")),
+    (
+        "share_percent",
+        _l("Share in percent"),
+        _l("The channels that have a share split what is free; together 100 at most."),
+    ),
+    ("backorder_limit", _l("Backorders"), _l("So many may be sold that are not there. 0: none.")),
 )
 
 
@@ -71,7 +77,9 @@ def save() -> Any:
             raise
         return _page(scope, None, error.fields), 422
     wake(touched, "publish")
-    flash("The rule is stored. Every live shop is told now." if rule.said else "The rule is taken away.", "success")
+    flash(
+        _("The rule is stored. Every live shop is told now.") if rule.said else _("The rule is taken away."), "success"
+    )
     return see_other(url_for(".index", **_address(scope)))
 
 
@@ -81,7 +89,7 @@ def _scope(given: Any) -> rules.Scope:
         try:
             ids[name] = UUID(given[name]) if given.get(name) else None
         except ValueError:
-            raise BadInput("This page cannot be found. Go back to the selling rules.") from None
+            raise BadInput(_("This page cannot be found. Go back to the selling rules.")) from None
     return rules.Scope(connection_id=ids["connection"], sku_id=ids["sku"], listing_id=ids["listing"])
 
 
@@ -92,11 +100,11 @@ def _address(scope: rules.Scope) -> dict[str, Any]:
 def _typed_rule() -> SellingRule:
     values: dict[str, int | None] = {}
     errors: dict[str, list[str]] = {}
-    for name, *_ in FIELDS:
+    for name, *_rest in FIELDS:
         with forms.gathering(errors):
             values[name] = forms.optional_number(request.form.get(name, ""), name)
     if errors:
-        raise BadInput("Some fields need another look. Nothing was stored.", errors)
+        raise BadInput(_("Some fields need another look. Nothing was stored."), errors)
     return SellingRule(**values)
 
 
@@ -105,7 +113,7 @@ def _page(scope: rules.Scope, supposed: SellingRule | None, errors: forms.Messag
     with hub().database.read() as db:
         about = selling.subject(db, merchant_id, scope)
         if about is None or (scope.listing_id and (scope.connection_id or scope.sku_id)):
-            raise NotFound("What this rule is about does not exist here.")
+            raise NotFound(_("What this rule is about does not exist here."))
         stored = rules.rules(db, merchant_id)
         own = stored.by_scope.get(scope.text, SellingRule())
         would = rules.Rules({**stored.by_scope, scope.text: own if supposed is None else supposed})
@@ -120,8 +128,8 @@ def _page(scope: rules.Scope, supposed: SellingRule | None, errors: forms.Messag
             previewed=supposed is not None and supposed != own,
             effects=_effects(db, merchant_id, scope, stored, would),
             saved=[(each, stored.by_scope.get(each.subject.scope.text, SellingRule())) for each in saved],
-            labels={name: label for name, label, _ in FIELDS},
-            shops=connections.connections(db, merchant_id),
+            labels={name: label for name, label, _rest in FIELDS},
+            shops=connections.names(db, merchant_id, removed=False),
             errors=errors,
             code=lists.search_text(),
         )

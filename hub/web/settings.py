@@ -1,61 +1,139 @@
-"""Settings: how orders get stock, locations, who works here, one's own password, and where one is signed in."""
+"""Settings of a business: its name, zone and language, the business beside it, how orders get stock, its e-mail."""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
-from flask import Blueprint, flash, render_template, request, session, url_for
+from babel import Locale
+from flask import Blueprint, flash, render_template, request, url_for
+from flask_babel import gettext as _
 
+from hub import mail
 from hub.access import Permission
 from hub.core.allocation import QueueOrder, StockPolicy
-from hub.errors import BadInput, Conflict
-from hub.store import accounts, policies, stock, warehouse
-from hub.store.queries import connections
-from hub.web import forms
-from hub.web.entrance import forget_session
+from hub.errors import BadInput
+from hub.mail import Handed
+from hub.store import merchants, policies, stock
+from hub.store.merchants import Works
+from hub.web import forms, letters
+from hub.web.entrance import go_on_for
 from hub.web.forms import Messages
-from hub.web.gate import hub, needs, own_account, see_other, visitor
-from hub.web.throttle import Throttle
+from hub.web.gate import hub, needs, needs_password, own_account, see_other, visitor
+from hub.web.reader import languages, read_locale
 from hub.web.waking import wake
 
 pages = Blueprint("settings", __name__)
 
-# Whoever finds a browser signed in must not be able to try passwords in it until one fits.
-_guesses = Throttle(free=5, slowest=60, memory=1800)
+# How figures and dates can be written, beside the languages that there are words in.
+_FORMATS = (
+    *("en_GB", "en_US", "en_IE", "en_AU", "en_CA", "de_DE", "de_AT", "de_CH", "fr_FR", "fr_BE", "fr_CH", "nl_NL"),
+    *("nl_BE", "it_IT", "es_ES", "es_MX", "pt_PT", "pt_BR", "pl_PL", "cs_CZ", "sv_SE", "nb_NO", "da_DK", "fi_FI"),
+    *("ja_JP",),
+)
+
+
+@pages.app_context_processor
+def _merchants_of_mine() -> dict[str, Any]:
+    return {"merchants_of_mine": merchants_of_mine}
+
+
+def merchants_of_mine() -> list[Works]:
+    """The businesses the visitor works for. A template asks only where there is more than one."""
+    with hub().database.read() as connection:
+        return merchants.of_person(connection, visitor().user_id)
+
+
+# ---------------------------------------------------------------- the business
 
 
 @pages.get("/settings")
 def settings() -> str:
-    return _page({})
+    return _business_page({})
 
 
-@pages.post("/settings/password")
-@own_account
-def change_password() -> Any:
-    form, who = request.form, str(visitor().user_id)
+@pages.post("/settings")
+@needs(Permission.SETTINGS)
+def save() -> Any:
+    """Its name, the zone its people read times in, how they read figures, and in which language."""
+    form, who = request.form, visitor()
+    locale = form.get("locale", "")
     try:
-        if wait := _guesses.wait(who):
-            raise BadInput("Too many tries.", {"current": [f"Too many tries. Wait {int(wait) + 1} seconds."]})
-        if form.get("new") != form.get("again"):
-            raise BadInput("The passwords differ.", {"again": ["This is not the same password."]})
-        accounts.change_password(hub().database, visitor(), form.get("current", ""), form.get("new", ""))
+        if locale and locale not in dict(_locales()):
+            raise BadInput(_("There is no such language."), {"locale": [_("Choose one of the list.")]})
+        merchants.save(
+            hub().database, who.merchant_id, form.get("name", ""), form.get("time_zone", ""), locale, who.email
+        )
     except BadInput as error:
-        if "current" in error.fields:
-            _guesses.failed(who)
-        return _page(error.fields), 422
-    forget_session()
-    flash("Your password is changed. Sign in with the new one; every other browser is signed out too.", "success")
-    return see_other(url_for("entrance.sign_in"))
+        return _business_page(error.fields), 422
+    flash(_("Kept. Every page shows it from now on."), "success")
+    return see_other(url_for(".settings"))
 
 
-@pages.post("/settings/sign-out-everywhere")
+@pages.post("/merchants")
+@needs(Permission.PEOPLE)
+@needs_password
+def create_merchant() -> Any:
+    """Another business, with nothing of this one in it."""
+    name = request.form.get("new_name", "")
+    try:
+        merchant_id = merchants.create(hub().database, name, visitor())
+    except BadInput as error:
+        return _business_page({"new_name": error.fields["name"]}), 422
+    go_on_for(merchant_id)
+    flash(_("%(name)s is there, and empty. You are its owner.", name=name.strip()), "success")
+    return see_other(url_for("home.home"))
+
+
+@pages.post("/merchants/switch")
 @own_account
-def sign_out_everywhere() -> Any:
-    """End every session of this person, this one too."""
-    accounts.close_sessions(hub().database, visitor().user_id)
-    forget_session()
-    flash("You are signed out everywhere.", "success")
-    return see_other(url_for("entrance.sign_in"))
+def switch_merchant() -> Any:
+    """Go on for another business."""
+    if not go_on_for(forms.identity("merchant_id")):
+        raise BadInput(_("You do not work for that business any more. Reload the page."))
+    return see_other(url_for("home.home"))
+
+
+def _business_page(errors: Messages) -> str:
+    who = visitor()
+    kept = {"name": who.merchant_name, "time_zone": who.time_zone, "locale": who.locale, "new_name": ""}
+    return render_template(
+        "settings/business.html",
+        errors=errors,
+        form=kept | request.form.to_dict(),
+        zones=_zones(),
+        locales=_locales(),
+        businesses=merchants_of_mine(),
+    )
+
+
+@cache
+def _zones() -> tuple[str, ...]:
+    """The zones that places have; of the rest only UTC, which "" stands for."""
+    return tuple(sorted(name for name in available_timezones() if "/" in name and not name.startswith("Etc/")))
+
+
+@cache
+def _locales() -> tuple[tuple[str, str], ...]:
+    """What can be chosen, each in its own words."""
+    names = dict.fromkeys((*(str(each) for each in languages()), *_FORMATS))
+    known = [each for name in names if (each := read_locale(name)) is not None]
+    return tuple((str(each), _in_its_own_words(each)) for each in known)
+
+
+def _in_its_own_words(locale: Locale) -> str:
+    name = locale.get_display_name(locale) or str(locale)
+    return name[:1].upper() + name[1:]
+
+
+# ---------------------------------------------------------------- how orders get stock
+
+
+@pages.get("/settings/stock-policy")
+def stock_policy() -> str:
+    return _policy_page({})
 
 
 @pages.post("/settings/stock-policy")
@@ -74,37 +152,43 @@ def save_policy() -> Any:
         )
         touched = policies.save(hub().database, visitor().merchant_id, policy, visitor().email)
     except BadInput as error:
-        return _page(error.fields), 422
+        return _policy_page(error.fields), 422
     wake(touched, "publish")
-    flash("Orders get stock this way from now on.", "success")
-    return see_other(url_for(".settings", _anchor="stock-policy"))
+    flash(_("Orders get stock this way from now on."), "success")
+    return see_other(url_for(".stock_policy"))
 
 
-@pages.post("/settings/locations")
-@needs(Permission.SETTINGS)
-def add_location() -> Any:
-    """A place where stock may lie."""
-    name = request.form.get("name", "")
-    try:
-        warehouse.add_location(hub().database, visitor().merchant_id, name, visitor().email)
-    except BadInput as error:
-        return _page(error.fields), 422
-    except Conflict as error:
-        return _page({"name": [str(error)]}), 409
-    flash(f"{name.strip()} is a location now. Count what lies there, or transfer something to it.", "success")
-    return see_other(url_for(".settings", _anchor="locations"))
-
-
-def _page(errors: Messages) -> str:
+def _policy_page(errors: Messages) -> str:
     with hub().database.read() as connection:
         return render_template(
-            "settings.html",
+            "settings/stock_policy.html",
             policy=stock.policy(connection, visitor().merchant_id),
             queues=tuple(QueueOrder),
-            locations=connections.locations(connection, visitor().merchant_id),
             form=request.form,
-            people=accounts.people(connection, visitor().merchant_id),
-            sessions=accounts.sessions(connection, visitor().user_id),
-            this_session=accounts.session_key(session["token"]),
             errors=errors,
         )
+
+
+# ---------------------------------------------------------------- e-mail
+
+
+@pages.get("/settings/email")
+def email() -> str:
+    here = hub().settings
+    server = urlsplit(here.smtp_url or "").hostname or ""
+    return render_template("settings/email.html", sends_mail=here.sends_mail, sender=here.mail_from, server=server)
+
+
+@pages.post("/settings/email/test")
+@needs(Permission.SETTINGS)
+def send_test() -> Any:
+    """Send a message to oneself, and say what the mail server said."""
+    who = visitor()
+    handing = letters.send(who.email, mail.trial(business=who.merchant_name))
+    if handing is None:
+        flash(_("This hub sends no e-mail. The operator sets TALLYHUB_SMTP_URL and TALLYHUB_MAIL_FROM."), "warning")
+    elif handing.outcome is Handed.SENT:
+        flash(_("The mail server took it. Look into the inbox of %(email)s.", email=who.email), "success")
+    else:
+        flash(_("It was not taken: %(said)s", said=handing.said), "warning")
+    return see_other(url_for(".email"))

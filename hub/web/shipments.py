@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response, flash, render_template, request, url_for
+from flask_babel import gettext as _
 from sqlalchemy import select
 from werkzeug.exceptions import NotFound
 
@@ -16,12 +18,14 @@ from hub.connector import Carrier, CarrierCapabilities
 from hub.core.rates import ShippedWhen, ShippingPolicy
 from hub.core.shipping import DocumentFormat
 from hub.errors import BadInput, Conflict
+from hub.papers import joined_labels
 from hub.store import labels, papers, policies
 from hub.store import shipments as goods
 from hub.store import tables as t
 from hub.store.database import Lanes
-from hub.store.queries import packing
+from hub.store.queries import connections, journal, packing
 from hub.store.queries import shipments as queries
+from hub.store.queries.parts import PAGE
 from hub.web import forms, lists
 from hub.web.failures import existing
 from hub.web.gate import hub, needs, see_other, visitor
@@ -36,16 +40,138 @@ _TYPES = {
 }
 
 
+# What the work is looked at by: of orders first, then of parcels.
+_STEPS = ("to_pick", "to_pack")
+_DUE = {"late": timedelta(0), "today": timedelta(hours=24), "soon": timedelta(days=3)}
+_MOST_WORKS = 100  # orders of one page: what one can look through
+# Issues that hold something up on its way out.
+_HOLD_UP = (
+    *("nobody_can_ship", "routing_failed", "rejected_by_3pl", "held_by_3pl", "not_cancelled_by_3pl"),
+    *("3pl_shipped_something_else", "3pl_shipped_all_the_same", "3pl_shipment_cancelled"),
+    *("label_without_file", "label_not_voided", "left_though_withdrawn", "delivery_exception"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of an act on many shipments: in one sentence, and each that was refused with the reason."""
+
+    said: str
+    refused: Sequence[tuple[str, str]]
+
+
 @pages.get("/shipments")
 def index() -> str:
-    show, text = lists.choice("show", tuple(queries.SHOWN)), lists.search_text()
-    before = lists.read_time_mark()
-    with hub().database.read() as connection:
-        rows = queries.shipments(
-            connection, visitor().merchant_id, show=show, text=text, before=before, limit=lists.ONE_MORE
-        )
-    page = lists.listed(rows, lambda row: lists.time_mark(row.created_at, row.id))
-    return render_template("shipments.html", page=page, show=show, text=text)
+    return _list()
+
+
+def _list(done: Done | None = None) -> str:
+    asked = request.form if done else request.args
+    show, text = _one_of(asked.get("show", ""), (*_STEPS, *queries.SHOWN)), lists.search_text()
+    location_id = forms.read_identity(asked["location"]) if asked.get("location") else None
+    carrier, due = asked.get("carrier", "")[:60], _one_of(asked.get("due", ""), tuple(_DUE))
+    here = visitor().merchant_id
+    rows: list[queries.ShipmentSummary] = []
+    works: list[packing.ToDo] = []
+    held: list[packing.ToDo] = []
+    issues: list[journal.IssueView] = []
+    with hub().database.read() as db:
+        if show in _STEPS:
+            ship_by = hub().database.now(db) + _DUE[due] if due else None
+            works = packing.to_do(
+                db, here, step=show, location_id=location_id, ship_by=ship_by, text=text, limit=_MOST_WORKS + 1
+            )
+        else:
+            before = lists.read_time_mark()
+            rows = queries.shipments(
+                db,
+                here,
+                show=show,
+                text=text,
+                location_id=location_id,
+                carrier=carrier,
+                before=before,
+                limit=lists.ONE_MORE,
+            )
+            if show == "exceptions" and before is None:
+                held = packing.to_do(db, here, step="held", location_id=location_id, limit=_MOST_WORKS)
+                issues = journal.issues(db, here, kinds=_HOLD_UP)
+        counts = packing.counts(db, here) | queries.counts(db, here)
+        places = connections.locations(db, here)
+        carriers = queries.carriers(db, here)
+    counts["exceptions"] += counts["held"]
+    return render_template(
+        "shipments.html",
+        page=lists.listed(rows, lambda row: lists.time_mark(row.created_at, row.id)),
+        works_here=works[:_MOST_WORKS],
+        more_works=len(works) > _MOST_WORKS,
+        held=held,
+        issues=issues,
+        counts=counts,
+        most_counted=queries.MOST_COUNTED,
+        places=places,
+        carriers=carriers,
+        show=show,
+        text=text,
+        location_id=location_id,
+        carrier=carrier,
+        due=due,
+        done=done,
+    )
+
+
+def _one_of(text: str, allowed: Sequence[str]) -> str:
+    return text if text in allowed else ""
+
+
+@pages.post("/shipments")
+@needs(Permission.PACK)
+def act_on_many() -> Any:
+    """The same act about every chosen shipment, each by itself: what is refused holds up no other."""
+    chosen = forms.identities("shipment")
+    act = request.form.get("act", "")
+    if not chosen:
+        flash(_("Choose shipments first, by the boxes before them."), "warning")
+        return see_other(url_for(".index", show=request.form.get("show") or None))
+    if len(chosen) > PAGE:
+        raise BadInput(_("Choose at most %(most)s shipments at once.", most=PAGE))
+    if act == "print":
+        return see_other(url_for(".labels_pdf", shipment=chosen))
+    wanted = _ON_MANY.get(act)
+    if wanted is None:
+        raise forms.damaged()
+    lanes: Lanes = []
+    refused = []
+    with hub().database.read() as db:
+        known = queries.references(db, visitor().merchant_id, chosen)
+    for shipment_id, reference in known:
+        try:
+            lanes += wanted(shipment_id)
+        except (BadInput, Conflict) as error:
+            refused.append((reference, str(error)))
+    ring(lanes)
+    said = _("%(done)s of %(all)s shipments: done.", done=len(known) - len(refused), all=len(known))
+    return _list(Done(said, refused))
+
+
+@pages.get("/shipments/labels.pdf")
+def labels_pdf() -> Response:
+    """The labels of the chosen shipments in one file, in the order of the list."""
+    try:
+        chosen = [UUID(text) for text in request.args.getlist("shipment")]
+    except ValueError:
+        raise BadInput(_("This address is damaged. Go back to the shipments.")) from None
+    if not 0 < len(chosen) <= PAGE:
+        raise BadInput(_("Choose from 1 to %(most)s shipments.", most=PAGE))
+    with hub().database.read() as db:
+        kept = queries.label_papers(db, visitor().merchant_id, chosen)
+        files = [papers.read(db, hub().keyring, visitor().merchant_id, document_id) for document_id in kept]
+    if not files:
+        raise NotFound(_("None of these shipments has a label yet."))
+    content, format = joined_labels(files)
+    name = f"labels.{format.value}"
+    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(content, content_type=_TYPES[format], headers=disposition)
 
 
 @pages.get("/shipments/<uuid:shipment_id>")
@@ -70,7 +196,7 @@ def _goes_abroad(shipment_id: UUID) -> bool:
 
 def _found(shipment_id: UUID) -> queries.ShipmentView:
     with hub().database.read() as connection:
-        return existing(queries.shipment(connection, visitor().merchant_id, shipment_id), "shipment")
+        return existing(queries.shipment(connection, visitor().merchant_id, shipment_id), _("shipment"))
 
 
 # ---------------------------------------------------------------- acts
@@ -115,9 +241,9 @@ def _buy(shipment_id: UUID) -> _Done:
     found, key = _found(shipment_id), request.form.get("offer", "")
     offer = next((each for each in found.offers if each.key == key), None)
     if offer is None:
-        raise BadInput("Choose one of the offers.")
+        raise BadInput(_("Choose one of the offers."))
     if found.rates_at is None or datetime.now(UTC) - found.rates_at > labels.RATES_LAST:
-        flash("These offers were too old to be bought: the carriers are being asked again.", "warning")
+        flash(_("These offers were too old to be bought: the carriers are being asked again."), "warning")
         return _ask(shipment_id)
     carrier_id = UUID(key.partition("|")[0])
     why = found.why if offer.chosen else "Chosen by a person."
@@ -135,7 +261,7 @@ def _format(carrier_id: UUID) -> DocumentFormat:
         ).scalar_one()
     carrier = hub().registry.connector(name)
     if not isinstance(carrier.capabilities, CarrierCapabilities):
-        raise Conflict(f"{carrier.label} sells no labels.")
+        raise Conflict(_("%(label)s sells no labels.", label=carrier.label))
     formats = carrier.capabilities.label_formats
     return wanted if wanted in formats else formats[0]
 
@@ -143,7 +269,7 @@ def _format(carrier_id: UUID) -> DocumentFormat:
 def _by_hand(shipment_id: UUID) -> _Done:
     carrier = "_".join(request.form.get("carrier", "").lower().split())[:60]
     if not carrier:
-        raise BadInput("Say with whom it is sent.")
+        raise BadInput(_("Say with whom it is sent."))
     numbers = request.form.get("tracking", "").replace("\n", ",").split(",")[:50]
     _do(labels.label_by_hand, shipment_id, carrier, numbers)
     return shipment_id, []
@@ -151,13 +277,13 @@ def _by_hand(shipment_id: UUID) -> _Done:
 
 def _hand_over(shipment_id: UUID) -> _Done:
     lanes = _do(goods.hand_over, shipment_id)
-    flash("It has left: stock is changed, and the shop is being told.", "success")
+    flash(_("It has left: stock is changed, and the shop is being told."), "success")
     return shipment_id, lanes
 
 
 def _give_back(shipment_id: UUID) -> _Done:
     lanes = _do(labels.give_back, shipment_id)
-    flash("The label is being given back. Keep the parcel here.", "success")
+    flash(_("The label is being given back. Keep the parcel here."), "success")
     return shipment_id, lanes
 
 
@@ -183,6 +309,27 @@ _ACTS: Mapping[str, Callable[[UUID], _Done]] = {
 }
 
 
+def _buy_what_was_chosen(shipment_id: UUID) -> Lanes:
+    """Buy the offer that the policy has chosen."""
+    found = _found(shipment_id)
+    offer = next((each for each in found.offers if each.chosen), None)
+    if offer is None:
+        raise Conflict(_("No offer is chosen for it. Open it, and choose one."))
+    if found.rates_at is None or datetime.now(UTC) - found.rates_at > labels.RATES_LAST:
+        ring(_do(labels.ask_rates, shipment_id))
+        raise Conflict(_("Its offers were too old: the carriers are being asked again. Buy it in a moment."))
+    carrier_id = UUID(offer.key.partition("|")[0])
+    _do(labels.buy, shipment_id, carrier_id, offer.rate, found.why, format=_format(carrier_id))
+    return [(carrier_id, "effects")]
+
+
+_ON_MANY: Mapping[str, Callable[[UUID], Lanes]] = {
+    "buy": _buy_what_was_chosen,
+    "ask": lambda shipment_id: _do(labels.ask_rates, shipment_id),
+    "hand_over": lambda shipment_id: _do(goods.hand_over, shipment_id),
+}
+
+
 # ---------------------------------------------------------------- files
 
 
@@ -191,7 +338,7 @@ def document(shipment_id: UUID, document_id: UUID) -> Response:
     """A label, or another paper of the shipment: as often as it is wanted, and never kept by a browser."""
     found = _found(shipment_id)
     if document_id not in {each.id for each in found.papers}:
-        raise NotFound("This shipment has no such document.")
+        raise NotFound(_("This shipment has no such document."))
     with hub().database.read() as connection:
         file = papers.read(connection, hub().keyring, visitor().merchant_id, document_id)
     name = f"{file.kind.value}-{found.row.reference}.{file.format.value}"
@@ -209,7 +356,7 @@ def manifest() -> str:
     try:
         day = date.fromisoformat(request.args.get("day", "") or today.isoformat())
     except ValueError:
-        raise BadInput("Choose a day.") from None
+        raise BadInput(_("Choose a day.")) from None
     begins = datetime.combine(day, time(), UTC)
     with hub().database.read() as connection:
         rows = queries.manifest(connection, visitor().merchant_id, begins, begins + timedelta(days=1))
@@ -255,7 +402,7 @@ def save_policy() -> Any:
         shipped_when=shipped_when,
     )
     policies.save_shipping(hub().database, visitor().merchant_id, wanted, visitor().email)
-    flash("Labels are bought by these rules from now on.", "success")
+    flash(_("Labels are bought by these rules from now on."), "success")
     return see_other(url_for(".policy"))
 
 

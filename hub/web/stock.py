@@ -2,43 +2,132 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from flask import Blueprint, flash, render_template, request, url_for
+from flask import Blueprint, Response, flash, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
+from flask_babel import ngettext
 
 from hub.access import Permission
-from hub.core.stock import Condition
+from hub.core.stock import Cause, Condition
 from hub.errors import BadInput, Conflict
+from hub.explain import chart
+from hub.explain.stock import Line
 from hub.store import kits, warehouse
-from hub.store.queries import stock
-from hub.web import forms, lists
+from hub.store.queries import connections, stock
+from hub.store.queries.parts import PAGE
+from hub.web import exports, forms, lists
 from hub.web.failures import existing
 from hub.web.gate import hub, needs, see_other, visitor
 from hub.web.waking import wake
 
 pages = Blueprint("stock", __name__)
 
-_SHOWN = ("all", "short", "set_aside", "in_transit", "kits", "behind", "uncounted")
-_STALE = "This page of the ledger cannot be found. Go back to the first page."
+_SHOWN = (
+    *("all", "short", "waiting", "set_aside", "in_transit", "running_out", "kits", "behind", "uncounted"),
+    "unpublished",
+)
+_DAYS = 90  # of a SKU's chart
+_OF_ORDERS = (Cause.ALLOCATED, Cause.RELEASED, Cause.SHIPPED, Cause.UNSHIPPED)
+# What a SKU's ledger is narrowed to.
+_CAUSES: Mapping[str, tuple[str, ...]] = {
+    "orders": tuple(each.value for each in _OF_ORDERS),
+    "people": tuple(each.value for each in Cause if each not in _OF_ORDERS),
+}
+_STALE = _l("This page of the ledger cannot be found. Go back to the first page.")
 
 
 @pages.get("/stock")
 def index() -> str:
+    return _list()
+
+
+def _list(outcome: Sequence[str] = ()) -> str:
     text, show = lists.search_text(), lists.choice("show", _SHOWN, "all")
-    after = lists.read_text_mark()
+    location_id, after = lists.chosen_id("location"), lists.read_text_mark()
     with hub().database.read() as connection:
         rows = stock.stock(
             connection,
             visitor().merchant_id,
             text=text,
             show=show,
+            location_id=location_id,
             after=after[0] if after else None,
             limit=lists.ONE_MORE,
         )
+        places = connections.locations(connection, visitor().merchant_id)
     page = lists.listed(rows, lambda row: lists.text_mark(row.code, row.id), parameter="after")
-    return render_template("stock.html", page=page, text=text, show=show)
+    return render_template(
+        "stock.html", page=page, text=text, show=show, places=places, location_id=location_id, outcome=outcome
+    )
+
+
+@pages.post("/stock")
+@needs(Permission.STOCK)
+def act_on_many() -> Any:
+    """What is done with the chosen SKUs: a form that begins with them, or the same safety stock for all."""
+    chosen = forms.identities("sku")
+    act = request.form.get("act", "")
+    location_id = forms.optional_identity("at")
+    if not chosen:
+        flash(_("Choose SKUs first, by the boxes before them."), "warning")
+        return see_other(url_for(".index"))
+    if len(chosen) > PAGE:
+        raise BadInput(_("Choose at most %(most)s SKUs at once.", most=PAGE))
+    if act in _FORMS:
+        return see_other(url_for(_FORMS[act], sku=chosen, location=location_id))
+    if act != "safety_stock":
+        raise forms.damaged()
+    if location_id is None:
+        return _list([_("Choose the location whose safety stock is set.")]), 422
+    try:
+        units = forms.whole_number(request.form.get("units", ""), "units")
+    except BadInput as error:
+        return _list([_("Safety stock: %(said)s", said=" ".join(error.fields["units"]))]), 422
+    refused, touched = [], set()
+    for sku_id in chosen:
+        try:
+            touched |= warehouse.set_safety_stock(
+                hub().database, visitor().merchant_id, sku_id, location_id, units, visitor().email
+            )
+        except BadInput as error:
+            refused.append(str(error))
+    wake(touched, "publish")
+    done = len(chosen) - len(refused)
+    return _list([_("Safety stock set for %(done)s of %(all)s SKUs.", done=done, all=len(chosen)), *refused])
+
+
+_FORMS = {"count": "warehouse.count_form", "receive": "warehouse.receive_form", "transfer": "warehouse.transfer_form"}
+
+
+@pages.post("/stock/levels.csv")
+@needs(Permission.LOOK)
+def export() -> Response:
+    """Every level, SKU by SKU and location by location."""
+    merchant_id, database = visitor().merchant_id, hub().database
+
+    def read(after: tuple[str, UUID] | None) -> list[stock.LevelLine]:
+        with database.read() as connection:
+            return stock.levels(connection, merchant_id, after=after, limit=1000)
+
+    columns: list[exports.Column[stock.LevelLine]] = [
+        exports.Column(_("SKU"), lambda row: row.code),
+        exports.Column(_("Title"), lambda row: row.title),
+        exports.Column(_("Location"), lambda row: row.location_name),
+        exports.Column(_("On hand"), lambda row: row.level.on_hand),
+        exports.Column(_("Allocated"), lambda row: row.level.allocated),
+        exports.Column(_("In quarantine"), lambda row: row.level.quarantined),
+        exports.Column(_("Damaged"), lambda row: row.level.damaged),
+        exports.Column(_("Incoming"), lambda row: row.level.incoming),
+        exports.Column(_("Available"), lambda row: row.level.available),
+        exports.Column(_("Safety stock"), lambda row: row.safety_stock),
+        exports.Column(_("Counted at"), lambda row: row.counted_at),
+    ]
+    rows = exports.pages(read, lambda row: (row.code, row.location_id))
+    return exports.download("stock", "stock", columns, rows, mark=True)
 
 
 @pages.get("/stock/<uuid:sku_id>")
@@ -68,7 +157,7 @@ def adjust(sku_id: UUID) -> Any:
     except BadInput as error:
         return _refused(sku_id, error, "adjust")
     wake(touched, "publish")
-    flash("The stock is corrected. Every live shop is told now.", "success")
+    flash(_("The stock is corrected. Every live shop is told now."), "success")
     return see_other(url_for(".sku", sku_id=sku_id))
 
 
@@ -78,9 +167,9 @@ def condition(sku_id: UUID) -> Any:
     """Take units off sale that stay on the shelf, put them on sale again, or write them off."""
     code = _code(sku_id)
     acts = {
-        "set_aside": (warehouse.set_aside, "set aside"),
-        "restore": (warehouse.restore, "for sale again"),
-        "write_off": (warehouse.write_off, "written off"),
+        "set_aside": (warehouse.set_aside, _("set aside")),
+        "restore": (warehouse.restore, _("for sale again")),
+        "write_off": (warehouse.write_off, _("written off")),
     }
     try:
         act, done = acts.get(request.form.get("act", ""), (None, ""))
@@ -103,7 +192,17 @@ def condition(sku_id: UUID) -> Any:
         fields = {"why" if name == "reason" else name: said for name, said in error.fields.items()}
         return _refused(sku_id, BadInput(str(error), fields), "condition")
     wake(touched, "publish")
-    flash(f"{units:,} of {code} {'is' if units == 1 else 'are'} {done}. Every live shop is told now.", "success")
+    flash(
+        ngettext(
+            "%(units)s of %(code)s is %(done)s. Every live shop is told now.",
+            "%(units)s of %(code)s are %(done)s. Every live shop is told now.",
+            units,
+            units=f"{units:,}",
+            code=code,
+            done=done,
+        ),
+        "success",
+    )
     return see_other(url_for(".sku", sku_id=sku_id))
 
 
@@ -122,7 +221,7 @@ def set_safety_stock(sku_id: UUID) -> Any:
         said = [each for messages in error.fields.values() for each in messages] or [str(error)]
         return _refused(sku_id, BadInput(str(error), {"safety_stock": said}), "safety_stock")
     wake(touched, "publish")
-    flash("The safety stock is set. Every live shop is told now.", "success")
+    flash(_("The safety stock is set. Every live shop is told now."), "success")
     return see_other(url_for(".sku", sku_id=sku_id))
 
 
@@ -154,14 +253,19 @@ def define_kit(sku_id: UUID) -> Any:
             with forms.gathering(errors):
                 parts[part_id] = forms.whole_number(text, f"units-{part_id}")
         if errors:
-            raise BadInput("Some fields need another look. Nothing was stored.", errors)
+            raise BadInput(_("Some fields need another look. Nothing was stored."), errors)
         touched = kits.define(hub().database, merchant_id, sku_id, parts, visitor().email)
     except BadInput as error:
         return _kit_page(sku_id, typed, forms.at_rows(error.fields, typed), str(error)), 422
     except Conflict as error:
         return _kit_page(sku_id, typed, {}, str(error)), 409
     wake(touched or (), "publish")
-    flash(f"{code} is made of {len(parts)} SKUs now." if parts else f"{code} is no kit any more.", "success")
+    flash(
+        _("%(code)s is made of %(len)s SKUs now.", code=code, len=len(parts))
+        if parts
+        else _("%(code)s is no kit any more.", code=code),
+        "success",
+    )
     return see_other(url_for(".sku", sku_id=sku_id))
 
 
@@ -184,7 +288,7 @@ def _kit_page(sku_id: UUID, typed: Mapping[UUID, str], errors: forms.Messages, m
         kit = stock.sku(connection, visitor().merchant_id, sku_id)
         parts = stock.form_skus(connection, visitor().merchant_id, typed.keys(), None, None)
     if kit is None or parts.keys() != typed.keys():
-        raise BadInput("This form names a SKU that does not exist here. Reload the page.")
+        raise BadInput(_("This form names a SKU that does not exist here. Reload the page."))
     return render_template(
         "kit.html", sku=kit, units=typed, skus=parts, errors=errors, message=message, form=request.form
     )
@@ -195,7 +299,7 @@ def _kit_page(sku_id: UUID, typed: Mapping[UUID, str], errors: forms.Messages, m
 
 def _code(sku_id: UUID) -> str:
     with hub().database.read() as connection:
-        return existing(stock.code(connection, visitor().merchant_id, sku_id), "SKU")
+        return existing(stock.code(connection, visitor().merchant_id, sku_id), _("SKU"))
 
 
 def _refused(sku_id: UUID, error: BadInput, act: str) -> tuple[str, int]:
@@ -208,14 +312,34 @@ def _refused(sku_id: UUID, error: BadInput, act: str) -> tuple[str, int]:
 def _page(sku_id: UUID, errors: forms.Messages | None = None, act: str = "") -> str:
     merchant_id = visitor().merchant_id
     before = _read_mark(request.args.get("before", ""))
+    why, where = lists.choice("why", tuple(_CAUSES)), lists.chosen_id("at")
     with hub().database.read() as connection:
-        found = existing(stock.sku(connection, merchant_id, sku_id), "SKU")
-        rows = stock.ledger(connection, merchant_id, sku_id, before=before, limit=lists.ONE_MORE)
+        found = existing(stock.sku(connection, merchant_id, sku_id), _("SKU"))
+        rows = stock.ledger(
+            connection,
+            merchant_id,
+            sku_id,
+            location_id=where,
+            causes=_CAUSES.get(why, ()),
+            before=before,
+            places=[each.location_id for each in found.levels],
+            limit=lists.ONE_MORE,
+        )
+        days = stock.history(connection, merchant_id, sku_id, _DAYS, now=visitor().at)
     shown = rows[: lists.ONE_MORE - 1]
     return render_template(
         "sku.html",
         sku=found,
-        ledger=lists.listed(rows, lambda _: _mark(shown, before)),
+        ledger=lists.listed(rows, lambda _row: _mark(shown, before)),
+        why=why,
+        where=where,
+        days=days,
+        picture=chart.picture(
+            [
+                Line(_("On hand"), tuple((day.at, day.on_hand) for day in days)),
+                Line(_("Available"), tuple((day.at, day.available) for day in days)),
+            ]
+        ),
         errors=errors or {},
         form=request.form,
         act=act,

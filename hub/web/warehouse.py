@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from flask import Blueprint, flash, render_template, request, url_for
+from flask import Blueprint, Response, flash, render_template, request, url_for
+from flask_babel import gettext as _
 from sqlalchemy import Connection
 
 from hub.access import Permission
@@ -16,7 +17,7 @@ from hub.errors import BadInput, Conflict
 from hub.store import warehouse as acts
 from hub.store.documents import Kind
 from hub.store.queries import connections, documents, stock
-from hub.web import forms, lists
+from hub.web import exports, forms, lists
 from hub.web.failures import existing
 from hub.web.gate import hub, needs, see_other, visitor
 from hub.web.waking import wake
@@ -48,11 +49,11 @@ class Sheet:
             with forms.gathering(self.errors):
                 entered[sku_id] = forms.whole_number(text, f"units-{sku_id}")
         if not self.units:
-            self.errors["scan"] = ["Add at least one SKU: type or scan it, then press Enter."]
+            self.errors["scan"] = [_("Add at least one SKU: type or scan it, then press Enter.")]
         if self.location_id is None:
-            self.errors["location_id"] = ["Choose a location."]
+            self.errors["location_id"] = [_("Choose a location.")]
         if self.errors or self.location_id is None:
-            raise BadInput("Some fields need another look. Nothing was entered.", self.errors)
+            raise BadInput(_("Some fields need another look. Nothing was entered."), self.errors)
         return self.location_id, entered
 
 
@@ -73,7 +74,7 @@ def receive() -> Any:
         return _sheet_page("receive.html", sheet)
     try:
         if not reference:
-            sheet.errors["reference"] = ["Enter the number of the delivery note."]
+            sheet.errors["reference"] = [_("Enter the number of the delivery note.")]
         location_id, units = sheet.complete()
         touched = acts.receive(
             hub().database,
@@ -87,7 +88,7 @@ def receive() -> Any:
     except (BadInput, Conflict) as error:
         return _refused("receive.html", sheet, error, Kind.RECEIPT, reference)
     wake(touched, "publish")
-    flash(f"Delivery note {reference} is entered.", "success")
+    flash(_("Delivery note %(reference)s is entered.", reference=reference), "success")
     return see_other(_document_address(Kind.RECEIPT, reference))
 
 
@@ -122,7 +123,7 @@ def count() -> Any:
         checked = request.form.get("act") == "enter" and not (sheet.errors or _at_rows(error))
         return _refused("count.html", sheet, error, Kind.COUNT, reference, checked=checked)
     wake(touched, "publish")
-    flash("The count is entered. Every live shop is told now.", "success")
+    flash(_("The count is entered. Every live shop is told now."), "success")
     return see_other(_document_address(Kind.COUNT, reference))
 
 
@@ -141,11 +142,11 @@ def transfer() -> Any:
         return _sheet_page("transfer.html", sheet)
     try:
         if not request.form.get("to_location_id"):
-            sheet.errors["to_location_id"] = ["Choose where they go."]
+            sheet.errors["to_location_id"] = [_("Choose where they go.")]
             sheet.complete()
         to_location_id = forms.identity("to_location_id")
         if to_location_id == sheet.location_id:
-            sheet.errors["to_location_id"] = ["They are there already. Choose another location."]
+            sheet.errors["to_location_id"] = [_("They are there already. Choose another location.")]
         location_id, units = sheet.complete()
         document_id, touched = acts.send(
             hub().database,
@@ -160,14 +161,17 @@ def transfer() -> Any:
     except (BadInput, Conflict) as error:
         return _refused("transfer.html", sheet, error, Kind.TRANSFER, reference)
     wake(touched, "publish")
-    flash("They are in transit. Say here what arrives, all at once or in parts.", "success")
+    flash(_("They are in transit. Say here what arrives, all at once or in parts."), "success")
     return see_other(url_for(".document", document_id=document_id))
 
 
 def _empty_sheet() -> Sheet:
-    """A form nobody has filled in; the address may name a SKU to begin with, and the location."""
-    sku_id, location_id = lists.chosen_id("sku"), lists.chosen_id("location")
-    return Sheet(location_id, None, {sku_id: ""} if sku_id else {})
+    """A form nobody has filled in; the address may name SKUs to begin with, and the location."""
+    try:
+        chosen = [UUID(text) for text in request.args.getlist("sku")[:_MOST_ROWS]]
+    except ValueError:
+        raise lists.stale() from None
+    return Sheet(lists.chosen_id("location"), None, dict.fromkeys(chosen, ""))
 
 
 def _typed_sheet() -> Sheet:
@@ -175,7 +179,7 @@ def _typed_sheet() -> Sheet:
     with forms.gathering(sheet.errors):
         sheet.counted_at = forms.moment(request.form.get("counted_at", ""), "counted_at")
         if sheet.counted_at is not None and sheet.counted_at > datetime.now(UTC):
-            raise BadInput("This is still to come.", {"counted_at": ["This is still to come. Times are in UTC."]})
+            raise BadInput(_("This is still to come."), {"counted_at": [_("This is still to come. Times are in UTC.")]})
     return sheet
 
 
@@ -200,7 +204,9 @@ def _add_row(connection: Connection, sheet: Sheet, text: str) -> None:
     elif sku_id in sheet.units:
         sheet.units[sku_id] = forms.one_more(sheet.units[sku_id])
     elif len(sheet.units) >= _MOST_ROWS:
-        sheet.errors["scan"] = [f"One document has at most {_MOST_ROWS} SKUs. Enter this one, then begin another."]
+        sheet.errors["scan"] = [
+            _("One document has at most %(most_rows)s SKUs. Enter this one, then begin another.", most_rows=_MOST_ROWS)
+        ]
     else:
         sheet.units[sku_id] = "1"
 
@@ -236,9 +242,9 @@ def _sheet_page(
             sheet.location_id = places[0].id
         sheet.skus = stock.form_skus(connection, merchant_id, sheet.units, sheet.location_id, sheet.counted_at)
         if sheet.units.keys() != sheet.skus.keys():
-            raise BadInput("This form names a SKU that does not exist here. Reload the page.")
+            raise BadInput(_("This form names a SKU that does not exist here. Reload the page."))
         if sheet.location_id is not None and sheet.location_id not in {each.id for each in places}:
-            raise BadInput("This location does not exist here. Reload the page.")
+            raise BadInput(_("This location does not exist here. Reload the page."))
         waiting = documents.documents(connection, merchant_id, documents.DocumentFilter(in_transit=True), limit=20)
     return render_template(
         template,
@@ -263,13 +269,7 @@ def _sheet_page(
 
 @pages.get("/stock/documents")
 def index() -> str:
-    kind = lists.choice("kind", (*_KINDS, "in_transit"))
-    wanted = documents.DocumentFilter(
-        kind="" if kind == "in_transit" else kind,
-        location_id=lists.chosen_id("location"),
-        text=lists.search_text(),
-        in_transit=kind == "in_transit",
-    )
+    kind, wanted = _wanted()
     before = lists.chosen_id("before")
     with hub().database.read() as connection:
         rows = documents.documents(connection, visitor().merchant_id, wanted, before=before, limit=lists.ONE_MORE)
@@ -281,6 +281,47 @@ def index() -> str:
             wanted=wanted,
             places=connections.locations(connection, visitor().merchant_id),
         )
+
+
+def _wanted() -> tuple[str, documents.DocumentFilter]:
+    """Which documents the address names."""
+    kind = lists.choice("kind", (*_KINDS, "in_transit"))
+    return kind, documents.DocumentFilter(
+        kind="" if kind == "in_transit" else kind,
+        location_id=lists.chosen_id("location"),
+        text=lists.search_text(),
+        in_transit=kind == "in_transit",
+    )
+
+
+@pages.post("/stock/documents.csv")
+@needs(Permission.LOOK)
+def export() -> Response:
+    """The documents of the list, one row each."""
+    _kind, wanted = _wanted()
+    merchant_id, database = visitor().merchant_id, hub().database
+
+    def read(before: UUID | None) -> list[documents.DocumentSummary]:
+        with database.read() as connection:
+            return documents.documents(connection, merchant_id, wanted, before=before, limit=1000)
+
+    columns: list[exports.Column[documents.DocumentSummary]] = [
+        exports.Column(_("Kind"), lambda row: row.kind),
+        exports.Column(_("Number"), lambda row: row.reference),
+        exports.Column(_("Location"), lambda row: row.location_name),
+        exports.Column(_("To"), lambda row: row.to_location_name),
+        exports.Column(_("State"), lambda row: row.state),
+        exports.Column(_("SKUs"), lambda row: row.lines),
+        exports.Column(_("Units"), lambda row: row.units),
+        exports.Column(_("Arrived"), lambda row: row.arrived),
+        exports.Column(_("Lost"), lambda row: row.lost),
+        exports.Column(_("Differences"), lambda row: row.differs),
+        exports.Column(_("Note"), lambda row: row.note),
+        exports.Column(_("By"), lambda row: row.actor),
+        exports.Column(_("Entered at"), lambda row: row.created_at),
+    ]
+    rows = exports.pages(read, lambda row: row.id)
+    return exports.download("stock documents", "stock-documents", columns, rows, mark=True)
 
 
 @pages.get("/stock/documents/<uuid:document_id>")
@@ -303,11 +344,11 @@ def arrive(document_id: UUID) -> Any:
             arrived[line.sku_id] = forms.whole_number(request.form[name], name)
     try:
         if errors:
-            raise BadInput("Some fields need another look. Nothing was entered.", errors)
+            raise BadInput(_("Some fields need another look. Nothing was entered."), errors)
         if not any(arrived.values()):
-            raise BadInput("Enter how many units have arrived.")
+            raise BadInput(_("Enter how many units have arrived."))
         if request.form.get("seen") != _seen(found):
-            raise Conflict("Something arrived since this page was opened. Look at it again, then enter the rest.")
+            raise Conflict(_("Something arrived since this page was opened. Look at it again, then enter the rest."))
         touched = acts.arrive(
             hub().database,
             visitor().merchant_id,
@@ -321,7 +362,7 @@ def arrive(document_id: UUID) -> Any:
     except Conflict as error:
         return _document_page(document_id, {}, str(error)), 409
     wake(touched, "publish")
-    flash("They are on the shelf. Every live shop is told now.", "success")
+    flash(_("They are on the shelf. Every live shop is told now."), "success")
     return see_other(url_for(".document", document_id=document_id))
 
 
@@ -331,20 +372,20 @@ def close(document_id: UUID) -> Any:
     """What has not arrived of a transfer never will: it is lost."""
     _document(document_id)
     if request.form.get("sure") != "yes":
-        message = "Say that you are sure."
-        return _document_page(document_id, {"sure": ["Tick this box first: it cannot be undone."]}, message), 422
+        message = _("Say that you are sure.")
+        return _document_page(document_id, {"sure": [_("Tick this box first: it cannot be undone.")]}, message), 422
     try:
         touched = acts.close_transfer(hub().database, visitor().merchant_id, document_id, visitor().email)
     except (BadInput, Conflict) as error:
         return _document_page(document_id, {}, str(error)), 409
     wake(touched, "publish")
-    flash("The transfer is closed. What did not arrive is written off as lost.", "success")
+    flash(_("The transfer is closed. What did not arrive is written off as lost."), "success")
     return see_other(url_for(".document", document_id=document_id))
 
 
 def _document(document_id: UUID) -> documents.DocumentView:
     with hub().database.read() as connection:
-        return existing(documents.document(connection, visitor().merchant_id, document_id), "document")
+        return existing(documents.document(connection, visitor().merchant_id, document_id), _("document"))
 
 
 def _document_page(document_id: UUID, errors: forms.Messages, message: str) -> str:

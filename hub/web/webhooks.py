@@ -7,19 +7,22 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import structlog
-from flask import Blueprint, jsonify, request
+from flask import Blueprint, g, jsonify, request
+from flask_babel import gettext as _
 from sqlalchemy import Row, case, select
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from hub.connector import Connector, Delivery, Webhook
 from hub.errors import Unverified
+from hub.http import Exchange, Redactor
 from hub.jobs.guard import Broke
-from hub.store import activity, connections, inbox
+from hub.store import activity, connections, exchanges, inbox
 from hub.store import tables as t
 from hub.store.secrets import SecretsUnreadable
 from hub.web.failures import failure
@@ -46,9 +49,11 @@ def receive(merchant_id: UUID, connection_id: UUID) -> Response:
             delivery = _verify(_reader(row), webhook)
     except Unverified as error:
         log.info("webhook refused", connection_id=str(connection_id), reason=str(error))
-        return failure(401, "The signature does not fit this connection.")
+        _note_refused(merchant_id, connection_id, webhook, 401, "The signature does not fit this connection.")
+        return failure(401, _("The signature does not fit this connection."))
     except _CannotCheck as error:
         _tell(merchant_id, connection_id, str(error))
+        _note_refused(merchant_id, connection_id, webhook, 503, str(error))
         return _later()
     return _stored(merchant_id, connection_id, delivery, webhook)
 
@@ -75,21 +80,31 @@ def receive_for_app(merchant_id: UUID, connector: str) -> Response:
                 _tell(merchant_id, row.id, str(error))
         else:
             return _stored(merchant_id, row.id, delivery, webhook)
-    return _later() if cannot else failure(401, "The signature fits no connection here.")
+    return _later() if cannot else failure(401, _("The signature fits no connection here."))
 
 
 def _webhook() -> Webhook:
+    g.began = time.monotonic()
     return Webhook({name.lower(): value for name, value in request.headers.items()}, raw_body(LARGEST_BODY))
 
 
 def _later() -> Response:
-    return failure(503, "This webhook cannot be checked right now. Send it again later.", {"Retry-After": "60"})
+    return failure(503, _("This webhook cannot be checked right now. Send it again later."), {"Retry-After": "60"})
 
 
 def _stored(merchant_id: UUID, connection_id: UUID, delivery: Delivery | None, webhook: Webhook) -> Response:
     if delivery is None:
         return jsonify(stored=False)
-    stored = inbox.store_webhook(hub().database, hub().keyring, merchant_id, connection_id, delivery, webhook)
+    line = _line(webhook, 200)
+    stored = inbox.store_webhook(
+        hub().database,
+        hub().keyring,
+        merchant_id,
+        connection_id,
+        delivery,
+        webhook,
+        also=lambda db: exchanges.keep(db, hub().keyring, merchant_id, connection_id, [line]),
+    )
     if connection_id in _told:
         _take_back(merchant_id, connection_id)
     hub().doorbell.ring(merchant_id, connection_id, "inbox")
@@ -104,7 +119,7 @@ def _row(merchant_id: UUID, connection_id: UUID) -> Row[Any]:
             select(t.connection).where(t.connection.c.merchant_id == merchant_id, t.connection.c.id == connection_id)
         ).first()
     if row is None or row.state == "removed" or row.secrets is None:
-        raise NotFound("There is no such connection.")
+        raise NotFound(_("There is no such connection."))
     return row
 
 
@@ -115,7 +130,7 @@ def _candidates(merchant_id: UUID, name: str, webhook: Webhook) -> Sequence[Row[
     """The connections that a webhook may be for, by their open settings: those that work first, then the newest."""
     connector = hub().registry.connectors.get(name)
     if connector is None:
-        raise NotFound("There is no such connector.")
+        raise NotFound(_("There is no such connector."))
     try:
         account = connector.webhook_account(webhook)
         if account is None or not _is_account(account):
@@ -185,7 +200,7 @@ def _turn(connection_id: UUID) -> Iterator[None]:
 
 def _verify(connector: Connector, webhook: Webhook) -> Delivery | None:
     if connector.__class__.verify is Connector.verify:
-        raise NotFound("This connection takes no webhooks.")
+        raise NotFound(_("This connection takes no webhooks."))
     try:
         delivery = connector.verify(webhook)
     except Unverified:
@@ -209,6 +224,39 @@ def _blame(connector: type[Connector], error: BaseException) -> Exception:
     log.error("webhook check failed", connector=connector.name, exc_info=error)
     kind = str(error).partition(":")[0] if isinstance(error, Broke) else type(error).__name__
     return _CannotCheck(f"The connector {connector.label} failed to check a webhook ({kind})")
+
+
+# ---------------------------------------------------------------- the log of requests
+
+_REFUSED_EVERY = 10.0  # seconds: strangers who guess at a signature fill no log
+_refused: dict[UUID, float] = {}  # connections of which a refused webhook was noted, and when
+
+
+def _line(webhook: Webhook, status: int, error: str = "") -> exchanges.Line:
+    redactor = Redactor()
+    exchange = Exchange(
+        method=request.method,
+        url=redactor.text(request.url),
+        status=status,
+        seconds=time.monotonic() - g.began,
+        request_bytes=len(webhook.body),
+        response_bytes=0,
+        request_headers=redactor.headers({name: webhook.headers[name] for name in sorted(webhook.headers)}),
+        response_headers={},
+        error=error,
+    )
+    return exchanges.Line(exchange, datetime.now(UTC), exchanges.WEBHOOK, received=True)
+
+
+def _note_refused(merchant_id: UUID, connection_id: UUID, webhook: Webhook, status: int, why: str) -> None:
+    if time.monotonic() - _refused.get(connection_id, float("-inf")) < _REFUSED_EVERY:
+        return
+    _refused[connection_id] = time.monotonic()
+    try:
+        with hub().database.write() as db:
+            exchanges.keep(db, hub().keyring, merchant_id, connection_id, [_line(webhook, status, why)])
+    except Exception as error:  # the sender hears the same, whether it is written down or not
+        log.warning("refused webhook not recorded", error=f"{type(error).__name__}: {error}"[:500])
 
 
 # ---------------------------------------------------------------- telling the merchant

@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,10 +14,14 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Error, Page, Request, sync_playwright
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from hub import plugins
 from hub.app import create_app
+from hub.core.model import Address
 from hub.jobs import Hub
+from hub.store import locations
+from hub.store import tables as t
 from hub.store.database import Database
-from hub.web import entrance, settings
+from tests.town import OWNER, Town
 from tests.web.shop_builder import PASSWORD, Shop, hub_on, open_shop
 
 ASSETS = Path(__file__).parents[2] / "hub" / "web" / "static" / "vendor" / "manifest.json"
@@ -89,12 +94,27 @@ class Site:
 
 @pytest.fixture
 def site(hub: Hub) -> Iterator[Site]:
-    for throttle in (entrance._per_pair, entrance._per_network, entrance._per_account, settings._guesses):
-        throttle.forget()
     site = Site()
     site.serve(hub)
     yield site
     site.close()
+
+
+@pytest.fixture
+def town(hub: Hub, shop: Shop, site: Site) -> Town:
+    """The hub at work for the shop, with every connector that is installed, heard of at the site's address.
+
+    Led to the simulators of a test, ``town.hub`` is what is to be served.
+    """
+    settings = replace(hub.settings, public_url=site.address)
+    return Town(replace(hub, settings=settings, registry=plugins.load()), shop.merchant_id)
+
+
+def move_to_leeds(town: Town) -> None:
+    """The hub's only location gets a name and an address, so that carriers can be asked for labels."""
+    address = Address(name="Leaf & Kettle", line1="1 High Street", city="Leeds", postcode="LS1 4DY", country="GB")
+    leeds = locations.Location(name="Leeds", address=address, time_zone="Europe/London")
+    locations.save(town.hub.database, town.merchant, town.row(t.location).id, leeds, OWNER)
 
 
 class Visit:
@@ -140,7 +160,8 @@ class Visit:
         return self
 
     def accessibility_problems(self) -> list[str]:
-        self.page.evaluate(AXE.read_text())
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(AXE.read_text())
         found = self.page.evaluate("async () => (await axe.run(document, {resultTypes: ['violations']})).violations")
         return [
             f"{each['id']}: {node['html'][:160]} {node['any'][0]['message'] if node['any'] else ''}"

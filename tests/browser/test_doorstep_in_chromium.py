@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from hub import plugins
 from hub.core.model import Address, Money
 from hub.core.shipping import TrackingStatus, Weight, WeightUnit
-from hub.jobs import Hub
-from hub.store import connections, locations
+from hub.store import connections
 from hub.store import tables as t
-from hub.store.database import Database
 from hub_3pl.shipbob import ShipBobConnector
 from hub_3pl.simulator_shipbob import ShipBobSimulator
 from hub_amazon.channel import AmazonConnector
@@ -32,14 +27,12 @@ from hub_shopify.connector import ShopifyConnector
 from hub_shopify.simulator import ShopifySimulator
 from hub_woocommerce.connector import WooCommerceConnector
 from hub_woocommerce.simulator import WooCommerceSimulator
-from tests.browser.conftest import Site, Visit
+from tests.browser.conftest import Site, Visit, move_to_leeds
 from tests.town import OWNER, Town
-from tests.web.shop_builder import Shop, hub_on
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=15_000)
 
-LEEDS = Address(name="Leaf & Kettle", line1="1 High Street", city="Leeds", postcode="LS1 4DY", country="GB")
 YORK = Address(
     name="Grace Hopper", line1="7 Stonegate", city="York", postcode="YO1 8AS", country="GB", phone="+441904000"
 )
@@ -58,17 +51,9 @@ class Street(NamedTuple):
 
 
 @pytest.fixture
-def hub(_sqlite_database: Database, tmp_path: Path) -> Iterator[Hub]:
-    """The hub with every connector that is installed."""
-    yield replace(hub_on(_sqlite_database, tmp_path), registry=plugins.load())
-    _sqlite_database.close()
-
-
-@pytest.fixture
-def street(hub: Hub, shop: Shop, site: Site) -> Iterator[Street]:
+def street(town: Town, site: Site) -> Iterator[Street]:
     """Mugs lie in Leeds, vases at ShipBob; two shops sell both, Amazon sells mugs. The hub hears of it at its door, of
     Amazon in a queue."""
-    town = Town(replace(hub, settings=replace(hub.settings, public_url=site.address)), shop.merchant_id)
     shopify, woo = ShopifySimulator(), WooCommerceSimulator(site="https://woo.example")
     easypost, ups, shipbob = EasyPostSimulator(), UpsSimulator(), ShipBobSimulator()
     amazon = AmazonSimulator(marketplaces=("UK",))
@@ -88,14 +73,7 @@ def street(hub: Hub, shop: Shop, site: Site) -> Iterator[Street]:
         town.connect(AmazonConnector, amazon),
     ]
     town.open_for_business(shops[0], adopt=True)
-    leeds = town.row(t.location)
-    locations.save(
-        hub.database,
-        shop.merchant_id,
-        leeds.id,
-        locations.Location(name="Leeds", address=LEEDS, time_zone="Europe/London"),
-        OWNER,
-    )
+    move_to_leeds(town)
     town.connect(EasyPostConnector, easypost)
     town.connect(UpsConnector, ups)
     town.connect(ShipBobConnector, shipbob)
@@ -103,7 +81,7 @@ def street(hub: Hub, shop: Shop, site: Site) -> Iterator[Street]:
     town.open_for_business(shops[2])
     places = {row.id for row in town.rows(t.location)}
     for row in town.rows(t.channel_location, t.channel_location.c.connection_id.in_(shops)):
-        connections.pool_locations(hub.database, shop.merchant_id, row.connection_id, row.external_id, places, OWNER)
+        connections.pool_locations(town.hub.database, town.merchant, row.connection_id, row.external_id, places, OWNER)
     town.settle()
     yield Street(town, *everybody)
     for each in everybody:
@@ -151,7 +129,7 @@ def test_what_three_shops_sell_comes_to_three_doorsteps(street: Street, visit: V
     problems += visit.accessibility_problems()
 
     # At the bench: the slip, a wrong item, the right one, the scales.
-    page.get_by_role("link", name="Packing", exact=True).click()
+    page.get_by_role("link", name="Shipments", exact=True).first.click()
     problems += visit.accessibility_problems()
     page.keyboard.type(f"{reference}\n")
     expect(page.get_by_role("heading", name="0 of 1 packed")).to_be_visible()
@@ -269,7 +247,7 @@ def test_what_three_shops_sell_comes_to_three_doorsteps(street: Street, visit: V
     page.get_by_role("link", name=second_mug, exact=True).click()
     expect(page.get_by_text("Leeds: the only location that has it.").first).to_be_visible()
     reference = re.findall(rf"{second_mug[:18]}-1-[A-Z2-7]{{8}}", shipping(page).inner_text())[0]
-    page.get_by_role("link", name="Packing", exact=True).click()
+    page.get_by_role("link", name="Shipments", exact=True).first.click()
     expect(page.get_by_role("heading", name="Packing", exact=True)).to_be_visible()
     page.keyboard.type(f"{reference}\n")
     expect(page.get_by_role("heading", name="0 of 1 packed")).to_be_visible()

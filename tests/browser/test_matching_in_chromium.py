@@ -83,7 +83,7 @@ def test_from_the_queue_to_a_live_shop(hub: Hub, shop: Shop, visit: Visit) -> No
     nothing = {"Grüner Tee": None, "Weißer Tee": None, "Gift wrap": None}
 
     # Two of three are sure, and say why.
-    page.get_by_role("link", name="Matching").click()
+    page.get_by_role("link", name="Listings").click()
     expect(page.get_by_text("same barcode as “Green tea” at Tea Street")).to_be_visible()
     expect(page.get_by_text("its SKU at the shop is “TEA-2”")).to_be_visible()
     expect(page.get_by_text("Nothing in the hub is like it.")).to_be_visible()
@@ -97,9 +97,14 @@ def test_from_the_queue_to_a_live_shop(hub: Hub, shop: Shop, visit: Visit) -> No
     expect(page.get_by_text("Undone: 2 listings not matched any more.", exact=False)).to_be_visible()
     assert matched(hub, hall) == nothing
 
-    # By keyboard alone: the arrows lead from box to box, the space bar marks, and Enter matches the row it is typed in.
-    page.get_by_label("Grüner Tee", exact=True).focus()
-    page.keyboard.press("Space")
+    # By keyboard alone: j and k, or the arrows, lead from row to row, x or the space bar marks, and Enter matches the
+    # row it is typed in.
+    page.keyboard.press("j")
+    expect(page.get_by_label("Gift wrap", exact=True)).to_be_focused()
+    page.keyboard.press("j")
+    expect(page.get_by_label("Grüner Tee", exact=True)).to_be_focused()
+    page.keyboard.press("x")
+    expect(page.get_by_label("Grüner Tee", exact=True)).to_be_checked()
     page.keyboard.press("ArrowDown")
     expect(page.get_by_label("Weißer Tee", exact=True)).to_be_focused()
     page.keyboard.press("Space")

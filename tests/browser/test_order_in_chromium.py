@@ -27,7 +27,7 @@ def test_an_order_in_full_is_usable_by_everybody_and_a_part_of_it_is_held(hub: H
     page.get_by_label("Why it is held back").fill("Looks odd")
     page.get_by_role("button", name="Hold", exact=True).click()
 
-    expect(page.get_by_text("Waiting to be sent")).to_be_visible()
+    expect(page.locator("#parts").get_by_text("Waiting to be sent")).to_be_visible()
     with hub.database.read() as db:
         request = db.execute(select(t.effect.c.request).where(t.effect.c.kind == "hold_work")).scalar_one()
     assert (request["work_external_id"], request["note"]) == ("w2", "Looks odd")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 from sqlalchemy import select
 
 from hub.jobs import Hub
@@ -123,3 +123,20 @@ def test_a_scan_counts_wherever_the_focus_is(hub: Hub, shop: Shop, visit: Visit)
     page.keyboard.type("1001-1-ABC\n")
 
     expect(page.get_by_role("heading", name="0 of 3 packed")).to_be_visible()
+
+
+def test_a_scan_counts_before_the_scripts_of_the_page_have_come(hub: Hub, shop: Shop, visit: Visit) -> None:
+    order_to_pack(shop)
+    visit.sign_in()
+    page = visit.page
+    held: list[Route] = []
+    page.route("**/hub.js*", lambda route: held.append(route))
+    page.goto(f"{visit.site.address}/pack", wait_until="commit")
+    expect(page.get_by_role("textbox", name="Scan a packing slip")).to_be_visible()
+    page.evaluate("document.activeElement.blur()")
+
+    page.keyboard.type("1001-1-ABC\n")
+
+    page.unroute("**/hub.js*")
+    expect(page.get_by_role("heading", name="0 of 3 packed")).to_be_visible()
+    assert held

@@ -8,6 +8,7 @@ import hmac
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -920,6 +921,50 @@ class NamesOrdersAnew(Lark):
         (order,) = super().read_webhook(record)
         assert isinstance(order, hub.Order)
         return [replace(order, external_id=order.number)]
+
+
+# ---------------------------------------------------------------- cancelling, and giving money back
+
+
+@caught_by(
+    "refunding-once-dying-after-anywhere",
+    "refunding-once-with-a-lost-answer-anywhere",
+    simulator=WooCommerceSimulator,
+)
+class RefundsAgain(Woo):
+    """Takes it that what was asked for did not happen."""
+
+    def find_refund(self, refund: hub.RefundRequest, key: str) -> hub.EffectResult | None:
+        return None
+
+    def refund(self, refund: hub.RefundRequest, key: str) -> hub.EffectResult:
+        return super().refund(replace(refund, reference=f"R-{time.monotonic_ns()}"), key)
+
+
+@caught_by("refunding-of-others-is-not-found", simulator=ShopifySimulator)
+class TakesAnyRefund(ShopifyConnector):
+    """One refund is as good as the other."""
+
+    def find_refund(self, refund: hub.RefundRequest, key: str) -> hub.EffectResult | None:
+        order = self.read_order(self.fetch_order(refund.order_external_id))
+        return hub.EffectResult("any") if order else None
+
+
+@caught_by("refund-is-exact", simulator=ShopifySimulator)
+class RefundsTheWholeLine(ShopifyConnector):
+    """Gives back what the line cost, whatever was asked for."""
+
+    def refund(self, refund: hub.RefundRequest, key: str) -> hub.EffectResult:
+        lines = tuple(replace(each, amount=hub.Money.of("12.50", each.amount.currency)) for each in refund.lines)
+        return super().refund(replace(refund, lines=lines), key)
+
+
+@caught_by("cancelled-order-is-cancelled", "cancelling-is-done-once-without-trouble", simulator=ShopifySimulator)
+class SaysItIsCancelled(ShopifyConnector):
+    """Believes that asking is enough."""
+
+    def cancel_order(self, cancellation: hub.OrderCancellation, key: str) -> hub.EffectResult:
+        return hub.EffectResult(cancellation.order_external_id, {"cancelled": True})
 
 
 @pytest.mark.parametrize(("connector", "simulator", "case"), PLANTED)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hub import demo
+from hub import demo, plugins
 from hub.demo.show import Show
 from hub.errors import HubError
 
@@ -21,11 +21,11 @@ def ending() -> ExitStack:
 def open_street(ending: ExitStack) -> tuple[list[str], list[str], list[str]]:
     """The names of the shops, carriers and 3PLs that take part."""
     with ending:
-        shops, carriers, warehouses = demo._open_street(demo.Plan(), Show(interactive=False), ending)
+        street = demo._open_street(demo.Plan(), Show(interactive=False), ending)
         return (
-            [each.name for each in shops],
-            [each.name for each in carriers],
-            [each.name for each in warehouses],
+            [each.name for each in street.shops],
+            [each.name for each in street.carriers],
+            [each.name for each in street.warehouses],
         )
 
 
@@ -42,7 +42,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, **missing: str) -> None:
         lacking(each, missing[each.name]) if each.name in missing else each
         for each in entry_points(group="hub.simulators")
     ]
-    monkeypatch.setattr(demo, "entry_points", lambda group: found)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: found)
 
 
 def test_everybody_has_a_place(ending: ExitStack) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from hub.web.journal import KINDS
 from tests.docs.pages import DOCS, ROOT, Page
 from tests.docs.said import arguments, modules
 
@@ -42,6 +43,10 @@ def test_every_kind_of_issue_is_on_the_page_and_no_other() -> None:
 
     assert all(each.kind for each in RAISED), "A kind of issue is made up as the program runs; name it."
     assert written == {each.kind for each in RAISED}
+
+
+def test_every_kind_has_its_name_in_the_list_of_issues() -> None:
+    assert {each.kind for each in RAISED} == set(KINDS)
 
 
 @pytest.mark.parametrize("raised", RAISED, ids=lambda each: f"{each.kind}-{each.where}")

@@ -739,16 +739,18 @@ def test_the_slower_of_two_that_hold_the_same_effect_cannot_overwrite_the_end(de
 def test_tells_which_connections_have_something_to_do(
     desk: Desk, connect: Callable[[], UUID], change: Callable[..., None]
 ) -> None:
-    connect()  # one without effects
+    idle = connect()  # one without effects
 
-    def due() -> list[UUID]:
+    def due(only: UUID | None = None) -> list[UUID]:
         with desk.database.read() as connection:
-            return [connection_id for _, connection_id in effects.due(connection, desk.database.now(connection))]
+            now = desk.database.now(connection)
+            return [connection_id for _, connection_id in effects.due(connection, now, only)]
 
     assert due() == []
     desk.plan("buy_label")
     desk.plan("send_mail")
     assert due() == [desk.connection_id]
+    assert (due(desk.connection_id), due(idle)) == ([desk.connection_id], [])
 
     for state in ("new", "paused", "removed"):
         change(t.connection, state=state)

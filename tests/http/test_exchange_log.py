@@ -281,3 +281,22 @@ def test_whatever_a_secret_looks_like_it_is_not_shown(echo: Echo, secret: str, p
     shown = [exchange.url, exchange.request_excerpt, exchange.response_excerpt, exchange.error, told]
     shown += [*exchange.request_headers.values(), *exchange.response_headers.values()]
     assert [text for text in shown if secret in text] == []
+
+
+def test_masks_what_is_named_like_a_secret_wherever_an_answer_repeats_it(log: Log) -> None:
+    sent = {"outer": [{"password": "hunter-two-and-a-half"}], "note": "nothing to hide"}
+    with pytest.raises(Rejected):
+        log.client.post(SHOP + "/refuse", params=[("sig", "c0ffee-of-the-day")], json=sent)
+
+    said = f"{log.last.request_excerpt} {log.last.response_excerpt} {log.last.url}"
+    assert "hunter-two" not in said and "c0ffee" not in said
+    assert "nothing to hide" in log.last.request_excerpt
+
+
+def test_a_place_in_a_list_is_no_secret_to_be_looked_for_in_everything(log: Log) -> None:
+    for number in range(200):
+        log.client.get(SHOP + "/orders", params={"page_token": f"page-number-{number}"})
+        log.client.get(SHOP + "/orders", params={"access_token": f"token-number-{number}"})
+
+    assert len(log.client._seen) == 50
+    assert "page-number" not in log.last.url and "token-number" not in log.last.url

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import event, insert, select, update
 
 from hub import jobs
 from hub.jobs import draining
@@ -57,6 +57,44 @@ def test_only_the_connection_asked_about_is_looked_at(hub_town: Town) -> None:
 
     assert {place for _, place, _ in jobs.due(hub_town.hub)} == set(places)
     assert [place for _, place, _ in jobs.due(hub_town.hub, connection_id=places[1])] == places[1:]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_is_over_is_not_looked_through_for_what_is_due(hub_town: Town, alone: bool) -> None:
+    database = hub_town.hub.database
+    if not database.is_sqlite:
+        pytest.skip("PostgreSQL decides by what is in the tables, and here is nothing in them")
+    asked: list[tuple[str, Any]] = []
+    place = open_shop(hub_town, Shop(stock={}))
+
+    @event.listens_for(database.engine, "before_cursor_execute")
+    def _note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+        asked.append((statement, parameters))
+
+    hub = replace(hub_town.hub, settings=replace(hub_town.hub.settings, smtp_url="smtp://post.test", mail_from="a@b.c"))
+    jobs.due(hub, place if alone else None)
+    event.remove(database.engine, "before_cursor_execute", _note)
+
+    with database.read() as connection:
+        plans = [
+            row.detail
+            for statement, parameters in asked
+            if statement.startswith("SELECT")
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        ]
+    # Of these there is more every day, and hardly any is open.
+    growing = ("inbox", "effect", "older", "email", "task", "sales_order", "shipment", "bulk_act_row", "stock_import")
+    open_ones = {
+        index.name
+        for table in t.metadata.sorted_tables
+        for index in table.indexes
+        if index.dialect_options["sqlite"]["where"] is not None
+    }
+    looked = [plan.split() for plan in plans if plan.split()[1] in growing]
+    assert {words[1] for words in looked} == set(growing)
+    for words in looked:
+        named = next((word for word in words if word.startswith(("ix_", "sqlite_autoindex"))), "no index")
+        assert named in open_ones or " ".join(words).endswith(" AND id=?)") or "ordering_key=?" in words, words
 
 
 @pytest.mark.parametrize("state", ["new", "connected", "paused", "removed"])

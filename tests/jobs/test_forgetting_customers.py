@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import pytest
@@ -17,11 +18,13 @@ from hub import jobs
 from hub.connector import Disconnected, Fact, PersonalDataErased, PersonalDataWanted, RawRecord
 from hub.core.model import Address, ChannelShipment, Hold, HoldReason, LineQuantity, Money, Order, Refund
 from hub.errors import Conflict, Unreadable
+from hub.http import Exchange
 from hub.jobs import erasing
 from hub.plugins import Registry
-from hub.store import activity, audit, connections, forgetting, privacy
+from hub.store import activity, audit, connections, exchanges, forgetting, privacy
 from hub.store import tables as t
 from hub.store.database import Database, new_id
+from hub.store.exchanges import Line
 from hub.store.secrets import KeyRing
 from tests.jobs.fake_shop import FakeChannel, Shop, open_shop, send
 from tests.town import OWNER, Town, town
@@ -132,6 +135,7 @@ def _opened(keyring: KeyRing, table: str, row: Any, value: bytes) -> str:
         "inbox_body": lambda: keyring.unpack(value, f"inbox_body:{merchant}:{row.inbox_id}:body"),
         "connection": lambda: keyring.decrypt(value, f"connection:{merchant}:{row.id}:secrets"),
         "privacy_request": lambda: keyring.decrypt(value, f"privacy_request:{merchant}:{row.id}:subject"),
+        "exchange": lambda: keyring.unpack(value, f"exchange:{merchant}:{row.id}:details"),
         "task": lambda: keyring.decrypt(value, f"task:{merchant}:{row.connection_id}:{privacy.TASK}"),
     }
     return places[table]().decode("utf-8", "replace")
@@ -141,6 +145,13 @@ def mentions(town: Town, *texts: str) -> list[str]:
     """The tables in which any of these is still said."""
     low = [text.lower() for text in texts or (CANARY, "zenobia@")]
     return sorted(name for name, said in everything(town).items() if any(text in said.lower() for text in low))
+
+
+def asked(url: str, status: int = 200, said: str = "") -> Exchange:
+    sizes = {"seconds": 0.1, "request_bytes": 0, "response_bytes": len(said)}
+    return Exchange(
+        method="GET", url=url, status=status, request_headers={}, response_headers={}, response_excerpt=said, **sizes
+    )
 
 
 def live_a_little(town: Town, shop: Shop, place: UUID) -> list[dict[str, Any]]:
@@ -167,6 +178,18 @@ def live_a_little(town: Town, shop: Shop, place: UUID) -> list[dict[str, Any]]:
             connection, town.merchant, "shortfall", "y", "Two mugs too many", "Count.", order_id=order.id, **said
         )
         activity.note(connection, town.merchant, "odd", f"{EMAIL} wrote", **said)
+        exchanges.keep(
+            connection,
+            town.hub.keyring,
+            town.merchant,
+            place,
+            [
+                Line(asked(f"https://shop.example/customers?q={quote(EMAIL)}"), at, "fetch"),
+                Line(asked("https://shop.example/refused", 422, f"Ms {CANARY} has no such address"), at, "effects"),
+                Line(asked("https://shop.example/labels"), at, "effects", order_id=order.id),
+                Line(asked(f"https://shop.example/orders/{first['id']}"), at, "fetch"),
+            ],
+        )
     return [first, second]
 
 

@@ -29,13 +29,14 @@ class Shop:
         self.order, self.line, self.effect, self.inbox = (new_id() for _ in range(4))
         self.barn, self.tee, self.box, self.crate, self.transfer = (new_id() for _ in range(5))
         self.box_order, self.box_line = new_id(), new_id()
-        self.act = new_id()
+        self.act, self.file = new_id(), new_id()
         of_merchant = {"merchant_id": self.merchant}
         self.rows: list[tuple[Table, dict[str, Any]]] = [
             (t.merchant, {"id": self.merchant, "name": "Corner Shop", "created_at": NOON}),
             (
                 t.user_account,
-                {"id": self.channel, "email": "a@b.example", "created_at": NOON, "password_changed_at": NOON},
+                {"id": self.channel, "email": "a@b.example", "created_at": NOON, "password_changed_at": NOON}
+                | {"totp_secret": keyring.encrypt(b"SECRET", "elsewhere"), "totp_on_at": NOON},
             ),
             (t.membership, of_merchant | {"user_id": self.channel, "role": "owner"}),
             (t.connection, of_merchant | self._channel(keyring)),
@@ -46,6 +47,7 @@ class Shop:
                 of_merchant | {"connection_id": self.channel, "external_id": "", "location_id": self.place},
             ),
             *((t.sku, of_merchant | each) for each in self._skus()),
+            *((t.sku_word, of_merchant | {"sku_id": each["id"], "word": "tea"}) for each in self._skus()),
             (t.match_act, of_merchant | {"id": self.act, "listings": 1, "summary": "1 listing matched", "at": NOON}),
             (t.listing, of_merchant | self._listing()),
             *((table, of_merchant | row) for table, row in self._stock()),
@@ -53,6 +55,7 @@ class Shop:
             (t.sales_order, of_merchant | self._order()),
             (t.sales_order, of_merchant | self._order() | self._box_order()),
             (t.order_line, of_merchant | self._line()),
+            (t.order_word, of_merchant | {"order_id": self.order, "word": "zoë", "week": 2930, "placed_at": NOON}),
             (t.order_line, of_merchant | self._line() | self._box_line()),
             *((table, of_merchant | row) for table, row in self._held()),
             (t.inbox, of_merchant | self.record()),
@@ -72,7 +75,7 @@ class Shop:
         of_channel = of_merchant | {"connection_id": self.channel}
         token = {"name": "access", "value": keyring.encrypt(b"token", "elsewhere")}
         written = {"listing_id": self.listing, "location_external_id": "", "version": 1, "quantity": 2, "at": NOON}
-        session = {"created_at": NOON, "last_seen_at": NOON, "expires_at": NOON}
+        session = {"created_at": NOON, "last_seen_at": NOON, "expires_at": NOON, "confirmed_at": NOON}
         return [
             (t.connection_token, of_channel | token),
             *((table, of_channel | row) for table, row in self._asked(keyring)),
@@ -99,6 +102,19 @@ class Shop:
             (t.cursor, of_channel | {"stream": "listings"}),
             (t.fetch_request, of_channel | {"kind": "order", "external_id": "8", "requested_at": NOON, "due_at": NOON}),
             (
+                t.exchange,
+                of_channel
+                | {
+                    "id": new_id(),
+                    "at": NOON,
+                    "lane": "effects",
+                    "method": "POST",
+                    "host": "shop.example",
+                    "path": "/hooks",
+                }
+                | {"effect_id": self.effect, "order_id": self.order, "details": None},
+            ),
+            (
                 t.task,
                 of_channel | {"id": new_id(), "kind": "check", "state": "done", "due_at": NOON, "created_at": NOON},
             ),
@@ -110,11 +126,37 @@ class Shop:
                 t.activity,
                 of_merchant | {"id": new_id(), "at": NOON, "kind": "x", "summary": "Zoë paid 3 € — «ok» \n\t🎁"},
             ),
+            (
+                t.sandbox,
+                of_merchant | {"wanted_at": NOON, "began_at": NOON, "routes": {"https://a.example": "http://b"}},
+            ),
+            (t.sku_pace, of_merchant | {"sku_id": self.sku, "sold": 3, "available": 1, "days_left": 9, "at": NOON}),
             (t.session, session | of_merchant | {"token_sha256": "a" * 64, "user_id": self.channel}),
+            *((table, of_merchant | row) for table, row in self._in_bulk()),
             (t.setup_token, {"token_sha256": "b" * 64, "created_at": NOON, "expires_at": NOON}),
+            (t.recovery_code, {"user_id": self.channel, "code_sha256": "c" * 64}),
+            (t.second_step, {"token_sha256": "d" * 64, "user_id": self.channel, "expires_at": NOON}),
+            (t.failed_try, {"key_sha256": "e" * 64, "times": 3, "last_at": NOON, "forget_at": NOON}),
+            (
+                t.invitation,
+                of_merchant
+                | {"id": new_id(), "email": "b@b.example", "role": "support", "token_sha256": "f" * 64}
+                | {"created_at": NOON, "expires_at": NOON},
+            ),
             (t.lease, {"name": "drain", "holder": "me", "fence": 3, "until": NOON}),
             (t.postal_place, {"country": "GB", "code": "LS1", "latitude": 53.8, "longitude": -1.55}),
         ]
+
+    def _in_bulk(self) -> Iterator[tuple[Table, dict[str, Any]]]:
+        """A view of the list of orders, what it begins with, and a tag that an order was given with others."""
+        view, act = new_id(), new_id()
+        of_person = {"user_id": self.channel, "page": "orders"}
+        yield t.saved_view, of_person | {"id": view, "name": "Late", "query": "status=open", "created_at": NOON}
+        yield t.list_preference, of_person | {"columns": ["status"], "view_id": view}
+        asked = {"kind": "tag", "arguments": {"tag": "gift"}, "user_id": self.channel, "permissions": ["orders"]}
+        yield t.bulk_act, asked | {"id": act, "total": 1, "created_at": NOON}
+        row = {"act_id": act, "number": 1, "order_id": self.order, "connection_id": self.channel, "state": "done"}
+        yield t.bulk_act_row, row | {"done_at": NOON}
 
     def _edit(self) -> dict[str, Any]:
         change = {"part": "note", "before": "", "after": "Ring twice. 🎁"}
@@ -194,6 +236,12 @@ class Shop:
         yield t.stock_document, moves | {"id": self.transfer, "state": "in_transit", "created_at": NOON}
         line = {"sku_id": self.tee, "quantity": 5, "arrived": 2, "lost": 1}
         yield t.stock_document_line, {"document_id": self.transfer} | line
+        handed_in = {"id": self.file, "actor": "a@b.example", "file_name": "count.csv", "body": b"", "header": ["SKU"]}
+        handed_in |= {"encoding": "utf-8", "delimiter": ",", "header_mark": "0", "columns": {}, "state": "applied"}
+        yield t.stock_import, handed_in | {"location_id": self.place, "created_at": NOON, "changed_at": NOON}
+        taken = {"import_id": self.file, "line": 2, "state": "applied", "code": "TEE", "sku_id": self.tee}
+        taken |= {"location_id": self.barn, "quantity": 2, "before": 0, "after": 2, "document_id": self.transfer}
+        yield t.stock_import_row, taken
         entered = {self.box: {self.sku: 1, self.tee: 2}, self.crate: {self.box: 2, self.tee: 1}}
         leaves = {self.box: {self.sku: 1, self.tee: 2}, self.crate: {self.sku: 2, self.tee: 5}}
         for table, made_of in ((t.kit_part, entered), (t.kit_leaf, leaves)):

@@ -21,7 +21,7 @@ from hub.store.secrets import KeyRing
 from tests.ops.shop import NOON, Shop
 
 # What a restore changes on purpose, so that the world since the backup is caught up with.
-EMPTIED = {"lease", "session", "setup_token"}
+EMPTIED = {"lease", "session", "second_step", "failed_try", "setup_token"}
 
 
 @pytest.fixture

@@ -234,7 +234,24 @@ def test_somebody_else_joins_the_only_business(run: Run, hub: Database) -> None:
     assert result.exit_code == 0, result.output
     with hub.read() as connection:
         roles = connection.execute(select(t.membership.c.role).order_by(t.membership.c.role)).scalars().all()
-    assert roles == ["owner", "manager"]
+    assert roles == ["manager", "owner"]
+
+
+def test_a_lost_second_factor_is_taken_by_the_operator(run: Run, hub: Database) -> None:
+    run("users", "create", "--email", "ada@example.com", "--merchant", "Corner Shop", input="correct horse battery\n")
+    with hub.write() as connection:
+        now = hub.now(connection)
+        connection.execute(update(t.user_account).values(totp_secret=b"sealed", totp_on_at=now))
+
+    unknown = run("users", "reset-two-factor", "--email", "eve@example.com")
+    result = run("users", "reset-two-factor", "--email", "Ada@example.com")
+
+    assert (unknown.exit_code, "Nobody signs in as eve@example.com." in unknown.output) == (1, True)
+    assert result.exit_code == 0, result.output
+    with hub.read() as connection:
+        row = connection.execute(select(t.user_account)).one()
+        told = connection.execute(select(t.activity.c.actor).where(t.activity.c.kind == "two_factor_reset")).scalars()
+        assert (row.totp_secret, row.totp_on_at, list(told)) == (None, None, ["operator"])
 
 
 def test_with_several_businesses_one_must_be_named(run: Run, shop: Database) -> None:

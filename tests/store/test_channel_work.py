@@ -207,5 +207,5 @@ def test_an_order_of_another_merchant_is_none(warehouse: Warehouse) -> None:
     with warehouse.database.write() as connection:
         connection.execute(insert(t.merchant).values(id=rival, name="Rival", created_at=warehouse.now()))
 
-    with pytest.raises(Conflict, match="does not exist here"):
+    with pytest.raises(Conflict, match="This order does not exist"):
         replace(here, merchant_id=rival).hold(OPEN.external_id, HoldReason.MANUAL, "")

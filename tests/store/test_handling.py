@@ -123,6 +123,20 @@ def test_rules_say_the_priority_of_what_comes_in_and_of_what_is_open(warehouse: 
         assert handling.policy(connection, warehouse.merchant).priorities == rules
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 3, 500])
+def test_the_open_orders_are_ranked_some_at_a_time_and_each_once(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(handling, "_RANKED_AT_ONCE", at_once)
+    warehouse.hear(warehouse.connect(), *(to_ship(a_line(9), id=f"{number}") for number in range(200, 204)))
+    rules = (PriorityRule(kind=Kind.VALUE, urgency=Urgency.SOON, value=Decimal(90)),)
+
+    assert handling.save(warehouse.database, warehouse.merchant, HandlingPolicy(priorities=rules), OWNER) == 4
+
+    assert [row.priority for row in warehouse.rows(t.sales_order)] == [-10] * 4
+    assert handling.save(warehouse.database, warehouse.merchant, HandlingPolicy(priorities=rules), OWNER) == 0
+
+
 def test_a_persons_word_holds_whatever_comes_in_also_for_what_is_being_packed(warehouse: Warehouse) -> None:
     shop, order = warehouse.connect(), to_ship(a_line(1))
     warehouse.hear(shop, order)

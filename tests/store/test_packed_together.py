@@ -37,6 +37,12 @@ class Table(Counter):
         order_id = self.order(units, **{"customer_name": "Ada Byron", "email": "ada@example.com"} | more)
         return order_id, self.deal_out(order_id, units)
 
+    def lines(self, lead_id: UUID) -> list[packing.TableLine]:
+        """What is packed on the table of a fulfillment order."""
+        with self.database.read() as connection:
+            works = together.members(connection, self.merchant, lead_id)
+            return list(packing.lines_of(connection, works, lead_id).values())
+
     def offered(self, work_id: UUID) -> list[UUID]:
         with self.database.read() as connection:
             return together.fitting(connection, self.work(work_id))
@@ -426,8 +432,7 @@ def test_an_address_that_is_changed_at_the_shop_takes_the_order_out_and_another_
 
 
 def packing_left(table: Table, lead: UUID) -> int:
-    with table.database.read() as connection:
-        return sum(line.left for line in packing.on_whole_table(connection, table.work(lead)))
+    return sum(line.left for line in table.lines(lead))
 
 
 def last_parcel(table: Table) -> list[Any]:
@@ -624,8 +629,7 @@ def test_a_cancellation_and_a_join_at_once_leave_nothing_cancelled_in_the_parcel
     at_once(lambda: table.join(first, second), lambda: table.cancel(order_id))
 
     assert table.states([first, second]) == ["open", "cancelled"]
-    with table.database.read() as connection:
-        assert {line.fulfillment_order_id for line in packing.on_whole_table(connection, table.work(first))} == {first}
+    assert {line.fulfillment_order_id for line in table.lines(first)} == {first}
     table.sound()
 
 

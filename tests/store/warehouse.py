@@ -15,7 +15,7 @@ from sqlalchemy import func, insert, select, update
 from hub.connector import Capabilities, PushOutcome, RawRecord, SalesChannel, StockPush, StockRef
 from hub.core.model import Account, ChannelLocation, Order
 from hub.core.services import Plan, Received
-from hub.store import audit, connections, orders, warehouse
+from hub.store import audit, connections, orders, searching, warehouse
 from hub.store import tables as t
 from hub.store.database import Database, new_id
 from hub.store.secrets import KeyRing
@@ -135,6 +135,7 @@ class Warehouse:
         with self.database.write() as connection:
             sku_id = new_id()
             self._insert(connection, t.sku, id=sku_id, code=code, title=code, created_at=self.database.now(connection))
+            searching.add_skus(connection, self.merchant, [(sku_id, code, code)])
         if on_hand is not None:
             self.count(sku_id, on_hand)
         return sku_id
@@ -237,6 +238,15 @@ class Warehouse:
         findings = audit.audit(self.database, self.keyring, settle=timedelta(0))
         broken = [(each.invariant, each.title, each.examples) for each in findings if each.count]
         assert broken == []
+        words = {(row.order_id, row.word, row.week, row.placed_at) for row in self.rows(t.order_word)}
+        with self.database.read() as connection:
+            stored = searching._stored(connection, self.merchant, [row.id for row in self.rows(t.sales_order)])
+        said = ((order_id, order, word) for order_id, order in stored.items() for word in order.words())
+        assert words == {(id, word, searching.week_of(at), at) for id, each, word in said if (at := each.placed_at)}
+        skus = self.rows(t.sku)
+        assert {(row.sku_id, row.word) for row in self.rows(t.sku_word)} == {
+            (sku.id, word) for sku in skus for word in searching.sku_words(sku.code, sku.title)
+        }
 
     def digest(self, *tables: Any) -> str:
         """A hash of everything in ``tables``."""

@@ -12,7 +12,6 @@ from hub.app import create_app
 from hub.jobs import Hub
 from hub.store import accounts
 from hub.store.database import Database
-from hub.web import entrance, settings
 from tests.web.client import Browser
 from tests.web.shop_builder import Furnished, Shop, furnish, hub_on, open_shop
 
@@ -24,13 +23,6 @@ _NOBODY = _QUICK.hash("what nobody types")
 def hub(_sqlite_database: Database, tmp_path: Path) -> Hub:
     """A hub on SQLite: most pages say the same on both databases."""
     return hub_on(_sqlite_database, tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def _nobody_waits() -> None:
-    """Failures that another test caused slow nobody down here."""
-    for throttle in (entrance._per_pair, entrance._per_network, entrance._per_account, settings._guesses):
-        throttle.forget()
 
 
 @pytest.fixture(autouse=True)

@@ -57,7 +57,7 @@ from hub.core.plain import to_plain
 from hub.errors import Unverified
 from hub.jobs import Hub
 from hub.plugins import Plugin, Registry
-from hub.store import accounts, channel_work, connections
+from hub.store import accounts, channel_work, connections, searching, stock_import
 from hub.store import tables as t
 from hub.store.database import Database, new_id
 from hub.store.secrets import KeyRing, new_key
@@ -256,6 +256,24 @@ class Shop:
         }
         return self.write(t.connection, **(row | more))
 
+    def tagged_in_bulk(self, user_id: UUID, order_id: UUID, connection_id: UUID) -> UUID:
+        """A tag that somebody gave many orders, and one of them has it already."""
+        asked = {"kind": "tag", "arguments": {"tag": "gift"}, "user_id": user_id, "permissions": ["orders"]}
+        act_id = self.write(t.bulk_act, id=new_id(), total=1, described="status=open", created_at=self.now, **asked)
+        row = {"act_id": act_id, "number": 1, "order_id": order_id, "connection_id": connection_id}
+        self.write(t.bulk_act_row, state="done", said="Tagged", done_at=self.now, **row)
+        return act_id
+
+    def exchange(self, connection_id: UUID, **more: Any) -> UUID:
+        """A line of the log of requests."""
+        asked = {"lane": "fetch", "method": "GET", "host": "tea.example", "path": "/orders.json", "status": 200}
+        row = {"id": new_id(), "connection_id": connection_id, "at": self.now, "milliseconds": 120} | asked | more
+        return self.write(t.exchange, **row)
+
+    def stock_file(self, content: bytes) -> UUID:
+        """A file of stock that the owner has handed in."""
+        return stock_import.hand_in(self.hub.database, self.merchant_id, "count.csv", content, "ada@tea.example")
+
     def location(self, name: str = "Main warehouse") -> UUID:
         return self.write(t.location, id=new_id(), name=name, created_at=self.ago(days=2))
 
@@ -277,7 +295,7 @@ class Shop:
             )
 
     def sku(self, code: str, title: str = "Green tea, 100 g", *, counted: bool = True) -> UUID:
-        return self.write(
+        sku_id = self.write(
             t.sku,
             id=new_id(),
             code=code,
@@ -285,6 +303,9 @@ class Shop:
             created_at=self.ago(days=2),
             counted_since=self.ago(days=1) if counted else None,
         )
+        with self.hub.database.write() as db:
+            searching.add_skus(db, self.merchant_id, [(sku_id, code, title)])
+        return sku_id
 
     def kit(self, code: str, parts: Mapping[UUID, int], title: str = "Gift box") -> UUID:
         """A kit of SKUs that are no kits themselves."""
@@ -427,7 +448,14 @@ class Shop:
             "updated_at": self.ago(minutes=9),
             "holds_stock": True,
         }
-        return self.write(t.sales_order, **(row | more))
+        order_id = self.write(t.sales_order, **(row | more))
+        self.find_by_words(order_id)
+        return order_id
+
+    def find_by_words(self, order_id: UUID) -> None:
+        """Keep the words of an order, as whatever changes an order does."""
+        with self.hub.database.write() as db:
+            searching.keep_up(db, self.merchant_id, [order_id])
 
     def line(self, order_id: UUID, external_id: str, sku_id: UUID | None = None, **more: Any) -> UUID:
         row: dict[str, Any] = {
@@ -443,7 +471,9 @@ class Shop:
             "total_minor": 2000,
             "tax_minor": 400,
         }
-        return self.write(t.order_line, **(row | more))
+        line_id = self.write(t.order_line, **(row | more))
+        self.find_by_words(order_id)
+        return line_id
 
     def edit(self, order_id: UUID, *changes: Change, revision: int = 1) -> None:
         """An edit at the shop, as the hub keeps it."""
@@ -517,12 +547,14 @@ class Shop:
             "choice": chosen,
         }
         row |= {"reference": f"S-{str(identity)[-8:]}", "rates_at": self.now, "created_at": self.now}
+        row["tracking_numbers"] = ["GB1"]
         self.write(t.shipment, id=identity, **(row | more))
         box = new_id()
         self.write(t.parcel, id=box, shipment_id=identity, number=1, weight_grams=400, tracking_number="GB1")
         self.write(t.parcel_line, parcel_id=box, order_line_id=line_id, quantity=1)
         said = {"tracking_number": "GB1", "happened_at": self.now, "status": "in_transit", "carrier_status": "IT"}
         self.write(t.tracking_event, shipment_id=identity, heard_at=self.now, place="Leeds, GB", **said)
+        self.find_by_words(order_id)
         return identity
 
     def issue(self, title: str = "A shop refused the token", **more: Any) -> UUID:
@@ -639,6 +671,12 @@ class Furnished:
     request_id: UUID
     fulfillment_order_id: UUID
     shipment_id: UUID
+    bulk_id: UUID
+    exchange_id: UUID
+    user_id: UUID
+    invitation_id: UUID
+    record_id: UUID
+    import_id: UUID
 
 
 def open_shop(hub: Hub, name: str = "Corner Shop") -> Shop:
@@ -693,7 +731,7 @@ def furnish(shop: Shop) -> Furnished:
     )
     shop.edit(order_id, Change(part="lines", external_id="1", member="quantity", subject="Mug", before=3, after=2))
     shop.wished(order_id, connection_id, "move_work", "w2", "failed", error="The location does not stock it.")
-    shop.write(
+    record_id = shop.write(
         t.inbox,
         id=new_id(),
         connection_id=connection_id,
@@ -761,6 +799,17 @@ def furnish(shop: Shop) -> Furnished:
     shop.write(t.shelf, sku_id=sku_id, location_id=location_id, zone="A", name="A-1")
     held = {"reason": "address", "note": "The postal code is missing.", "external_id": "hub:address"}
     shop.write(t.order_hold, id=new_id(), order_id=order_id, placed_at=shop.now, **held)
+    user_id = shop.person(f"sam-{shop.merchant_id}@tea.example", "support", "Sam")
+    invitation_id = shop.write(
+        t.invitation,
+        id=new_id(),
+        email="noor@tea.example",
+        role="warehouse",
+        token_sha256=f"{shop.merchant_id.hex}{shop.merchant_id.hex}",
+        invited_by="ada@tea.example",
+        created_at=shop.now,
+        expires_at=shop.ago(days=-7),
+    )
     return Furnished(
         connection_id,
         other,
@@ -777,6 +826,12 @@ def furnish(shop: Shop) -> Furnished:
         request_id,
         to_ship,
         shipment_id,
+        shop.tagged_in_bulk(user_id, order_id, connection_id),
+        shop.exchange(connection_id),
+        user_id,
+        invitation_id,
+        record_id,
+        shop.stock_file(b"SKU,Quantity\nTEA-1,5\n"),
     )
 
 

@@ -70,7 +70,7 @@ def here(things: Furnished) -> str:
 def test_the_connection_leads_to_its_columns_and_each_kind_of_file_has_a_page(
     ada: Browser, things: Furnished, here: str
 ) -> None:
-    assert f'href="{here}"' in ada.get(f"/connections/{things.connection_id}").text
+    assert f'href="{here}?kind=stock"' in ada.get(f"/connections/{things.connection_id}/mappings").text
 
     text = client.words(ada.get(here))
 

@@ -174,7 +174,7 @@ def test_an_adoption_shows_how_far_it_is(shop: Shop, owner: Browser, things: Fur
 def test_all_suggestions_are_accepted_at_once(hub: Hub, shop: Shop, owner: Browser, things: Furnished) -> None:
     shop.listing(things.connection_id, "L3", sku_text="TEA-3")
     page = owner.get(f"/connections/{things.connection_id}")
-    assert "2 listings are 100 % sure" in words(page) and "Accept all 2" in words(page)
+    assert "Accept all at 100 %" in words(page)
 
     owner.post(f"/connections/{things.connection_id}/suggestions", {"which": "all"}, page="/settings")
 
@@ -283,7 +283,10 @@ def test_pausing_and_resuming(hub: Hub, owner: Browser, things: Furnished) -> No
 
 def test_removing_asks_first_and_keeps_the_history(hub: Hub, owner: Browser, things: Furnished) -> None:
     here = f"/connections/{things.connection_id}"
-    assert "Its orders, the stock ledger and the history stay." in words(owner.get(f"{here}/remove"))
+    said = words(owner.get(f"{here}/remove"))
+    assert "What stays 1 order with its history: 1 of them is open and can still be shipped" in said
+    assert "1 stock figure is not kept up to date there any more" in said
+    assert "1 line of its log of requests is deleted" in said
     assert row(hub, things.connection_id).state == "connected"
 
     assert owner.post(f"{here}/remove", page="/settings").headers["Location"] == "/connections"
@@ -342,16 +345,19 @@ def test_quarantined_records_are_shown_and_read_again(hub: Hub, shop: Shop, owne
         error="lines.0.quantity: Not a whole number.",
     )
     here = f"/connections/{things.connection_id}"
-    assert "Records set aside" not in words(owner.get(here))
+    assert "are set aside" not in words(owner.get(here))
     shop.issue(kind="unreadable_record", subject=str(things.connection_id), connection_id=things.connection_id)
-    assert "lines.0.quantity: Not a whole number." in words(owner.get(here))
+    assert f'href="{here}/replay"' in owner.get(here).text and "are set aside" in words(owner.get(here))
+    assert "lines.0.quantity: Not a whole number." in words(owner.get(f"{here}/replay"))
 
-    owner.post(f"{here}/read-again", page="/settings")
+    answer = owner.post(f"{here}/read-again", {"record_id": str(record)}, page="/settings")
+    assert answer.headers["Location"] == f"{here}/replay"
 
     with hub.database.read() as db:
         assert db.execute(select(t.inbox.c.state).where(t.inbox.c.id == record)).scalar_one() == "pending"
     assert (things.connection_id, "inbox") in rung(hub)
-    assert "Records set aside" not in words(owner.get(here))
+    assert "are set aside" not in words(owner.get(here))
+    assert "Nothing is set aside" in words(owner.get(f"{here}/replay"))
     assert "1 quarantined record read again" in words(owner.get("/activity"))
 
 

@@ -94,7 +94,7 @@ def test_it_connects_through_the_form_and_nothing_of_a_shop_is_expected(
     assert not streams & {"orders", "listings"}
     page = words(owner.get(f"/connections/{connection_id}"))
     assert "Corner" in page
-    for word in ("Opening stock", "Adopt", "go live", "Listings", "Sync now"):
+    for word in ("Opening stock", "Adopt", "go live", "Replay", "Sync now"):
         assert word not in page, word
     assert jobs.due(hub) == []
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from flask import Flask
@@ -10,9 +12,9 @@ from sqlalchemy import func, select
 
 from hub.app import create_app
 from hub.jobs import Hub
-from hub.store import accounts
+from hub.store import accounts, throttle
 from hub.store import tables as t
-from hub.web import entrance
+from hub.web.gate import safe_path
 from tests.web.client import Browser, words
 from tests.web.shop_builder import PASSWORD, Shop, replaced
 
@@ -141,7 +143,7 @@ def test_signing_in_again_ends_the_session_this_browser_had(hub: Hub, app: Flask
     assert answer.status_code == 303
     old = Browser(app)
     old.client.set_cookie("tallyhub", first, domain="localhost")
-    assert old.get("/").status_code == 302 or old.get("/").headers["Location"] == "/sign-in"
+    assert old.get("/").headers["Location"] == "/sign-in"
     assert count(hub, t.session) == 1
 
 
@@ -203,13 +205,12 @@ def test_says_the_same_of_a_wrong_password_and_of_an_unknown_address(app: Flask,
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Moves the clock of the throttles on."""
-    moment = [1000.0]
-    for throttle in (entrance._per_pair, entrance._per_network, entrance._per_account):
-        monkeypatch.setattr(throttle, "_clock", lambda: moment[0])
+    """Moves the clock of the throttles on; without it no time passes for them."""
+    moment = [datetime(2026, 3, 2, 12, 0, tzinfo=UTC)]
+    monkeypatch.setattr(throttle, "Database", SimpleNamespace(now=lambda connection: moment[0]))
 
     def advance(seconds: float) -> None:
-        moment[0] += seconds
+        moment[0] += timedelta(seconds=seconds)
 
     return advance
 
@@ -270,6 +271,20 @@ def test_nobody_is_locked_out_by_somebody_elses_guesses(
     assert guess(Browser(app, REMOTE_ADDR="192.0.2.9"), "right") == 303
 
 
+def test_guesses_are_counted_for_all_processes_at_once(
+    hub: Hub, shop: Shop, clock: Callable[[float], None], quick: list[str]
+) -> None:
+    processes = [create_app(hub) for _ in range(3)]
+
+    answers = [guess(Browser(processes[number % 3], REMOTE_ADDR="203.0.113.7"), "wrong") for number in range(9)]
+
+    assert answers == [401] * 5 + [429] * 4
+    clock(1801)
+    assert guess(Browser(processes[0], REMOTE_ADDR="203.0.113.7"), "wrong") == 401  # forgotten by now
+    with hub.database.read() as db:
+        assert sorted(db.execute(select(t.failed_try.c.times)).scalars()) == [1, 1, 6]  # one account, for an hour
+
+
 def test_one_network_cannot_try_every_account(
     app: Flask, shop: Shop, clock: Callable[[float], None], quick: list[str]
 ) -> None:
@@ -318,9 +333,30 @@ def test_the_current_password_cannot_be_guessed_in_an_open_browser(owner: Browse
 def test_signing_out_everywhere_ends_this_session_and_the_others(hub: Hub, app: Flask, owner: Browser) -> None:
     Browser(app).sign_in("ada@tea.example")
     Browser(app).sign_in("joan@tea.example")
-    assert words(owner.get("/settings")).count("last used") == 2
+    assert words(owner.get("/settings/security")).count("last used") == 2
 
     owner.post("/settings/sign-out-everywhere", page="/settings")
 
     assert owner.get("/").headers["Location"] == "/sign-in"
     assert count(hub, t.session) == 1
+    line = t.activity.c
+    with hub.database.read() as db:
+        told = db.execute(select(line.actor, line.summary).where(line.kind == "session_ended")).all()
+    assert [tuple(each) for each in told] == [("ada@tea.example", "2 sessions ended")]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "led_to"),
+    [
+        ("/orders?show=open", "/orders?show=open"),
+        ("//evil.example/", "/"),
+        ("/\\evil.example/", "/"),
+        ("/\t/evil.example/", "/"),
+        ("https://evil.example/", "/"),
+        ("//[", "/"),
+        ("http://[", "/"),
+        ("", "/"),
+    ],
+)
+def test_signing_in_leads_nowhere_but_to_a_page_of_this_hub(wanted: str, led_to: str) -> None:
+    assert safe_path(wanted) == led_to

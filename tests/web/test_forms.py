@@ -10,6 +10,7 @@ from uuid import UUID
 import marshmallow
 import pytest
 from flask import Flask
+from flask_babel import Babel
 from marshmallow import fields, validate, validates_schema
 from werkzeug.datastructures import MultiDict
 
@@ -119,7 +120,9 @@ TEA, MUG = UUID(int=1), UUID(int=2)
 @contextmanager
 def sent(*pairs: tuple[str, str]) -> Iterator[None]:
     """A request with this form."""
-    with Flask(__name__).test_request_context(method="POST", data=MultiDict(pairs)):
+    app = Flask(__name__)
+    Babel(app)
+    with app.test_request_context(method="POST", data=MultiDict(pairs)):
         yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
@@ -10,42 +11,110 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from hub.access import GRANTS, NotPermitted, Permission, Role
 from hub.app import create_app
 from hub.jobs import Hub
 from hub.store import tables as t
 from tests.web.client import HTML, Browser, words
-from tests.web.shop_builder import Furnished, Shop, furnish, open_shop, replaced
+from tests.web.shop_builder import PASSWORD, Furnished, Shop, furnish, open_shop, replaced
 
-OPEN_TO_ALL = {"entrance.setup", "entrance.finish_setup", "entrance.sign_in", "entrance.enter", "entrance.sign_out"}
+OPEN_TO_ALL = {
+    "entrance.setup",
+    "entrance.finish_setup",
+    "entrance.sign_in",
+    "entrance.enter",
+    "entrance.code_form",
+    "entrance.enter_code",
+    "entrance.invitation",
+    "entrance.accept",
+    "entrance.sign_out",
+}
 FOR_MACHINES = {
     "health.healthz",
     "health.readyz",
+    "health.security_txt",
     "webhooks.receive",
     "webhooks.receive_for_app",
     "authorize.call_back",
     "static",
 }
-FOR_OWNERS = {
-    "connections.connect_form",
-    "connections.connect",
-    "locations.add",
-    "locations.save",
-    "routing.change",
-    "routing.say_service",
-    "shipments.save_policy",
-    "connections.reconnect_form",
-    "connections.reconnect",
-    "going_live.form",
-    "going_live.go_live",
-    "connections.remove_form",
-    "connections.remove",
-    "authorize.connect",
-    "authorize.reconnect",
-    "authorize.come_back",
-    "privacy.index",
-    "privacy.wish",
-    "privacy.download",
-    "privacy.hand_out",
+FOR_ONESELF = {
+    "entrance.accept_here",
+    "orders.change_view",
+    "orders.choose_columns",
+    "orders.keep_view",
+    "security.begin",
+    "security.change_password",
+    "security.confirm",
+    "security.confirm_password",
+    "security.end_others",
+    "security.end_session",
+    "security.new_codes",
+    "security.security",
+    "security.sign_out_everywhere",
+    "security.turn_off",
+    "security.turn_on",
+    "settings.switch_merchant",
+}
+# What each route asks for, endpoint by endpoint of each blueprint; every other one shows something, or, of the lists,
+# hands out what it shows.
+ASKS: dict[Permission, dict[str, str]] = {
+    Permission.ORDERS: {
+        "handling": "act",
+        "order_acts": "again note",
+        "orders": "work",
+        "routing": "choose route_again",
+    },
+    Permission.MONEY: {"order_acts": "cancel cancel_now give_back refund"},
+    Permission.ISSUES: {"journal": "resolve resolve_many"},
+    Permission.PACK: {
+        "collecting": "email find hand_out",
+        "packing": "find finish merge pack_together parcel save_box scan set_shelf split take_apart take_over undo",
+        "shipments": "act act_on_many",
+    },
+    Permission.STOCK: {
+        "connections": "adopt",
+        "stock": "act_on_many adjust condition set_safety_stock",
+        "stock_import": "apply choose choose_again drop hand_in undo",
+        "warehouse": "arrive close count receive transfer",
+    },
+    Permission.CATALOG: {
+        "connections": "accept_suggestions bind unbind",
+        "matching": "decide undo",
+        "selling": "save",
+        "stock": "define_kit",
+    },
+    Permission.SYNC: {
+        "columns": "fetch look",
+        "connections": "bind_location decide pause pool_locations resume sync",
+        "going_live": "preview",
+        "providers": "bind match send_again take_back",
+        "sync": "apply read_again replay stock_there",
+        "words": "choose",
+    },
+    Permission.SETTINGS: {
+        "handling": "save_rules",
+        "home": "put_away",
+        "locations": "add save",
+        "routing": "change say_service",
+        "settings": "save save_policy send_test",
+        "shipments": "save_policy",
+    },
+    Permission.CONNECT: {
+        "authorize": "come_back connect reconnect",
+        "connections": "connect connect_form reconnect reconnect_form remove remove_form",
+        "going_live": "form go_live",
+        "home": "open_sandbox remove_sandbox walk_on",
+    },
+    Permission.PRIVACY: {"order_acts": "record", "privacy": "download hand_out index wish"},
+    Permission.PEOPLE: {
+        "audit": "download index",
+        "people": "change index invite require_two_factor withdraw",
+        "settings": "create_merchant",
+    },
+}
+ASKED = {
+    f"{room}.{name}": permission for permission, rooms in ASKS.items() for room in rooms for name in rooms[room].split()
 }
 
 
@@ -115,6 +184,16 @@ def test_no_page_changes_anything_when_it_is_only_looked_at(
     assert everything() == before
 
 
+@pytest.mark.parametrize("form", [{"email": "ada\x00@tea.example"}, {"email": "ada@tea.example", "x\x00y": "1"}])
+def test_a_form_with_what_no_database_keeps_is_refused_by_whoever_it_is_sent(
+    app: Flask, shop: Shop, form: dict[str, str]
+) -> None:
+    answer = Browser(app).post("/sign-in", form | {"password": PASSWORD})
+
+    assert answer.status_code == 400
+    assert "This form is damaged." in words(answer)
+
+
 def test_a_token_in_the_header_is_as_good_as_in_the_form(owner: Browser, shop: Shop, things: Furnished) -> None:
     token = owner.token("/settings")
 
@@ -146,28 +225,66 @@ def test_over_https_a_form_of_another_site_is_refused_even_with_a_token(hub: Hub
 # ---------------------------------------------------------------- roles and merchants
 
 
-def test_every_route_by_role(app: Flask, staff: Browser, things: Furnished) -> None:
-    token = staff.token("/settings")
-    refused = set()
-    for endpoint, method, path in routes(app, things):
-        if endpoint in OPEN_TO_ALL | FOR_MACHINES or endpoint.startswith("settings."):
-            continue
-        if (
-            staff.client.open(
-                path, method=method, base_url=staff.base_url, data={"csrf_token": token}, headers=HTML
-            ).status_code
-            == 403
-        ):
-            refused.add(endpoint)
+@pytest.mark.parametrize("role", list(Role))
+def test_every_route_lets_in_just_the_roles_that_may(app: Flask, shop: Shop, things: Furnished, role: Role) -> None:
+    shop.person("kim@tea.example", role, "Kim")
+    kim = Browser(app).sign_in("kim@tea.example")
+    token = kim.token("/settings")
 
-    assert refused == FOR_OWNERS
+    let_in, wrong = set(), []
+    for endpoint, method, path in routes(app, things):
+        if endpoint in OPEN_TO_ALL | FOR_MACHINES | FOR_ONESELF:
+            continue
+        passed = passes(app, kim, method, path, token)
+        if passed:
+            let_in.add(endpoint)
+        if passed is not (ASKED.get(endpoint, Permission.LOOK) in GRANTS[role]):
+            wrong.append(f"{method} {path} ({endpoint})")
+
+    assert wrong == []
+    assert ASKED.keys() & let_in == {name for name, permission in ASKED.items() if permission in GRANTS[role]}
+
+
+def passes(app: Flask, browser: Browser, method: str, path: str, token: str) -> bool:
+    """Whether the gate lets a request through; what is behind it is not begun."""
+    cookie = {"Cookie": f"tallyhub={browser.cookie()}"}
+    data = None if method == "GET" else {"csrf_token": token}
+    with app.test_request_context(path, base_url=browser.base_url, method=method, data=data, headers=HTML | cookie):
+        try:
+            return app.preprocess_request() is None
+        except NotPermitted:
+            return False
+
+
+def test_what_concerns_oneself_is_open_to_every_role(app: Flask, shop: Shop, things: Furnished) -> None:
+    shop.person("kim@tea.example", "read_only", "Kim")
+    kim = Browser(app).sign_in("kim@tea.example")
+    token = kim.token("/settings")
+
+    tried = {
+        endpoint
+        for endpoint, method, path in routes(app, things)
+        if endpoint in FOR_ONESELF and passes(app, kim, method, path, token)
+    }
+
+    assert tried == FOR_ONESELF
+
+
+def test_a_form_that_nobody_was_given_the_right_to_is_refused_to_owners_too(hub: Hub, shop: Shop) -> None:
+    app = create_app(hub)
+    app.add_url_rule("/forgotten", "forgotten", lambda: "done", methods=["POST"])
+
+    answer = Browser(app).sign_in("ada@tea.example").post("/forgotten", page="/settings")
+
+    assert answer.status_code == 403
+    assert "Nobody has been given the right to do this." in words(answer)
 
 
 def test_staff_are_told_whom_to_ask(staff: Browser, things: Furnished) -> None:
     answer = staff.get("/connectors/tea")
 
     assert answer.status_code == 403
-    assert "Only an owner may do this." in words(answer)
+    assert "Your role does not let you connect shops and set them live. Ask an owner" in words(answer)
     page = staff.get(f"/connections/{things.connection_id}").text
     assert "/sync" in page
     assert "/reconnect" not in page and "/remove" not in page
@@ -363,6 +480,19 @@ def test_every_answer_carries_the_headers_that_keep_browsers_safe(
     assert "max-age=31536000" in owner.get("/static/hub.css").headers["Cache-Control"]
 
 
+def test_whoever_finds_a_hole_reads_whom_to_tell(hub: Hub, shop: Shop) -> None:
+    answer = Browser(create_app(replaced(hub, security_contact="mailto:holes@tea.example"))).get(
+        "/.well-known/security.txt"
+    )
+
+    assert answer.mimetype == "text/plain"
+    contact, expires, rest = answer.text.split("\n")
+    assert contact == "Contact: mailto:holes@tea.example"
+    assert re.fullmatch(r"Expires: \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", expires)
+    assert rest == ""
+    assert Browser(create_app(hub)).get("/.well-known/security.txt").status_code == 404
+
+
 def test_a_door_for_machines_sets_no_cookie(app: Flask, shop: Shop) -> None:
     for path in ("/healthz", "/readyz", "/static/hub.css"):
         assert "Set-Cookie" not in Browser(app).get(path).headers
@@ -401,10 +531,10 @@ def test_a_banner_on_every_page_says_that_the_shops_are_simulated(hub: Hub, shop
     routed = replaced(hub, routes={"https://tea.example": "http://127.0.0.1:4001"})
     browser = Browser(create_app(routed))
     before = browser.get("/sign-in")
-    assert "Simulated shops: tea.example" in words(before)
+    assert "Vendors are simulated tea.example" in words(before)
     assert 'title="https://tea.example → http://127.0.0.1:4001"' in before.text
     browser.sign_in("ada@tea.example")
     for path in ("/", "/orders", "/stock", "/settings", "/nowhere"):
-        assert "Simulated shops" in words(browser.get(path)), path
+        assert "Vendors are simulated" in words(browser.get(path)), path
 
-    assert "Simulated shops" not in words(Browser(create_app(hub)).get("/sign-in"))
+    assert "Vendors are simulated" not in words(Browser(create_app(hub)).get("/sign-in"))

@@ -30,7 +30,6 @@ from hub.store import authorizations, connections
 from hub.store import tables as t
 from hub.store.accounts import Visitor
 from hub.store.database import Database
-from hub.web import authorize
 from tests.web.client import Browser, words
 from tests.web.shop_builder import Shop, TeaSettings, TeaShop, hub_on, open_shop, registry
 
@@ -94,11 +93,6 @@ class Elsewhere(OneClickTea):
 def hub(_sqlite_database: Database, tmp_path: Path) -> Hub:
     made = hub_on(_sqlite_database, tmp_path, public_url=PUBLIC)
     return replace(made, registry=registry(OneClickTea, Explosive, Elsewhere))
-
-
-@pytest.fixture(autouse=True)
-def _no_strangers_before() -> None:
-    authorize._strangers.forget()
 
 
 class Trip:

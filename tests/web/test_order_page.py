@@ -58,7 +58,7 @@ def test_everything_the_channel_tells_is_on_the_page(owner: Browser, things: Fur
         "Shipped 1 × Green tea, 100 g Royal Mail · RM-1 (opens the carrier's page) · RM-2",
         "cancelled 1 × Green tea, 100 g No carrier named No date given",
         "Goods coming back R-1: On its way back 1 × Green tea, 100 g stale",
-        "Edits at the shop Quantity of Mug 3 → 2",
+        "Changed at the shop Quantity of Mug 3 → 2",
         "Gift message: Happy birthday",
         "Sold at pos Shipping Express Risk High risk",
     ):
@@ -89,7 +89,7 @@ def test_a_plain_order_shows_none_of_it(shop: Shop, owner: Browser, things: Furn
         "Before it ships",
         "deals it out",
         "Goods coming back",
-        "Edits at the shop",
+        "Changed at the shop",
         "Sold at",
         "as the cust",
     ):

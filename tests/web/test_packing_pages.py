@@ -370,7 +370,7 @@ def test_rules_of_priority_are_kept_in_their_order(room: Room, staff: Browser) -
     kept = room.row(t.handling_policy)
     assert [each["kind"] for each in kept.priorities] == ["value", "promised"]
     assert (kept.confirms_digital, kept.paper) == (True, "4x6")
-    assert "It is worth 20 or more." in words(staff.get(f"/orders/{room.order_id}"))
+    assert "It is worth 20 or more." in words(staff.get(f"/orders/{room.order_id}/handling"))
     wrong = staff.post("/pack/rules", form | {"value": ["x", "", "2"]}, page="/pack/rules")
     assert wrong.status_code == 422 and "Look at the rules again." in words(wrong)
 
@@ -427,7 +427,8 @@ def test_tags_priority_and_collection_are_kept(room: Room, staff: Browser) -> No
     handle(staff, room, "tags", tags="rush, gift")
     handle(staff, room, "priority", priority="-20")
     page = words(staff.get(f"/orders/{room.order_id}"))
-    assert "Urgent" in page and "A person said so. rush gift" in page
+    assert "Holds and priority Urgent" in page and "rush gift" in page
+    assert "Urgent A person said so." in words(staff.get(f"/orders/{room.order_id}/handling"))
     room.shop.write_to(t.location, room.place, collects=True)
     refused = handle(staff, room, "collect", location=str(room.place))
     assert refused.status_code == 409 and "in hand already" in words(refused)

@@ -24,6 +24,14 @@ _NO_PAGES = (
     "packing.slips_pdf",
     "packing.invoice_pdf",
     "packing.declaration_pdf",
+    "bulk.papers",
+    "shipments.labels_pdf",
+    "stock_import.template",
+    "connections.line",
+    "search.found",
+    "entrance.code_form",
+    "health.security_txt",
+    "entrance.invitation",
 )
 
 
@@ -40,6 +48,10 @@ def pages(app: Flask, things: Furnished | None) -> list[str]:
         "request_id": things.request_id if things else uuid4(),
         "shipment_id": things.shipment_id if things else uuid4(),
         "fulfillment_order_id": things.fulfillment_order_id if things else uuid4(),
+        "bulk_id": things.bulk_id if things else uuid4(),
+        "record_id": things.record_id if things else uuid4(),
+        "exchange_id": things.exchange_id if things else uuid4(),
+        "import_id": things.import_id if things else uuid4(),
         "name": "tea",
     }
     adapter = app.url_map.bind("localhost")
@@ -67,7 +79,8 @@ def test_every_page_renders_for_a_merchant_with_nothing(app: Flask, owner: Brows
         expected = (
             404
             if re.search(
-                r"/(connections|orders|stock|documents|privacy|shipments|pack|collect|locations)/[0-9a-f-]{36}", path
+                r"/(connections|orders|orders/bulk|stock|import|documents|privacy|shipments|pack|collect|locations)/[0-9a-f-]{36}",
+                path,
             )
             else 200
         )

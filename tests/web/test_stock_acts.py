@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from flask import Flask
 from sqlalchemy import func, select
 
 from hub.core.allocation import QueueOrder, StockPolicy
@@ -469,10 +470,12 @@ def test_rules_are_about_things_of_ones_own(hub: Hub, owner: Browser, things: Fu
 # ---------------------------------------------------------------- settings, and where a shop sells from
 
 
-def test_owners_say_which_orders_get_stock_first(hub: Hub, shop: Shop, owner: Browser, staff: Browser) -> None:
+def test_owners_and_managers_say_which_orders_get_stock_first(hub: Hub, app: Flask, shop: Shop, owner: Browser) -> None:
+    shop.person("kim@tea.example", "warehouse", "Kim")
+    kim = Browser(app).sign_in("kim@tea.example")
     form = {"queue": "promised_date", "hold_together": "yes", "unpaid_hours": "48"}
 
-    assert staff.post("/settings/stock-policy", form, page="/settings").status_code == 403
+    assert kim.post("/settings/stock-policy", form, page="/settings").status_code == 403
     assert owner.post("/settings/stock-policy", form, page="/settings").status_code == 303
     assert owner.post("/settings/stock-policy", form | {"queue": "mine"}, page="/settings").status_code == 400
 
@@ -480,30 +483,19 @@ def test_owners_say_which_orders_get_stock_first(hub: Hub, shop: Shop, owner: Br
         assert stock.policy(db, shop.merchant_id) == StockPolicy(
             hold_together=True, queue=QueueOrder.PROMISED_DATE, unpaid_hours=48
         )
-    assert re.search(r'value="promised_date" checked', owner.get("/settings").text)
-    assert "An owner changes this." in words(staff.get("/settings"))
-
-
-def test_owners_add_locations(hub: Hub, shop: Shop, owner: Browser, staff: Browser, things: Furnished) -> None:
-    assert staff.post("/settings/locations", {"name": "Attic"}, page="/settings").status_code == 403
-    assert owner.post("/settings/locations", {"name": "Attic"}, page="/settings").status_code == 303
-    twice = owner.post("/settings/locations", {"name": "Attic"}, page="/settings")
-    nameless = owner.post("/settings/locations", {"name": " "}, page="/settings")
-
-    assert (twice.status_code, nameless.status_code) == (409, 422)
-    assert 'id="name-wrong"' in twice.text and 'id="name-wrong"' in nameless.text
-    assert "Attic" in words(owner.get("/stock/count"))
+    assert re.search(r'value="promised_date" checked', owner.get("/settings/stock-policy").text)
+    assert "An owner or a manager changes this." in words(kim.get("/settings/stock-policy"))
 
 
 def test_a_shop_sells_from_several_locations(hub: Hub, shop: Shop, staff: Browser, things: Furnished) -> None:
     there = harbor(hub)
     shop.level(things.sku_id, there, on_hand=5)
     path = f"/connections/{things.connection_id}"
-    assert "Sells from 1 location" in words(staff.get(path))
+    assert "Sells from 1 location" in words(staff.get(f"{path}/mappings"))
     form = {"external_id": "", "source": [str(things.location_id), str(there)]}
 
     assert staff.post(f"{path}/pool", form, page="/settings").status_code == 303
 
-    assert "Sells from 2 locations" in words(staff.get(path))
+    assert "Sells from 2 locations" in words(staff.get(f"{path}/mappings"))
     assert "15 free together" in words(staff.get(f"/stock/{things.sku_id}"))
     assert staff.post(f"{path}/pool", form | {"source": ["x"]}, page="/settings").status_code == 400

@@ -31,7 +31,7 @@ def test_an_order_page_tells_everything_about_it(owner: Browser, things: Furnish
     assert "2 at Main warehouse" in page and "2 on backorder" in page and "match its listing" in page
     assert "Items 20.00 Shipping 4.90 Tax 4.00 Total 28.90 EUR" in page
     assert "Refunded: late" in page and "−5.00" in page
-    assert "Order 1001 imported" in page and "order.created by webhook" in page
+    assert "Order 1001 imported" in page and "order.created: Read" in page and "told by webhook" in page
     assert "A shop refused the token" in page
 
 

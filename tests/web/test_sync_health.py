@@ -148,7 +148,7 @@ def test_a_budget_that_is_not_shared_is_told_as_such(
     def away(*_: Any, **__: Any) -> Any:
         raise RedisAway("away")
 
-    monkeypatch.setattr("hub.web.sync.left", away)
+    monkeypatch.setattr("hub.web.connections.left", away)
     with_redis = Browser(create_app(replaced(hub, redis_url="redis://localhost:1"))).sign_in("ada@tea.example")
     assert "not shared through Redis now" in health(with_redis, things), "a page does not break for it"
 
@@ -170,7 +170,7 @@ def test_each_operation_tells_what_is_left_of_its_own_budget(
         asked.append(key.removeprefix(str(things.connection_id)))
         return Left(budget.burst / 2, budget.per_second, budget.burst)
 
-    monkeypatch.setattr("hub.web.sync.left", some)
+    monkeypatch.setattr("hub.web.connections.left", some)
     with_redis = Browser(create_app(replaced(hub, redis_url="redis://localhost:1"))).sign_in("ada@tea.example")
     assert "getOrder 15 of 30 left, 30.0 a minute come back" in health(with_redis, things)
     assert asked == [":getOrder", ":patchItem", ":searchOrders"]
@@ -240,10 +240,11 @@ def test_an_order_is_looked_at_before_it_is_replayed(hub: Hub, shop: Shop, owner
 
 
 def test_what_is_set_aside_can_be_replayed(hub: Hub, shop: Shop, owner: Browser, things: Furnished) -> None:
-    assert "Replay what is set aside" not in health(owner, things)
+    here = f"/connections/{things.connection_id}/replay"
+    assert "Replay what is set aside" not in words(owner.get(here))
     inbox(shop, things.connection_id, "quarantined", error="A new kind of order.")
 
-    said = health(owner, things)
+    said = words(owner.get(here))
     assert "Replay what is set aside" in said and "A new kind of order." in said
     owner.post(f"/connections/{things.connection_id}/replay", {"which": "quarantined"}, page="/settings")
 

@@ -275,7 +275,7 @@ def test_nothing_is_acknowledged_while_the_database_is_away(
 ) -> None:
     app = create_app(hub)
 
-    def away(*_: Any) -> bool:
+    def away(*_: Any, **__: Any) -> bool:
         raise DatabaseAway("The database cannot be reached. Nothing was stored; try again shortly.")
 
     monkeypatch.setattr(inbox, "store_webhook", away)

@@ -65,19 +65,20 @@ def said(hub: Hub, merchant_id: UUID, connection_id: UUID) -> dict[str, dict[str
 
 
 def test_each_word_is_shown_with_what_it_usually_stands_for(ada: Browser, things: Furnished) -> None:
-    page = ada.get(f"/connections/{things.connection_id}/words")
+    page = ada.get(f"/connections/{things.connection_id}/mappings")
 
     text = client.words(page)
-    assert "Order statuses What each of your statuses means." in text
+    assert "Order statuses 2 not mapped What each of your statuses means." in text
     assert "Processing processing As usual: to be shipped to be shipped (usual) held back finished" in text
     assert "Nobody has said yet what it stands for" in text
-    assert f'href="/connections/{things.connection_id}/words"' in ada.get(f"/connections/{things.connection_id}").text
+    here = f"/connections/{things.connection_id}"
+    assert f'href="{here}/mappings"' in ada.get(here).text
 
 
 def test_a_word_that_now_means_something_else_has_its_orders_read_again(
     wordy: Hub, shop: Shop, ada: Browser, things: Furnished
 ) -> None:
-    here = f"/connections/{things.connection_id}/words"
+    here = f"/connections/{things.connection_id}/mappings"
     with wordy.database.read() as db:
         orders = db.execute(
             select(t.sales_order.c.external_id).where(t.sales_order.c.connection_id == things.connection_id)
@@ -101,7 +102,7 @@ def test_a_word_that_now_means_something_else_has_its_orders_read_again(
 
 
 def test_a_meaning_that_is_none_changes_nothing(wordy: Hub, shop: Shop, ada: Browser, things: Furnished) -> None:
-    here = f"/connections/{things.connection_id}/words"
+    here = f"/connections/{things.connection_id}/mappings"
 
     answer = ada.post(here, {"order_status/old": "flown", "order_status/on/pack": "held"}, page=here)
 
@@ -112,7 +113,7 @@ def test_a_meaning_that_is_none_changes_nothing(wordy: Hub, shop: Shop, ada: Bro
 
 
 def test_a_connector_without_such_words_has_nothing_to_ask(owner: Browser, things: Furnished) -> None:
-    here = f"/connections/{things.connection_id}/words"
+    here = f"/connections/{things.connection_id}/mappings"
     assert "The words of Tea Shop mean the same in every shop." in client.words(owner.get(here))
     assert owner.post(here, {"order_status/x": "held"}, page="/settings").status_code == 404
 

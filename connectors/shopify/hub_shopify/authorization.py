@@ -19,7 +19,7 @@ from hub_shopify.settings import CODE_GRANT
 # The three kinds of fulfillment orders are those at the shop's own locations, at those of fulfillment services, and
 # those given to this app: each scope shows its own kind and hides the others.
 SCOPES: Mapping[str, str] = {
-    "read_orders": "to import orders",
+    "write_orders": "to import orders, cancel them and give money back",
     "read_returns": "to know what customers send back",
     "read_products": "to import listings",
     "read_locations": "to know the shop's locations",

@@ -29,6 +29,8 @@ from hub.connector import (
 )
 from hub.core.model import Account, ChannelLocation, Listing, Order
 from hub.core.shipping import (
+    OrderCancellation,
+    RefundRequest,
     ShipmentConfirmation,
     StockListing,
     WorkAnswer,
@@ -45,6 +47,7 @@ from hub_shopify.bulk import FILES
 from hub_shopify.fulfillment import Fulfillment
 from hub_shopify.order_translation import FETCHED_ORDER
 from hub_shopify.orders import Orders
+from hub_shopify.refunds import Refunds
 from hub_shopify.settings import AppSettings, ShopifySettings
 from hub_shopify.stock import Stock
 from hub_shopify.translation import FETCHED_VARIANT
@@ -67,6 +70,8 @@ class ShopifyConnector(SalesChannel):
     effects: ClassVar[Mapping[str, Settlement]] = {
         "subscribe_webhooks": Settlement.NATURAL_KEY,
         "confirm_shipment": Settlement.LOOKUP,
+        "cancel_order": Settlement.LOOKUP,
+        "refund": Settlement.LOOKUP,
         "hold_work": Settlement.NATURAL_KEY,
         "release_work": Settlement.NATURAL_KEY,
         "move_work": Settlement.NATURAL_KEY,
@@ -76,12 +81,19 @@ class ShopifyConnector(SalesChannel):
     }
     # What the smallest plan has; Shopify tells with each answer what it really is.
     rate_budget = RateBudget(per_second=100, burst=1000)
-    capabilities = Capabilities(compare_and_set=True, push_batch=documents.STOCK_BATCH, most_units=1_000_000_000)
+    capabilities = Capabilities(
+        compare_and_set=True,
+        push_batch=documents.STOCK_BATCH,
+        most_units=1_000_000_000,
+        cancel_choices=("refund", "restock", "notify"),
+        refund_choices=("restock", "notify"),
+    )
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._api = AdminApi(context)
         self._fulfillment = Fulfillment(self._api)
+        self._refunds = Refunds(self._api)
         self._stock = Stock(self._api, context.settings["shop"])
         self._orders = Orders(self._api, context.client, context.now)
 
@@ -210,6 +222,18 @@ class ShopifyConnector(SalesChannel):
 
     def find_confirm_shipment(self, confirmation: ShipmentConfirmation, key: str) -> EffectResult | None:
         return self._fulfillment.find(confirmation)
+
+    def cancel_order(self, cancellation: OrderCancellation, key: str) -> EffectResult:
+        return self._refunds.cancel(cancellation)
+
+    def find_cancel_order(self, cancellation: OrderCancellation, key: str) -> EffectResult | None:
+        return self._refunds.find_cancelled(cancellation)
+
+    def refund(self, refund: RefundRequest, key: str) -> EffectResult:
+        return self._refunds.refund(refund, key)
+
+    def find_refund(self, refund: RefundRequest, key: str) -> EffectResult | None:
+        return self._refunds.find_refund(refund)
 
     def hold_work(self, hold: WorkHold, key: str) -> EffectResult:
         return self._fulfillment.hold(hold)

@@ -38,6 +38,8 @@ SHIPPED = 20  # shipments of an order among which one is looked for; where there
 SHIPPED_AT_MOST = 250
 SHIPMENT_LINES = 50
 SHIPMENT_CALL = 512  # lines shipped in one call, the most Shopify takes
+REFUND_CALL = 250  # lines refunded in one call, the most Shopify takes
+PAYMENTS = 10  # of one refund
 VARIANT_PAGE = 33
 VARIANT_LEVELS = 5  # stock at so many locations comes with each variant
 LEVELS_PAGE = 250
@@ -614,6 +616,86 @@ ACCEPT_WORK = _answer("AcceptWork", "fulfillmentOrderAcceptFulfillmentRequest")
 REJECT_WORK = _answer("RejectWork", "fulfillmentOrderRejectFulfillmentRequest")
 ACCEPT_CANCELLATION = _answer("AcceptCancellation", "fulfillmentOrderAcceptCancellationRequest")
 REJECT_CANCELLATION = _answer("RejectCancellation", "fulfillmentOrderRejectCancellationRequest")
+
+# ---------------------------------------------------------------- cancelling, and giving money back
+
+_BOTH_MONIES = "{ shopMoney { amount currencyCode } presentmentMoney { amount currencyCode } }"
+_REFUND_MADE = f"""
+fragment RefundMade on Refund {{
+  legacyResourceId note
+  totalRefundedSet {_MONEY}
+  transactions(first: {PAYMENTS}) {{ nodes {{ manualPaymentGateway }} }}
+}}
+"""
+
+CANCELLED = Document("query Cancelled($id: ID!) { order(id: $id) { cancelledAt } }", 1)
+
+CANCEL_ORDER = Document(
+    """
+    mutation CancelOrder(
+      $id: ID!, $reason: OrderCancelReason!, $refund: OrderCancelRefundMethodInput!, $restock: Boolean!,
+      $notify: Boolean!, $note: String
+    ) {
+      orderCancel(
+        orderId: $id, reason: $reason, refundMethod: $refund, restock: $restock, notifyCustomer: $notify,
+        staffNote: $note
+      ) {
+        orderCancelUserErrors { code field message }
+      }
+    }
+    """,
+    10,
+)
+
+REFUND_NOTES = Document(
+    f"""
+    query RefundNotes($id: ID!) {{
+      order(id: $id) {{ refunds(first: {REFUNDS}) {{ id note }} }}
+    }}
+    """,
+    1 + REFUNDS,
+)
+
+REFUND_MADE = Document(
+    f"query RefundMade($id: ID!) {{ node(id: $id) {{ ...RefundMade }} }}{_REFUND_MADE}", 1 + 2 + 2 + PAYMENTS
+)
+
+REFUNDABLE_LINES = Document(
+    """
+    query RefundableLines($ids: [ID!]!) {
+      nodes(ids: $ids) { ... on LineItem { id name refundableQuantity unfulfilledQuantity } }
+    }
+    """,
+    REFUND_CALL,
+)
+
+SUGGESTED_REFUND = Document(
+    f"""
+    query SuggestedRefund($id: ID!, $lines: [RefundLineItemInput!], $shipping: Money) {{
+      order(id: $id) {{
+        suggestedRefund(refundLineItems: $lines, shippingAmount: $shipping) {{
+          maximumRefundableSet {_BOTH_MONIES}
+          shipping {{ maximumRefundableSet {_MONEY} }}
+          refundLineItems {{ restockType lineItem {{ id }} location {{ id }} }}
+          suggestedTransactions {{ gateway maximumRefundableSet {_MONEY} parentTransaction {{ id }} }}
+        }}
+      }}
+    }}
+    """,
+    15,
+)
+
+REFUND = Document(
+    f"""
+    mutation Refund($input: RefundInput!, $key: String!) {{
+      refundCreate(input: $input) @idempotent(key: $key) {{
+        refund {{ ...RefundMade }} userErrors {{ field message }}
+      }}
+    }}
+    {_REFUND_MADE}
+    """,
+    10,
+)
 
 # ---------------------------------------------------------------- webhooks
 

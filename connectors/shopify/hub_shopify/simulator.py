@@ -20,7 +20,7 @@ from hub.errors import Unreadable
 from hub.testing.simulator import Sale, SimRequest, SimResponse
 from hub_shopify.simulator_apps import RETRIES, AppSimulator
 from hub_shopify.simulator_bulk import FILES_HOST, BulkOperations
-from hub_shopify.simulator_fulfillment import FulfillmentApi, FulfillmentOrders
+from hub_shopify.simulator_fulfillment import FulfillmentOrders
 from hub_shopify.simulator_graphql import Budget, execute
 from hub_shopify.simulator_model import (
     Assessment,
@@ -34,6 +34,7 @@ from hub_shopify.simulator_model import (
     allocate,
     cents,
 )
+from hub_shopify.simulator_refunds import RefundApi
 from hub_shopify.simulator_webhooks import (
     fulfillment_body,
     level_body,
@@ -52,7 +53,8 @@ class ShopifySimulator(AppSimulator):
 
     ``restore_rate`` and ``bucket`` are its plan's query budget, ``index_lag`` how long a change stays unknown to
     searches, ``webhook_retries`` the seconds between attempts. Tests may set what ``AppSimulator`` names, and
-    ``names_the_refused`` (whether errors tell which quantity they are about).
+    ``names_the_refused`` (whether errors tell which quantity they are about) and ``cancel_lag`` (how long the job that
+    cancels an order takes).
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class ShopifySimulator(AppSimulator):
         self.currency = currency
         self.index_lag = index_lag
         self.names_the_refused = True
+        self.cancel_lag = timedelta(0)
         self.variants: dict[int, Variant] = {}
         self.sold: dict[int, Order] = {}
         self.locations: dict[int, str] = {}
@@ -81,7 +84,7 @@ class ShopifySimulator(AppSimulator):
         self._refusals: deque[str] = deque()
         self._budget = Budget(restore_rate, bucket, now)
         self.fulfillment_orders = FulfillmentOrders(self)
-        self._api = FulfillmentApi(self)
+        self._api = RefundApi(self)
         self.bulk = BulkOperations(self)
         self.add_location("Main warehouse")
 
@@ -210,15 +213,18 @@ class ShopifySimulator(AppSimulator):
         with self.lock:
             return {str(id) for id in self.sold}
 
-    def cancel(self, order: str) -> None:
+    def cancel(self, order: str, *, refund: bool = True, restock: bool = True) -> None:
         with self.lock:
             found = self.sold[int(order)]
-            items = [(line, line.open, "cancel") for line in found.lines if line.open]
+            items = [(line, line.open, "cancel" if restock else "no_restock") for line in found.lines if line.open]
             for line, quantity, _ in items:
                 line.removed += quantity
             found.cancelled_at = self._second()
-            found.financial = "REFUNDED" if found.financial == "PAID" else "VOIDED"
-            amount = found.total if found.financial == "REFUNDED" else Decimal(0)
+            amount = sum((left for _, left in found.refundable), Decimal(0)) if refund else Decimal(0)
+            if not found.paid:
+                found.financial = "VOIDED"
+            elif refund:
+                found.financial = "REFUNDED"
             self._refund(found, items, amount, "", "orders/cancelled")
 
     def refund(self, order: str, sku: str, quantity: int, *, restock: bool = True, note: str = "") -> None:
@@ -366,7 +372,6 @@ class ShopifySimulator(AppSimulator):
         order.marks.append((self.now() + self.index_lag, order.updated_at))
 
     def _refund(self, order: Order, items: list[tuple[Line, int, str]], amount: Decimal, note: str, topic: str) -> None:
-        moved = []
         for line, quantity, how in items:
             if line.variant:
                 self._move(
@@ -375,8 +380,11 @@ class ShopifySimulator(AppSimulator):
                     available=0 if how == "no_restock" else quantity,
                     committed=0 if how == "return" else -quantity,
                 )
-                moved.append((line.variant, line.location))
-        refund = Refund(next(self._ids), self._second(), amount, note, items)
+        self.paid_back(order, Refund(next(self._ids), self._second(), amount, note, items), topic)
+
+    def paid_back(self, order: Order, refund: Refund, topic: str = "orders/updated") -> None:
+        """Note that money went back, whatever that did to the stock, and tell whoever listens."""
+        moved = [(line.variant, line.location) for line, _, _ in refund.items if line.variant]
         order.refunds.append(refund)
         self._touch(order)
         topics = dict.fromkeys((topic, "orders/updated"))
@@ -412,6 +420,7 @@ class ShopifySimulator(AppSimulator):
         if not self._admits(request.headers.get("x-shopify-access-token", "")):
             words = "[API] Invalid API key or access token (unrecognized login or wrong password)"
             return SimResponse.of_json({"errors": words}, 401)
+        self._api.finish_jobs()
         try:
             asked = request.json()
             document, variables = asked["query"], asked.get("variables") or {}

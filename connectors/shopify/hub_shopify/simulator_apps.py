@@ -22,7 +22,7 @@ from hub_shopify.simulator_model import Subscription, gid, iso
 API_VERSION = "2026-10"
 # What the app's version in the Dev Dashboard asks for.
 SCOPES = (
-    "read_orders",
+    "write_orders",
     "read_all_orders",
     "read_returns",
     "read_products",

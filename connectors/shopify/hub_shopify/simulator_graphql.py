@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 MOST_COST = 1000
 SHOWN_TO_ALL = timedelta(days=60)
 MOST_AT_ONCE = 250
+BY_HAND = ("manual", "bank_deposit", "cash_on_delivery")  # gateways through which no money goes back by itself
 
 SCHEMA = build_schema((resources.files("hub_shopify") / "simulator.graphql").read_text())
 
@@ -126,6 +127,10 @@ class Api:
             self._need("read_orders")
             refunds = (each for order in shop.sold.values() for each in order.refunds)
             return next((self._refund(each) for each in refunds if each.id == key), None)
+        if kind == "LineItem":
+            self._need("read_orders")
+            lines = (each for order in shop.sold.values() for each in order.lines)
+            return next((self._line(each) for each in lines if each.id == key), None)
         if kind == "Return":
             self._need("read_returns")
             returns = ((order, each) for order in shop.sold.values() for each in order.returns)
@@ -282,6 +287,7 @@ class Api:
             "sku": variant.sku if variant else None,
             "quantity": line.quantity,
             "currentQuantity": line.current,
+            "refundableQuantity": line.current,
             "unfulfilledQuantity": line.open,
             "requiresShipping": not line.gift_card,
             "isGiftCard": line.gift_card,
@@ -343,6 +349,7 @@ class Api:
                 "kind": "SALE",
                 "status": "SUCCESS",
                 "gateway": gateway,
+                "manualPaymentGateway": gateway in BY_HAND,
                 "amountSet": self._money(amount),
             }
             for number, (gateway, amount) in enumerate(order.paid)

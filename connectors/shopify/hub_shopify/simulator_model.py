@@ -90,13 +90,16 @@ class Line:
 
 @dataclass
 class Refund:
-    """Money given back, for (line, quantity, how it was restocked)."""
+    """Money given back, for (line, quantity, how it was restocked); ``shipping`` is its part for that. ``notified``
+    counts the mails."""
 
     id: int
     at: datetime
     amount: Decimal
     note: str
     items: list[tuple[Line, int, str]]
+    shipping: Decimal = Decimal(0)
+    notified: int = 0
 
 
 @dataclass
@@ -171,6 +174,7 @@ class Order:
     assessments: Sequence[Assessment] = ()
     promised_at: datetime | None = None
     cancelled_at: datetime | None = None
+    staff_note: str = ""
     closed_at: datetime | None = None
     refunds: list[Refund] = field(default_factory=list)
     returns: list[Return] = field(default_factory=list)
@@ -216,6 +220,16 @@ class Order:
     @property
     def refunded(self) -> Decimal:
         return sum((refund.amount for refund in self.refunds), Decimal(0))
+
+    @property
+    def refundable(self) -> Sequence[tuple[str, Decimal]]:
+        """What is left of each payment: the first ones are given back first."""
+        gone, left = self.refunded, []
+        for gateway, amount in self.paid:
+            taken = min(gone, amount)
+            gone -= taken
+            left.append((gateway, amount - taken))
+        return left
 
     @property
     def fulfillment(self) -> str:

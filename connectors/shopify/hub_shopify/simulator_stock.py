@@ -24,7 +24,7 @@ KEY_KEPT = timedelta(hours=24)
 MOST_UNITS = 1_000_000_000
 _MISMATCH = "The same idempotency key cannot be used with different operation parameters."
 # The codes of inventorySetQuantities as inventoryActivate words them: its errors have no codes.
-_WORDS = {
+KEY_WORDS = {
     "IDEMPOTENCY_CONCURRENT_REQUEST": "This request is currently in progress, please try again.",
     "IDEMPOTENCY_KEY_PARAMETER_MISMATCH": _MISMATCH,
     "IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED": (
@@ -42,22 +42,22 @@ class StockApi(Api):
 
     def inventorySetQuantities(self, info: Info, input: dict[str, Any]) -> dict[str, Any]:
         self._need("write_inventory")
-        key = _key(info)
+        key = key_of(info)
         if len(input["quantities"]) > MOST_AT_ONCE:
             raise too_many("quantities", len(input["quantities"]))
         if any("changeFromQuantity" not in asked for asked in input["quantities"]):
             raise GraphQLError("changeFromQuantity is required: pass null to write without a comparison.")
         if code := self._key_refused(key, input):
-            return user_errors([(code, None, _WORDS.get(code, "Refused by the simulation."))])
+            return user_errors([(code, None, KEY_WORDS.get(code, "Refused by the simulation."))])
         return self._once(key, input, lambda: self._set(input))
 
     def inventoryActivate(
         self, info: Info, inventoryItemId: str, locationId: str, available: int | None = None
     ) -> dict[str, Any]:
         self._need("write_inventory")
-        key, said = _key(info), [inventoryItemId, locationId, available]
+        key, said = key_of(info), [inventoryItemId, locationId, available]
         if code := self._key_refused(key, said):
-            return {"userErrors": [{"field": None, "message": _WORDS[code]}]}
+            return {"userErrors": [{"field": None, "message": KEY_WORDS[code]}]}
         return self._once(key, said, lambda: self._activate(inventoryItemId, locationId, available))
 
     # --- keys
@@ -162,7 +162,7 @@ class StockApi(Api):
         return {"inventoryAdjustmentGroup": group, "userErrors": []}
 
 
-def _key(info: Info) -> str:
+def key_of(info: Info) -> str:
     """The key of a mutation that must have one."""
     directive = SCHEMA.get_directive("idempotent")
     given = directive and get_directive_values(directive, info.field_nodes[0], info.variable_values)

@@ -549,7 +549,7 @@ def test_the_install_page_refuses_what_shopify_refuses(shop: ShopifySimulator) -
     with pytest.raises(ValueError, match="application_cannot_be_found"):
         shop.install(url.replace(shop.client_id, "0ther"))
     with pytest.raises(ValueError, match="invalid_scope: read_everything"):
-        shop.install(url.replace("read_orders", "read_everything"))
+        shop.install(url.replace("write_orders", "read_everything"))
     with pytest.raises(ValueError, match=r"leads to other\.myshopify\.com"):
         shop.install(url.replace(shop.domain, "other.myshopify.com"))
     host = dict(parse_qsl(urlsplit(shop.install(url)).query))["host"]

@@ -48,7 +48,12 @@ SPECS = Path(os.environ.get("TALLYHUB_SPECS") or REPOSITORY.parent / "shared" / 
 VERSIONS = ("2026-04", "2026-07", "2026-10")
 
 # How many ids a document is sent with at most.
-IDS = {"ORDERS": documents.ORDER_BATCH, "ORDER_PARTS": documents.PART_BATCH, "STOCK": documents.STOCK_BATCH}
+IDS = {
+    "ORDERS": documents.ORDER_BATCH,
+    "ORDER_PARTS": documents.PART_BATCH,
+    "STOCK": documents.STOCK_BATCH,
+    "REFUNDABLE_LINES": documents.REFUND_CALL,
+}
 
 
 @lru_cache

@@ -19,6 +19,7 @@ from hub.errors import Unreadable
 from hub.testing.simulator import Attempt, Sale, ShopSimulator, SimRequest, SimResponse
 from hub_woocommerce import simulator_authorization as authorization
 from hub_woocommerce import simulator_itself as itself
+from hub_woocommerce import simulator_refunds as refunds
 from hub_woocommerce import simulator_shipments as shipments
 from hub_woocommerce.simulator_answers import (
     Answer,
@@ -313,6 +314,12 @@ class WooCommerceSimulator(ShopSimulator):
         for line, quantity in units:
             money = line.total / line.quantity * quantity
             refund.lines.append((self.next_id("item"), line, quantity, money))
+        self.paid_back(order, refund, restock=restock)
+        return refund
+
+    def paid_back(self, order: Order, refund: Refund, *, restock: bool) -> None:
+        """Keep a refund, and put its units back where they were taken from."""
+        for _, line, quantity, _ in refund.lines:
             if restock and line.reduced is not None:
                 line.reduced -= quantity
                 line.restocked += quantity
@@ -321,7 +328,6 @@ class WooCommerceSimulator(ShopSimulator):
         if sum(each.amount for each in order.refunds) == order.total:
             order.status = "refunded"
         self.order_changed(order)
-        return refund
 
     def order_changed(self, order: Order) -> None:
         """Note that an order is another now, and tell whoever listens."""
@@ -417,7 +423,7 @@ class WooCommerceSimulator(ShopSimulator):
     def _answer(self, request: SimRequest, path: str) -> Answer:
         if not path:
             return 200, self._index(request), {}
-        for methods, pattern, handler in (*self._ROUTES, *shipments.ROUTES, *itself.ROUTES):
+        for methods, pattern, handler in (*self._ROUTES, *shipments.ROUTES, *refunds.ROUTES, *itself.ROUTES):
             found = re.fullmatch(pattern, path)
             if found and request.method in methods.split():
                 if pattern not in PUBLIC:

@@ -160,12 +160,16 @@ class Line:
 
 @dataclass
 class Refund:
-    """Units of an order paid back: each with an id of its own, its line, how many, and the money."""
+    """Money paid back: for units, each with an id of its own, its line, how many, and the money; for ``shipping``; and
+    ``beside`` for nothing in particular. ``paid``: by the way it came, else it is only noted."""
 
     id: int
     created: datetime
     reason: str
     lines: list[tuple[int, Line, int, Decimal]] = field(default_factory=list)
+    shipping: Decimal = Decimal(0)
+    beside: Decimal = Decimal(0)
+    paid: bool = False
 
     @property
     def modified(self) -> datetime:
@@ -173,7 +177,7 @@ class Refund:
 
     @property
     def amount(self) -> Decimal:
-        return sum((money for _, _, _, money in self.lines), Decimal(0))
+        return sum((money for _, _, _, money in self.lines), self.shipping + self.beside)
 
 
 @dataclass
@@ -190,6 +194,7 @@ class Order:
     address: Mapping[str, str]
     meta: list[dict[str, Any]]
     paid: datetime | None = None
+    payment_method: str = "bacs"
     completed: datetime | None = None
     refunds: list[Refund] = field(default_factory=list)
     status_before_trash: str = ""
@@ -265,6 +270,7 @@ class Shop:
             "id": order.id,
             "number": str(order.id),
             "status": order.status,
+            "payment_method": order.payment_method,
             "currency": self.currency,
             **self._times(created=order.created, modified=order.modified, paid=order.paid, completed=order.completed),
             "shipping_total": _money(order.shipping),
@@ -321,7 +327,7 @@ class Shop:
             "amount": _money(refund.amount),
             "reason": refund.reason,
             "refunded_by": 1,
-            "refunded_payment": False,
+            "refunded_payment": refund.paid,
             "meta_data": [_meta_json(refund.id, "_refund_type", "partial")],
             "line_items": [
                 {
@@ -331,7 +337,11 @@ class Shop:
                 }
                 for id, line, units, money in refund.lines
             ],
-            "shipping_lines": [],
+            "shipping_lines": [
+                {"id": refund.id, "method_title": "Flat Rate", "total": _money(-refund.shipping), "total_tax": "0.00"}
+            ]
+            if refund.shipping
+            else [],
             "tax_lines": [],
             "fee_lines": [],
             "_links": self._links(f"orders/{order.id}/refunds/{refund.id}", f"orders/{order.id}/refunds"),

@@ -11,6 +11,15 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
+        "failed_try",
+        sa.Column("key_sha256", sa.String(length=64), nullable=False),
+        sa.Column("times", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("forget_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("key_sha256", name=op.f("pk_failed_try")),
+    )
+    op.create_index("ix_failed_try_forget_at", "failed_try", ["forget_at"])
+    op.create_table(
         "lease",
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("holder", sa.String(length=200), server_default=sa.text("''"), nullable=False),
@@ -26,6 +35,8 @@ def upgrade() -> None:
         sa.Column("time_zone", sa.String(length=60), server_default=sa.text("''"), nullable=False),
         sa.Column("locale", sa.String(length=20), server_default=sa.text("''"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("requires_two_factor", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("settled_in_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_merchant")),
     )
     op.create_table(
@@ -53,6 +64,9 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("password_changed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("totp_secret", sa.LargeBinary(), nullable=True),
+        sa.Column("totp_on_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("totp_step", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_user_account")),
         sa.UniqueConstraint("email", name=op.f("uq_user_account_email")),
     )
@@ -73,6 +87,35 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["merchant_id"], ["merchant.id"], name=op.f("fk_box_merchant_id"), ondelete="RESTRICT"),
         sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_box")),
         sa.UniqueConstraint("merchant_id", "name", name=op.f("uq_box_merchant_id_name")),
+    )
+    op.create_table(
+        "bulk_act",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("arguments", sa.JSON(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("actor", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.Column("permissions", sa.JSON(), nullable=False),
+        sa.Column("described", sa.String(length=300), server_default=sa.text("''"), nullable=False),
+        sa.Column("retry_of", sa.Uuid(), nullable=True),
+        sa.Column("total", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("stopped_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("stopped_by", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "retry_of"],
+            ["bulk_act.merchant_id", "bulk_act.id"],
+            name=op.f("fk_bulk_act_merchant_id_retry_of"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_bulk_act_merchant_id"), ondelete="RESTRICT"
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["user_account.id"], name=op.f("fk_bulk_act_user_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_bulk_act")),
     )
     op.create_table(
         "connection",
@@ -99,6 +142,7 @@ def upgrade() -> None:
         sa.Column("features", sa.JSON(), nullable=True),
         sa.Column("words", sa.JSON(), nullable=True),
         sa.Column("subscriptions", sa.JSON(), nullable=True),
+        sa.Column("sandbox", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.CheckConstraint("kind in ('channel', 'carrier', '3pl')", name=op.f("ck_connection_kind")),
         sa.CheckConstraint("state in ('new', 'connected', 'paused', 'removed')", name=op.f("ck_connection_state")),
         sa.ForeignKeyConstraint(
@@ -127,6 +171,26 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("merchant_id", name=op.f("pk_handling_policy")),
     )
+    op.create_table(
+        "invitation",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("email", sa.String(length=320), nullable=False),
+        sa.Column("role", sa.String(length=20), server_default=sa.text("''"), nullable=False),
+        sa.Column("token_sha256", sa.String(length=64), nullable=False),
+        sa.Column("invited_by", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "role in ('owner', 'manager', 'warehouse', 'support', 'read_only')", name=op.f("ck_invitation_role")
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_invitation_merchant_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_invitation")),
+        sa.UniqueConstraint("merchant_id", "email", name=op.f("uq_invitation_merchant_id_email")),
+    )
+    op.create_index(op.f("ix_invitation_token_sha256"), "invitation", ["token_sha256"])
     op.create_table(
         "location",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
@@ -179,6 +243,8 @@ def upgrade() -> None:
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("role", sa.String(length=20), server_default=sa.text("''"), nullable=False),
+        sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("left_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "role in ('owner', 'manager', 'warehouse', 'support', 'read_only')", name=op.f("ck_membership_role")
         ),
@@ -189,6 +255,16 @@ def upgrade() -> None:
             ["user_id"], ["user_account.id"], name=op.f("fk_membership_user_id"), ondelete="RESTRICT"
         ),
         sa.PrimaryKeyConstraint("merchant_id", "user_id", name=op.f("pk_membership")),
+    )
+    op.create_table(
+        "recovery_code",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("code_sha256", sa.String(length=64), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["user_account.id"], name=op.f("fk_recovery_code_user_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("user_id", "code_sha256", name=op.f("pk_recovery_code")),
     )
     op.create_table(
         "routing_policy",
@@ -202,6 +278,54 @@ def upgrade() -> None:
             ["merchant_id"], ["merchant.id"], name=op.f("fk_routing_policy_merchant_id"), ondelete="RESTRICT"
         ),
         sa.PrimaryKeyConstraint("merchant_id", "number", name=op.f("pk_routing_policy")),
+    )
+    op.create_table(
+        "sandbox",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("wanted_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("wanted_by", sa.String(length=320), server_default=sa.text("''"), nullable=False),
+        sa.Column("began_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("beginnings", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ending_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("error", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("routes", sa.JSON(), server_default=sa.text("'{}'"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_sandbox_merchant_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", name=op.f("pk_sandbox")),
+    )
+    op.create_table(
+        "saved_view",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("page", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.String(length=60), nullable=False),
+        sa.Column("query", sa.String(length=2000), server_default=sa.text("''"), nullable=False),
+        sa.Column("shared", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_saved_view_merchant_id"), ondelete="RESTRICT"
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["user_account.id"], name=op.f("fk_saved_view_user_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_saved_view")),
+        sa.UniqueConstraint(
+            "merchant_id", "user_id", "page", "name", name=op.f("uq_saved_view_merchant_id_user_id_page_name")
+        ),
+    )
+    op.create_table(
+        "second_step",
+        sa.Column("token_sha256", sa.String(length=64), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("tries", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["user_account.id"], name=op.f("fk_second_step_user_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("token_sha256", name=op.f("pk_second_step")),
     )
     op.create_table(
         "shipping_policy",
@@ -236,6 +360,13 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["merchant_id"], ["merchant.id"], name=op.f("fk_sku_merchant_id"), ondelete="RESTRICT"),
         sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_sku")),
         sa.UniqueConstraint("merchant_id", "code", name=op.f("uq_sku_merchant_id_code")),
+    )
+    op.create_index(
+        "ix_sku_uncounted",
+        "sku",
+        ["merchant_id", "id"],
+        sqlite_where=sa.text("counted_since is null"),
+        postgresql_where=sa.text("counted_since is null"),
     )
     op.create_table(
         "stock_policy",
@@ -386,6 +517,13 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'pending'"),
         postgresql_where=sa.text("state = 'pending'"),
     )
+    op.create_index(
+        "ix_inbox_quarantined",
+        "inbox",
+        ["merchant_id", "connection_id", "received_at", "id"],
+        sqlite_where=sa.text("state = 'quarantined'"),
+        postgresql_where=sa.text("state = 'quarantined'"),
+    )
     op.create_table(
         "kit_leaf",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
@@ -431,6 +569,27 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("merchant_id", "kit_id", "part_id", name=op.f("pk_kit_part")),
     )
     op.create_index("ix_kit_part_part", "kit_part", ["merchant_id", "part_id"])
+    op.create_table(
+        "list_preference",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("page", sa.String(length=40), nullable=False),
+        sa.Column("columns", sa.JSON(), server_default=sa.text("'[]'"), nullable=False),
+        sa.Column("view_id", sa.Uuid(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "view_id"],
+            ["saved_view.merchant_id", "saved_view.id"],
+            name=op.f("fk_list_preference_merchant_id_view_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_list_preference_merchant_id"), ondelete="RESTRICT"
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["user_account.id"], name=op.f("fk_list_preference_user_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "user_id", "page", name=op.f("pk_list_preference")),
+    )
     op.create_table(
         "listing",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
@@ -495,10 +654,18 @@ def upgrade() -> None:
     )
     op.create_index("ix_listing_sku", "listing", ["merchant_id", "sku_id"])
     op.create_index("ix_listing_sku_text", "listing", ["merchant_id", "connection_id", "sku_text"])
+    op.create_index("ix_listing_sold", "listing", ["merchant_id", "connection_id", "sku_id"])
     op.create_index(
         "ix_listing_unmatched",
         "listing",
         ["merchant_id", "title", "id"],
+        sqlite_where=sa.text("sku_id is null"),
+        postgresql_where=sa.text("sku_id is null"),
+    )
+    op.create_index(
+        "ix_listing_unmatched_there",
+        "listing",
+        ["merchant_id", "connection_id", "title", "id"],
         sqlite_where=sa.text("sku_id is null"),
         postgresql_where=sa.text("sku_id is null"),
     )
@@ -642,6 +809,14 @@ def upgrade() -> None:
             name=op.f("uq_sales_order_merchant_id_connection_id_external_id"),
         ),
     )
+    op.create_index("ix_sales_order_connection", "sales_order", ["merchant_id", "connection_id", "placed_at", "id"])
+    op.create_index(
+        "ix_sales_order_email",
+        "sales_order",
+        ["merchant_id", "email", "placed_at"],
+        sqlite_where=sa.text("email <> ''"),
+        postgresql_where=sa.text("email <> ''"),
+    )
     op.create_index(
         "ix_sales_order_hold_until",
         "sales_order",
@@ -663,7 +838,21 @@ def upgrade() -> None:
         sqlite_where=sa.text("on_hold = 1"),
         postgresql_where=sa.text("on_hold"),
     )
-    op.create_index("ix_sales_order_placed", "sales_order", ["merchant_id", "placed_at"])
+    op.create_index(
+        "ix_sales_order_over",
+        "sales_order",
+        ["merchant_id", "connection_id", "id"],
+        sqlite_where=sa.text("erased_at is null and status in ('fulfilled', 'cancelled', 'refunded', 'removed')"),
+        postgresql_where=sa.text("erased_at is null and status in ('fulfilled', 'cancelled', 'refunded', 'removed')"),
+    )
+    op.create_index("ix_sales_order_placed", "sales_order", ["merchant_id", "placed_at", "id"])
+    op.create_index(
+        "ix_sales_order_promised",
+        "sales_order",
+        ["merchant_id", "promised_at"],
+        sqlite_where=sa.text("status in ('pending', 'open') and promised_at is not null"),
+        postgresql_where=sa.text("status in ('pending', 'open') and promised_at is not null"),
+    )
     op.create_index(
         "ix_sales_order_returns_open",
         "sales_order",
@@ -685,12 +874,20 @@ def upgrade() -> None:
         sqlite_where=sa.text("shipped_by_channel = 1"),
         postgresql_where=sa.text("shipped_by_channel"),
     )
+    op.create_index("ix_sales_order_status", "sales_order", ["merchant_id", "status", "placed_at", "id"])
     op.create_index(
         "ix_sales_order_test",
         "sales_order",
         ["merchant_id", "placed_at"],
         sqlite_where=sa.text("test = 1"),
         postgresql_where=sa.text("test"),
+    )
+    op.create_index(
+        "ix_sales_order_unpaid",
+        "sales_order",
+        ["merchant_id", "placed_at"],
+        sqlite_where=sa.text("paid = 0"),
+        postgresql_where=sa.text("not paid"),
     )
     op.create_table(
         "session",
@@ -700,7 +897,9 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("confirmed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("user_agent", sa.String(length=300), server_default=sa.text("''"), nullable=False),
+        sa.Column("network", sa.String(length=60), server_default=sa.text("''"), nullable=False),
         sa.ForeignKeyConstraint(
             ["merchant_id", "user_id"],
             ["membership.merchant_id", "membership.user_id"],
@@ -731,6 +930,39 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("merchant_id", "sku_id", "location_id", name=op.f("pk_shelf")),
     )
+    op.create_table(
+        "sku_pace",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("sku_id", sa.Uuid(), nullable=False),
+        sa.Column("sold", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("available", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("days_left", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "sku_id"],
+            ["sku.merchant_id", "sku.id"],
+            name=op.f("fk_sku_pace_merchant_id_sku_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "sku_id", name=op.f("pk_sku_pace")),
+    )
+    op.create_index("ix_sku_pace_days_left", "sku_pace", ["merchant_id", "days_left"])
+    op.create_table(
+        "sku_word",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("sku_id", sa.Uuid(), nullable=False),
+        sa.Column(
+            "word", sa.String(length=64).with_variant(sa.String(length=64, collation="C"), "postgresql"), nullable=False
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "sku_id"],
+            ["sku.merchant_id", "sku.id"],
+            name=op.f("fk_sku_word_merchant_id_sku_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "sku_id", "word", name=op.f("pk_sku_word")),
+    )
+    op.create_index("ix_sku_word", "sku_word", ["merchant_id", "word", "sku_id"])
     op.create_table(
         "stock_document",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
@@ -770,6 +1002,52 @@ def upgrade() -> None:
         ["merchant_id"],
         sqlite_where=sa.text("state = 'in_transit'"),
         postgresql_where=sa.text("state = 'in_transit'"),
+    )
+    op.create_table(
+        "stock_import",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("actor", sa.String(length=320), nullable=False),
+        sa.Column("file_name", sa.String(length=200), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("encoding", sa.String(length=20), nullable=False),
+        sa.Column("delimiter", sa.String(length=1), nullable=False),
+        sa.Column("header", sa.JSON(), nullable=False),
+        sa.Column("header_mark", sa.String(length=64), nullable=False),
+        sa.Column("meaning", sa.String(length=10), server_default=sa.text("''"), nullable=False),
+        sa.Column("columns", sa.JSON(), nullable=False),
+        sa.Column("location_id", sa.Uuid(), nullable=True),
+        sa.Column("reason", sa.String(length=200), server_default=sa.text("''"), nullable=False),
+        sa.Column("state", sa.String(length=10), server_default=sa.text("''"), nullable=False),
+        sa.Column("message", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("read_to", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("done", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("total", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "state in ('columns', 'reading', 'preview', 'applying', 'applied', 'undoing', 'undone')",
+            name=op.f("ck_stock_import_state"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "location_id"],
+            ["location.merchant_id", "location.id"],
+            name=op.f("fk_stock_import_merchant_id_location_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id"], ["merchant.id"], name=op.f("fk_stock_import_merchant_id"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_stock_import")),
+    )
+    op.create_index("ix_stock_import_header", "stock_import", ["merchant_id", "header_mark", "id"])
+    op.create_index(
+        "ix_stock_import_open",
+        "stock_import",
+        ["merchant_id"],
+        sqlite_where=sa.text("state in ('reading', 'applying', 'undoing')"),
+        postgresql_where=sa.text("state in ('reading', 'applying', 'undoing')"),
     )
     op.create_table(
         "stock_level",
@@ -885,8 +1163,30 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_activity")),
     )
+    op.create_index(
+        "ix_activity_actor",
+        "activity",
+        ["merchant_id", "actor", "at"],
+        sqlite_where=sa.text("actor <> ''"),
+        postgresql_where=sa.text("actor <> ''"),
+    )
     op.create_index("ix_activity_at", "activity", ["merchant_id", "at"])
+    op.create_index(
+        "ix_activity_connection",
+        "activity",
+        ["merchant_id", "connection_id", "at"],
+        sqlite_where=sa.text("order_id is null"),
+        postgresql_where=sa.text("order_id is null"),
+    )
+    op.create_index("ix_activity_kind", "activity", ["merchant_id", "kind", "at"])
     op.create_index("ix_activity_order", "activity", ["merchant_id", "order_id", "at"])
+    op.create_index(
+        "ix_activity_people",
+        "activity",
+        ["merchant_id", "at", "id"],
+        sqlite_where=sa.text("actor <> ''"),
+        postgresql_where=sa.text("actor <> ''"),
+    )
     op.create_table(
         "address_check",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
@@ -957,6 +1257,49 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_authorization")),
         sa.UniqueConstraint("merchant_id", "state_sha256", name=op.f("uq_authorization_merchant_id_state_sha256")),
+    )
+    op.create_table(
+        "bulk_act_row",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("act_id", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("state", sa.String(length=10), server_default=sa.text("'waiting'"), nullable=False),
+        sa.Column("said", sa.String(length=500), server_default=sa.text("''"), nullable=False),
+        sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state in ('waiting', 'done', 'refused', 'failed', 'stopped')", name=op.f("ck_bulk_act_row_state")
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "act_id"],
+            ["bulk_act.merchant_id", "bulk_act.id"],
+            name=op.f("fk_bulk_act_row_merchant_id_act_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_bulk_act_row_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_id"],
+            ["sales_order.merchant_id", "sales_order.id"],
+            name=op.f("fk_bulk_act_row_merchant_id_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "act_id", "number", name=op.f("pk_bulk_act_row")),
+        sa.UniqueConstraint(
+            "merchant_id", "act_id", "order_id", name=op.f("uq_bulk_act_row_merchant_id_act_id_order_id")
+        ),
+    )
+    op.create_index(
+        "ix_bulk_act_row_waiting",
+        "bulk_act_row",
+        ["merchant_id", "connection_id", "act_id", "number"],
+        sqlite_where=sa.text("state = 'waiting'"),
+        postgresql_where=sa.text("state = 'waiting'"),
     )
     op.create_table(
         "channel_location_source",
@@ -1032,6 +1375,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("state in ('planned', 'in_flight')"),
     )
     op.create_index("ix_effect_order", "effect", ["merchant_id", "order_id"])
+    op.create_index("ix_effect_ordering_key", "effect", ["merchant_id", "ordering_key", "created_at"])
     op.create_index(
         "uq_effect_one_in_flight",
         "effect",
@@ -1131,6 +1475,14 @@ def upgrade() -> None:
             ["merchant_id"], ["merchant.id"], name=op.f("fk_issue_merchant_id"), ondelete="RESTRICT"
         ),
         sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_issue")),
+    )
+    op.create_index("ix_issue_order", "issue", ["merchant_id", "order_id"])
+    op.create_index(
+        "ix_issue_resolved",
+        "issue",
+        ["merchant_id", "resolved_at", "id"],
+        sqlite_where=sa.text("resolved_at is not null"),
+        postgresql_where=sa.text("resolved_at is not null"),
     )
     op.create_index(
         "uq_issue_open",
@@ -1236,6 +1588,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("merchant_id", "order_id", "revision", name=op.f("pk_order_version")),
     )
     op.create_table(
+        "order_word",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("order_id", sa.Uuid(), nullable=False),
+        sa.Column(
+            "word", sa.String(length=64).with_variant(sa.String(length=64, collation="C"), "postgresql"), nullable=False
+        ),
+        sa.Column("week", sa.Integer(), nullable=False),
+        sa.Column("placed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_id"],
+            ["sales_order.merchant_id", "sales_order.id"],
+            name=op.f("fk_order_word_merchant_id_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "order_id", "word", name=op.f("pk_order_word")),
+    )
+    op.create_index("ix_order_word_week", "order_word", ["merchant_id", "week", "word", "placed_at", "order_id"])
+    op.create_table(
         "preview_figure",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
         sa.Column("connection_id", sa.Uuid(), nullable=False),
@@ -1332,6 +1702,13 @@ def upgrade() -> None:
         ["merchant_id", "connection_id", "dirty_since", "listing_id"],
         sqlite_where=sa.text("version > published_version"),
         postgresql_where=sa.text("version > published_version"),
+    )
+    op.create_index(
+        "ix_publication_failing",
+        "publication",
+        ["merchant_id", "connection_id"],
+        sqlite_where=sa.text("error <> ''"),
+        postgresql_where=sa.text("error <> ''"),
     )
     op.create_index(
         "ix_publication_verify",
@@ -1539,6 +1916,55 @@ def upgrade() -> None:
             name=op.f("uq_stock_entry_merchant_id_sku_id_location_id_cause_reference"),
         ),
     )
+    op.create_index(
+        "ix_stock_entry_order",
+        "stock_entry",
+        ["merchant_id", "order_id", "at"],
+        sqlite_where=sa.text("order_id is not null"),
+        postgresql_where=sa.text("order_id is not null"),
+    )
+    op.create_table(
+        "stock_import_row",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("import_id", sa.Uuid(), nullable=False),
+        sa.Column("line", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(length=10), nullable=False),
+        sa.Column("code", sa.String(length=255), server_default=sa.text("''"), nullable=False),
+        sa.Column("sku_id", sa.Uuid(), nullable=True),
+        sa.Column("location_id", sa.Uuid(), nullable=True),
+        sa.Column("quantity", sa.Integer(), nullable=True),
+        sa.Column("before", sa.Integer(), nullable=True),
+        sa.Column("after", sa.Integer(), nullable=True),
+        sa.Column("problem", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("texts", sa.JSON(), nullable=True),
+        sa.Column("document_id", sa.Uuid(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "document_id"],
+            ["stock_document.merchant_id", "stock_document.id"],
+            name=op.f("fk_stock_import_row_merchant_id_document_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "import_id"],
+            ["stock_import.merchant_id", "stock_import.id"],
+            name=op.f("fk_stock_import_row_merchant_id_import_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "location_id"],
+            ["location.merchant_id", "location.id"],
+            name=op.f("fk_stock_import_row_merchant_id_location_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "sku_id"],
+            ["sku.merchant_id", "sku.id"],
+            name=op.f("fk_stock_import_row_merchant_id_sku_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "import_id", "line", name=op.f("pk_stock_import_row")),
+    )
+    op.create_index("ix_stock_import_row_state", "stock_import_row", ["merchant_id", "import_id", "state", "line"])
     op.create_table(
         "allocation",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
@@ -1633,6 +2059,60 @@ def upgrade() -> None:
     op.create_index("ix_document_effect", "document", ["merchant_id", "effect_id"])
     op.create_index("ix_document_order", "document", ["merchant_id", "order_id"])
     op.create_table(
+        "exchange",
+        sa.Column("merchant_id", sa.Uuid(), nullable=False),
+        sa.Column("connection_id", sa.Uuid(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("lane", sa.String(length=12), server_default=sa.text("''"), nullable=False),
+        sa.Column("received", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("method", sa.String(length=10), server_default=sa.text("''"), nullable=False),
+        sa.Column("host", sa.String(length=255), server_default=sa.text("''"), nullable=False),
+        sa.Column("path", sa.String(length=500), server_default=sa.text("''"), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("milliseconds", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("request_bytes", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("response_bytes", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("failed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("tells", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("details", sa.LargeBinary(), nullable=True),
+        sa.Column("order_id", sa.Uuid(), nullable=True),
+        sa.Column("effect_id", sa.Uuid(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "connection_id"],
+            ["connection.merchant_id", "connection.id"],
+            name=op.f("fk_exchange_merchant_id_connection_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "effect_id"],
+            ["effect.merchant_id", "effect.id"],
+            name=op.f("fk_exchange_merchant_id_effect_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "order_id"],
+            ["sales_order.merchant_id", "sales_order.id"],
+            name=op.f("fk_exchange_merchant_id_order_id"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("merchant_id", "connection_id", "id", name=op.f("pk_exchange")),
+    )
+    op.create_index(
+        "ix_exchange_effect",
+        "exchange",
+        ["merchant_id", "effect_id", "id"],
+        sqlite_where=sa.text("effect_id is not null"),
+        postgresql_where=sa.text("effect_id is not null"),
+    )
+    op.create_index(
+        "ix_exchange_order",
+        "exchange",
+        ["merchant_id", "order_id", "id"],
+        sqlite_where=sa.text("order_id is not null"),
+        postgresql_where=sa.text("order_id is not null"),
+    )
+    op.create_table(
         "fulfillment_order",
         sa.Column("merchant_id", sa.Uuid(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -1694,6 +2174,13 @@ def upgrade() -> None:
             "merchant_id", "order_id", "number", name=op.f("uq_fulfillment_order_merchant_id_order_id_number")
         ),
         sa.UniqueConstraint("merchant_id", "reference", name=op.f("uq_fulfillment_order_merchant_id_reference")),
+    )
+    op.create_index(
+        "ix_fulfillment_order_ship_by",
+        "fulfillment_order",
+        ["merchant_id", "ship_by", "order_id"],
+        sqlite_where=sa.text("closed_at is null and ship_by is not null"),
+        postgresql_where=sa.text("closed_at is null and ship_by is not null"),
     )
     op.create_index(
         "ix_fulfillment_order_to_do",
@@ -1957,6 +2444,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("merchant_id", "id", name=op.f("pk_shipment")),
         sa.UniqueConstraint("merchant_id", "reference", name=op.f("uq_shipment_merchant_id_reference")),
     )
+    op.create_index("ix_shipment_created_at", "shipment", ["merchant_id", "created_at", "id"])
     op.create_index(
         "ix_shipment_documents_at",
         "shipment",
@@ -1973,6 +2461,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("follow_at is not null"),
     )
     op.create_index("ix_shipment_fulfillment_order", "shipment", ["merchant_id", "fulfillment_order_id"])
+    op.create_index(
+        "ix_shipment_labelled_at",
+        "shipment",
+        ["merchant_id", "labelled_at"],
+        sqlite_where=sa.text("labelled_at is not null"),
+        postgresql_where=sa.text("labelled_at is not null"),
+    )
     op.create_index("ix_shipment_order", "shipment", ["merchant_id", "order_id"])
     op.create_index(
         "ix_shipment_rates_wanted",
@@ -1981,7 +2476,21 @@ def upgrade() -> None:
         sqlite_where=sa.text("rates_wanted_at is not null"),
         postgresql_where=sa.text("rates_wanted_at is not null"),
     )
+    op.create_index(
+        "ix_shipment_shipped",
+        "shipment",
+        ["merchant_id", "shipped_at"],
+        sqlite_where=sa.text("shipped_at is not null"),
+        postgresql_where=sa.text("shipped_at is not null"),
+    )
     op.create_index("ix_shipment_state", "shipment", ["merchant_id", "state", "created_at"])
+    op.create_index(
+        "ix_shipment_supersedes",
+        "shipment",
+        ["merchant_id", "supersedes_id"],
+        sqlite_where=sa.text("supersedes_id is not null"),
+        postgresql_where=sa.text("supersedes_id is not null"),
+    )
     op.create_index(
         "ix_shipment_track_at",
         "shipment",
@@ -1990,11 +2499,25 @@ def upgrade() -> None:
         postgresql_where=sa.text("track_at is not null"),
     )
     op.create_index(
+        "ix_shipment_trouble",
+        "shipment",
+        ["merchant_id", "created_at"],
+        sqlite_where=sa.text("tracking_status in ('exception', 'returning')"),
+        postgresql_where=sa.text("tracking_status in ('exception', 'returning')"),
+    )
+    op.create_index(
         "ix_shipment_void_ask_at",
         "shipment",
         ["merchant_id", "connection_id", "void_ask_at"],
         sqlite_where=sa.text("void_ask_at is not null"),
         postgresql_where=sa.text("void_ask_at is not null"),
+    )
+    op.create_index(
+        "ix_shipment_withdrawn",
+        "shipment",
+        ["merchant_id", "created_at"],
+        sqlite_where=sa.text("withdrawn_at is not null and state <> 'void'"),
+        postgresql_where=sa.text("withdrawn_at is not null and state <> 'void'"),
     )
     op.create_table(
         "packing_scan",
@@ -2188,6 +2711,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("merchant_id", "parcel_id", "order_line_id", name=op.f("pk_parcel_line")),
     )
+    op.create_index("ix_parcel_line_order_line", "parcel_line", ["merchant_id", "order_line_id"])
     for table in ("stock_entry", "publication_entry", "shortage"):
         _refuse_changes(table)
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from importlib.metadata import PackageNotFoundError, metadata
 from typing import Any
 from uuid import UUID
 
@@ -64,6 +65,17 @@ class Listed:
     graded_version: str = ""  # of the plugin, when it was graded
     graded_by_author: bool = False  # the plugin brings its grade along; it was not tried here
     last_failure: Failure | None = None
+    documentation: str = ""  # where its author explains it
+
+
+def documentation_of(distribution: str) -> str:
+    """Where the author of a plugin explains it, as its package says; "" where it does not."""
+    try:
+        told = metadata(distribution).get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return ""
+    addresses = {name.strip().lower(): address.strip() for name, _, address in (each.partition(",") for each in told)}
+    return addresses.get("documentation") or addresses.get("homepage") or ""
 
 
 def listed(
@@ -122,6 +134,7 @@ def _loaded(
         graded_version=certificate.versions.get(plugin.distribution, "") if certificate else "",
         graded_by_author=certificate is not None and certificate.brought,
         last_failure=failure,
+        documentation=documentation_of(plugin.distribution),
     )
 
 

@@ -7,10 +7,26 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, not_, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Row,
+    and_,
+    case,
+    cast,
+    exists,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    union,
+    union_all,
+)
 
 from hub.store import effects, publications
 from hub.store import tables as t
@@ -18,7 +34,7 @@ from hub.store.connections import ONE
 from hub.store.database import in_chunks
 from hub.store.queries import parts
 
-MOST_FORESEEN = 5000  # figures that are worked out before a connection goes live
+MOST_FORESEEN = 200  # figures that are worked out before a connection goes live
 
 
 class Health(StrEnum):
@@ -31,6 +47,34 @@ class Health(StrEnum):
     PREPARING = "preparing"  # connected; nothing is written to the shop yet
     LIVE = "live"
     REMOVED = "removed"
+
+
+class _Working(Protocol):
+    """What says how a connection is doing: its row, or a summary of it."""
+
+    @property
+    def state(self) -> str: ...
+    @property
+    def error(self) -> str: ...
+    @property
+    def not_before(self) -> datetime | None: ...
+    @property
+    def live_at(self) -> datetime | None: ...
+
+
+def health_of(shop: _Working | Row[Any], now: datetime) -> Health:
+    """How a connection is doing."""
+    if shop.state == "removed":
+        return Health.REMOVED
+    if shop.state == "paused":
+        return Health.PAUSED
+    if shop.state == "new":
+        return Health.PROBLEM if shop.error else Health.NEW
+    if shop.not_before is not None and shop.not_before > now:
+        return Health.WAITING
+    if shop.error:
+        return Health.PROBLEM
+    return Health.LIVE if shop.live_at else Health.PREPARING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,19 +105,10 @@ class ConnectionSummary:
     waiting_since: datetime | None
     failing: int  # figures that could not be written
     issues: int
+    sandbox: bool  # its vendor is simulated
 
     def health(self, now: datetime) -> Health:
-        if self.state == "removed":
-            return Health.REMOVED
-        if self.state == "paused":
-            return Health.PAUSED
-        if self.state == "new":
-            return Health.PROBLEM if self.error else Health.NEW
-        if self.not_before is not None and self.not_before > now:
-            return Health.WAITING
-        if self.error:
-            return Health.PROBLEM
-        return Health.LIVE if self.live_at else Health.PREPARING
+        return health_of(self, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,24 +240,37 @@ def connections(
         query = query.where(t.connection.c.state != "removed")
     rows = connection.execute(query.order_by(t.connection.c.created_at, t.connection.c.id)).all()
 
-    def tally(table: Any, *columns: Any, where: Iterable[ColumnElement[bool]] = ()) -> dict[UUID, parts.AnyRow]:
+    unread, dirty_since = func.min(t.inbox.c.received_at), func.min(t.publication.c.dirty_since)
+
+    def tally(
+        table: Any, *figures: Any, since: Any = None, where: Iterable[ColumnElement[bool]] = (), what: str = ""
+    ) -> Any:
+        counted = [*figures, *[literal(0)] * (3 - len(figures))]
+        moment = cast(null(), t.Moment) if since is None else since
         counting = (
-            select(table.c.connection_id, *columns)
+            select(
+                literal(what or table.name).label("what"),
+                table.c.connection_id,
+                *(figure.label(f"figure_{place}") for place, figure in enumerate(counted)),
+                moment.label("since"),
+            )
             .where(table.c.merchant_id == merchant_id, *where)
             .group_by(table.c.connection_id)
         )
-        if only is not None:
-            counting = counting.where(table.c.connection_id == only)
-        return {row[0]: row for row in connection.execute(counting)}
+        return counting if only is None else counting.where(table.c.connection_id == only)
 
-    nothing = (None, 0, 0, 0)
-    backlog = tally(t.inbox, func.count(), func.min(t.inbox.c.received_at), where=[t.inbox.c.state == "pending"])
-    listings = tally(
-        t.listing, func.count(), func.count(t.listing.c.sku_id), func.sum(case((parts.is_unmatched(), 1), else_=0))
-    )
-    waiting = tally(t.publication, func.count(), func.min(t.publication.c.dirty_since), where=[parts.is_dirty()])
-    failing = tally(t.publication, func.count(), where=[t.publication.c.error != ""])
-    issues = tally(t.issue, func.count(), where=[parts.is_open()])
+    told: dict[tuple[str, UUID], tuple[int, int, int, datetime | None]] = defaultdict(lambda: (0, 0, 0, None))
+    for what, connection_id, *figures, since in connection.execute(
+        union_all(
+            tally(t.inbox, func.count(), since=unread, where=[t.inbox.c.state == "pending"]),
+            tally(t.listing, func.count(), func.count(t.listing.c.sku_id)),
+            tally(t.listing, func.count(), where=[parts.is_unmatched()], what="unmatched"),
+            tally(t.publication, func.count(), since=dirty_since, where=[parts.is_dirty()]),
+            tally(t.publication, func.count(), where=[t.publication.c.error != ""], what="failing"),
+            tally(t.issue, func.count(), where=[parts.is_open()]),
+        )
+    ):
+        told[what, connection_id] = (*(int(figure or 0) for figure in figures), since)
     return [
         ConnectionSummary(
             id=row.id,
@@ -240,15 +288,16 @@ def connections(
             not_before=row.not_before,
             failures=row.failures,
             last_event_at=row.last_event_at,
-            backlog=backlog.get(row.id, nothing)[1],
-            backlog_since=backlog[row.id][2] if row.id in backlog else None,
-            listings=listings.get(row.id, nothing)[1],
-            matched=listings.get(row.id, nothing)[2],
-            unmatched=int(listings.get(row.id, nothing)[3] or 0),
-            waiting=waiting.get(row.id, nothing)[1] if row.live_at else 0,
-            waiting_since=waiting[row.id][2] if row.live_at and row.id in waiting else None,
-            failing=failing.get(row.id, nothing)[1],
-            issues=issues.get(row.id, nothing)[1],
+            backlog=told["inbox", row.id][0],
+            backlog_since=told["inbox", row.id][3],
+            listings=told["listing", row.id][0],
+            matched=told["listing", row.id][1],
+            unmatched=told["unmatched", row.id][0],
+            waiting=told["publication", row.id][0] if row.live_at else 0,
+            waiting_since=told["publication", row.id][3] if row.live_at else None,
+            failing=told["failing", row.id][0],
+            issues=told["issue", row.id][0],
+            sandbox=row.sandbox,
         )
         for row in rows
     ]
@@ -258,6 +307,33 @@ def connection_summary(connection: Connection, merchant_id: UUID, connection_id:
     """One connection, a removed one too; None when the merchant has no such connection."""
     found = connections(connection, merchant_id, only=connection_id)
     return found[0] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A connection in a list to choose from."""
+
+    id: UUID
+    label: str
+
+
+def names(connection: Connection, merchant_id: UUID, *, removed: bool = True) -> list[Named]:
+    """What the merchant's connections are called, those that were removed as well."""
+    shop = t.connection.c
+    query = select(shop.id, shop.label).where(shop.merchant_id == merchant_id).order_by(shop.label, shop.created_at)
+    rows = connection.execute(query if removed else query.where(shop.state != "removed"))
+    return [Named(*row) for row in rows]
+
+
+def channels(connection: Connection, merchant_id: UUID) -> list[Named]:
+    """What the channels are called whose orders are here; one that was removed has left its orders."""
+    shop = t.connection.c
+    rows = connection.execute(
+        select(shop.id, shop.label)
+        .where(shop.merchant_id == merchant_id, shop.kind == "channel")
+        .order_by(shop.label, shop.created_at)
+    )
+    return [Named(*row) for row in rows]
 
 
 def connection_settings(connection: Connection, merchant_id: UUID, connection_id: UUID) -> Mapping[str, Any]:
@@ -421,16 +497,84 @@ def _listing_columns() -> parts.AnySelect:
     ).outerjoin(t.sku, parts.same(listing.sku_id, t.sku, t.listing))
 
 
-def set_aside(connection: Connection, merchant_id: UUID, connection_id: UUID, *, limit: int = 20) -> list[SetAside]:
-    """The records of a connection that were quarantined last."""
+def set_aside(
+    connection: Connection,
+    merchant_id: UUID,
+    connection_id: UUID,
+    *,
+    before: tuple[datetime, UUID] | None = None,
+    limit: int = 20,
+) -> list[SetAside]:
+    """The records of a connection that were quarantined, the last received first."""
     inbox = t.inbox.c
-    rows = connection.execute(
+    query: parts.AnySelect = (
         select(inbox.id, inbox.topic, inbox.external_id, inbox.received_at, inbox.error)
         .where(inbox.merchant_id == merchant_id, inbox.connection_id == connection_id, inbox.state == "quarantined")
         .order_by(inbox.received_at.desc(), inbox.id.desc())
         .limit(limit)
     )
-    return [SetAside(*row) for row in rows]
+    if before is not None:
+        at, last = before
+        query = query.where(inbox.received_at <= at, or_(inbox.received_at < at, inbox.id < last))
+    return [SetAside(*row) for row in connection.execute(query)]
+
+
+def reasons(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, *, limit: int = 10
+) -> list[tuple[str, int]]:
+    """Why records were set aside, and how many for each reason, the most frequent first."""
+    inbox = t.inbox.c
+    count = func.count()
+    rows = connection.execute(
+        select(inbox.error, count)
+        .where(inbox.merchant_id == merchant_id, inbox.connection_id == connection_id, inbox.state == "quarantined")
+        .group_by(inbox.error)
+        .order_by(count.desc(), inbox.error)
+        .limit(limit)
+    )
+    return [(reason, number) for reason, number in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What removing a connection would leave, and what it would end, in numbers."""
+
+    orders: int
+    open_orders: int
+    listings: int
+    figures: int  # that the hub keeps up to date there now
+    planned: int  # effects that were not sent yet
+    in_hand: int  # orders that a 3PL was asked to ship, and has not
+    tokens: int
+    requests: int  # lines of the log
+
+
+def removal(connection: Connection, merchant_id: UUID, connection_id: UUID) -> Removal:
+    """What hangs on a connection."""
+    order, work = t.sales_order.c, t.fulfillment_order.c
+
+    def count(table: Any, *where: ColumnElement[bool]) -> Any:
+        mine = (table.c.merchant_id == merchant_id, table.c.connection_id == connection_id)
+        return select(func.count()).select_from(table).where(*mine, *where).scalar_subquery()
+
+    is_live = exists().where(
+        t.connection.c.merchant_id == merchant_id,
+        t.connection.c.id == connection_id,
+        t.connection.c.live_at.is_not(None),
+    )
+    row = connection.execute(
+        select(
+            count(t.sales_order),
+            count(t.sales_order, order.status == "open"),
+            count(t.listing),
+            count(t.publication, t.publication.c.quantity.is_not(None), is_live),
+            count(t.effect, t.effect.c.state == "planned"),
+            count(t.fulfillment_order, work.closed_at.is_(None), work.requested_at.is_not(None)),
+            count(t.connection_token),
+            count(t.exchange),
+        )
+    ).one()
+    return Removal(*row)
 
 
 def undecided(connection: Connection, merchant_id: UUID, connection_id: UUID) -> list[Undecided]:
@@ -465,21 +609,65 @@ def uncounted(connection: Connection, merchant_id: UUID, connection_id: UUID) ->
     return parts.scalar(
         connection,
         select(func.count())
-        .select_from(t.listing.join(t.sku, parts.same(listing.sku_id, t.sku, t.listing)))
-        .where(listing.merchant_id == merchant_id, listing.connection_id == connection_id, _is_uncounted()),
+        .select_from(t.listing)
+        .where(listing.merchant_id == merchant_id, listing.connection_id == connection_id)
+        .where(listing.sku_id.in_(_uncounted_skus(merchant_id))),
     )
 
 
-def _is_uncounted() -> ColumnElement[bool]:
-    sku, leaf, part = t.sku.c, t.kit_leaf.c, t.sku.alias()
-    of_part = exists().where(
-        leaf.merchant_id == sku.merchant_id,
-        leaf.kit_id == sku.id,
-        part.c.merchant_id == leaf.merchant_id,
-        part.c.id == leaf.part_id,
-        part.c.counted_since.is_(None),
+def _uncounted_skus(merchant_id: UUID) -> CompoundSelect[UUID]:
+    sku, leaf = t.sku.c, t.kit_leaf.c
+    never = select(sku.id).where(sku.merchant_id == merchant_id, sku.counted_since.is_(None))
+    return union(
+        never.where(sku.kit.is_(False)),
+        select(leaf.kit_id).where(leaf.merchant_id == merchant_id, leaf.part_id.in_(never)),
     )
-    return or_(and_(sku.counted_since.is_(None), sku.kit.is_(False)), of_part)
+
+
+def _count_sold(merchant_id: UUID, connection_id: UUID, *which: ColumnElement[bool]) -> ColumnElement[int]:
+    """How many figures these listings of a connection have: of all at once what publications.COUNTED says of one."""
+    level, source, place = t.stock_level.c, t.channel_location_source.c, t.channel_location.c
+    listing, leaf, every = t.listing.c, t.kit_leaf.c, t.kit_leaf.alias().c
+    own = (
+        select(level.sku_id, source.external_id)
+        .distinct()
+        .join(
+            t.channel_location_source,
+            and_(source.merchant_id == level.merchant_id, source.location_id == level.location_id),
+        )
+        .join(
+            t.channel_location,
+            and_(
+                place.merchant_id == source.merchant_id,
+                place.connection_id == source.connection_id,
+                place.external_id == source.external_id,
+            ),
+        )
+        .where(level.merchant_id == merchant_id, source.connection_id == connection_id)
+        .where(place.active, place.location_id.is_not(None))
+        .cte("own")
+    )
+    itself = own.alias()
+    all_parts = select(func.count()).where(every.merchant_id == merchant_id, every.kit_id == leaf.kit_id)
+    counted_itself = select(itself.c.sku_id).where(
+        itself.c.sku_id == leaf.kit_id, itself.c.external_id == own.c.external_id
+    )
+    kits = (
+        select(leaf.kit_id.label("sku_id"), own.c.external_id)
+        .join(own, own.c.sku_id == leaf.part_id)
+        .where(leaf.merchant_id == merchant_id, ~counted_itself.correlate(t.kit_leaf, own).exists())
+        .group_by(leaf.kit_id, own.c.external_id)
+        .having(func.count() == all_parts.correlate(t.kit_leaf).scalar_subquery())
+        .subquery()
+    )
+    of_one, of_kits = (
+        select(func.count())
+        .select_from(t.listing.join(sold, sold.c.sku_id == listing.sku_id))
+        .where(*which)
+        .scalar_subquery()
+        for sold in (own, kits)
+    )
+    return of_one + of_kits
 
 
 def live_plan(connection: Connection, merchant_id: UUID, connection_id: UUID, *, limit: int = parts.PAGE) -> LivePlan:
@@ -496,9 +684,10 @@ def live_plan(connection: Connection, merchant_id: UUID, connection_id: UUID, *,
         select(listing.id, listing.title, sku.id.label("sku_id"), sku.code, place.name, place.external_id)
         .select_from(source)
         .where(*written)
-        .order_by(sku.code, listing.id, place.external_id)
+        .order_by(listing.external_id, place.external_id)
         .limit(MOST_FORESEEN)
     ).all()
+    rows = sorted(rows, key=lambda row: (row.code, row.id, row.external_id))
     figures = {
         (each.listing_id, each.location_external_id): each.figure.quantity
         for some in in_chunks({row.sku_id for row in rows})
@@ -508,30 +697,37 @@ def live_plan(connection: Connection, merchant_id: UUID, connection_id: UUID, *,
     planned = [
         PlannedWrite(row.id, row.title, row.code, row.name, figures.get((row.id, row.external_id), 0)) for row in rows
     ]
-    count = parts.scalar(connection, select(func.count()).select_from(source).where(*written))
-    not_here = parts.scalar(
-        connection,
-        select(func.count()).select_from(source).where(*publishable, not_(publications.COUNTED), not_(_is_uncounted())),
+    unbound_here = (
+        place.merchant_id == merchant_id,
+        place.connection_id == connection_id,
+        place.active.is_(True),
+        place.location_id.is_(None),
     )
-    unmatched, untracked = connection.execute(
+    # Counted as sets: looking up each listing at each place would take seconds for a large catalogue.
+    placed = select(func.count()).select_from(
+        t.listing.join(
+            t.channel_location,
+            and_(place.merchant_id == listing.merchant_id, place.connection_id == listing.connection_id),
+        )
+    )
+    matched = placed.where(*publishable, listing.sku_id.is_not(None))
+    count, in_all, never = connection.execute(
+        select(
+            _count_sold(merchant_id, connection_id, *here, listing.tracked, listing.active),
+            matched.scalar_subquery(),
+            matched.where(listing.sku_id.in_(_uncounted_skus(merchant_id))).scalar_subquery(),
+        )
+    ).one()
+    unbound = select(func.count()).select_from(t.channel_location).where(*unbound_here).scalar_subquery()
+    unmatched, untracked, unbound = connection.execute(
         select(
             func.sum(case((parts.is_unmatched(), 1), else_=0)),
             func.sum(case((or_(listing.tracked.is_(False), listing.active.is_(False)), 1), else_=0)),
+            unbound,
         )
         .select_from(t.listing)
         .where(*here)
     ).one()
-    unbound = parts.scalar(
-        connection,
-        select(func.count())
-        .select_from(t.channel_location)
-        .where(
-            place.merchant_id == merchant_id,
-            place.connection_id == connection_id,
-            place.active.is_(True),
-            place.location_id.is_(None),
-        ),
-    )
     return LivePlan(
         writes=tuple(planned[:limit]),
         count=count,
@@ -539,6 +735,6 @@ def live_plan(connection: Connection, merchant_id: UUID, connection_id: UUID, *,
         unmatched=int(unmatched or 0),
         untracked=int(untracked or 0),
         uncounted=uncounted(connection, merchant_id, connection_id),
-        not_here=not_here,
+        not_here=in_all - count - never,
         unbound_locations=unbound,
     )

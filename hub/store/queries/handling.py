@@ -40,6 +40,30 @@ class HandledOrder:
         return [each for each in self.holds if each.released_at is None]
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is kept beside an order that is read already: who holds it, and what a carrier said of its address."""
+
+    id: UUID
+    status: str
+    ship_to: Mapping[str, str]
+    holds: tuple[HoldView, ...]
+    address_check: address_checks.Check | None
+
+
+def beside(
+    connection: Connection, merchant_id: UUID, order_id: UUID, status: str, ship_to: Mapping[str, str]
+) -> Beside:
+    """The same order as those see it who hold it and release it."""
+    return Beside(
+        order_id,
+        status,
+        ship_to,
+        tuple(holds.holds(connection, merchant_id, order_id)),
+        address_checks.of_order(connection, merchant_id, order_id),
+    )
+
+
 def order(connection: Connection, merchant_id: UUID, order_id: UUID, at: datetime) -> HandledOrder | None:
     """The order, None if there is none."""
     this, place = t.sales_order.c, t.location.c

@@ -57,16 +57,16 @@ class Queue:
 def queues(connection: Connection, merchant_id: UUID) -> list[Queue]:
     """The shops that have listings, by their names."""
     listing, shop = t.listing.c, t.connection.c
+    there = and_(listing.merchant_id == shop.merchant_id, listing.connection_id == shop.id)
+    # Counted shop by shop: only what is not matched is looked at, and not every listing.
+    counts = (
+        select(func.count()).where(there, which).correlate(t.connection).scalar_subquery()
+        for which in (parts.is_unmatched(), _is_ignored())
+    )
     rows = connection.execute(
-        select(
-            shop.id,
-            shop.label,
-            func.count().filter(parts.is_unmatched()),
-            func.count().filter(_is_ignored()),
-        )
-        .join(t.listing, and_(listing.merchant_id == shop.merchant_id, listing.connection_id == shop.id))
+        select(shop.id, shop.label, *counts)
         .where(shop.merchant_id == merchant_id, shop.state != "removed")
-        .group_by(shop.id, shop.label)
+        .where(select(listing.id).where(there).correlate(t.connection).exists())
         .order_by(shop.label, shop.id)
     )
     return [Queue(*row) for row in rows]

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, false, func, literal_column, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    exists,
+    false,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    union_all,
+)
 
-from hub.core.changes import Change
 from hub.core.details import OrderDetails
 from hub.core.model import Hold, HoldReason, LineQuantity, Money
 from hub.core.plain import from_plain
-from hub.store import channel_work
+from hub.store import calling_off, channel_work, searching
 from hub.store import tables as t
+from hub.store.database import among
 from hub.store.queries import parts
-from hub.store.queries.journal import ActivityView, activity
+from hub.store.searching import Mark
 
 # Held by the hub, or by a person: what the channel itself says is a column.
 ON_HOLD = exists(
@@ -31,28 +46,88 @@ ON_HOLD = exists(
     )
 ).correlate(t.sales_order)
 
-# What a list can be narrowed to beside the status; each has an index of its own.
-MARKS: Mapping[str, ColumnElement[bool]] = {
-    "on_hold": or_(t.sales_order.c.on_hold, ON_HOLD),
-    "risky": t.sales_order.c.risk_level.in_([literal_column("'medium'"), literal_column("'high'")]),
-    "returns": t.sales_order.c.returns_open,
-    "by_channel": t.sales_order.c.shipped_by_channel,
-    "test": t.sales_order.c.test,
+# Where a refund was asked for here, its reason ends in the reference by which it is found (store.calling_off).
+_OUR_REFERENCE = re.compile(r"\s*\[[0-9a-f]{32}\]$")
+
+SOON = timedelta(hours=4)  # what has to leave within that is due
+SILENT = timedelta(hours=24)  # after that a 3PL should have said something about what it was asked for
+
+
+def _moment(ahead: timedelta = timedelta()) -> ColumnElement[datetime]:
+    """So long from the moment at which the statement is run."""
+    return bindparam(None, callable_=lambda: datetime.now(UTC) + ahead, type_=t.Moment())
+
+
+def _asked(merchant_id: UUID, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """A part of the order, given to a location, is so: as a small set that has an index of its own."""
+    work = t.fulfillment_order.c
+    return t.sales_order.c.id.in_(
+        select(work.order_id).where(work.merchant_id == merchant_id, work.closed_at.is_(None), *conditions)
+    )
+
+
+def _late(merchant_id: UUID) -> ColumnElement[bool]:
+    return _asked(merchant_id, t.fulfillment_order.c.ship_by < _moment())
+
+
+def _due(merchant_id: UUID) -> ColumnElement[bool]:
+    ship_by = t.fulfillment_order.c.ship_by
+    return _asked(merchant_id, ship_by >= _moment(), ship_by < _moment(SOON))
+
+
+def _unanswered(merchant_id: UUID) -> ColumnElement[bool]:
+    work = t.fulfillment_order.c
+    return _asked(merchant_id, work.state == literal_column("'requested'"), work.requested_at < _moment(-SILENT))
+
+
+def _overdue(_: UUID) -> ColumnElement[bool]:
+    order = t.sales_order.c
+    still = order.status.in_([literal_column("'pending'"), literal_column("'open'")])
+    return and_(still, order.promised_at < _moment())
+
+
+def _on_hold(merchant_id: UUID) -> ColumnElement[bool]:
+    """The same for a list: as two small sets, instead of a question about every order."""
+    order, held = t.sales_order.alias().c, t.order_hold.c
+    return t.sales_order.c.id.in_(
+        union_all(
+            select(order.id).where(order.merchant_id == merchant_id, order.on_hold),
+            select(held.order_id).where(held.merchant_id == merchant_id, held.released_at.is_(None)),
+        )
+    )
+
+
+# What a list of a merchant's orders can be narrowed to beside the status; each has an index of its own.
+MARKS: Mapping[str, Callable[[UUID], ColumnElement[bool]]] = {
+    "on_hold": _on_hold,
+    "risky": lambda _: t.sales_order.c.risk_level.in_([literal_column("'medium'"), literal_column("'high'")]),
+    "returns": lambda _: t.sales_order.c.returns_open,
+    "by_channel": lambda _: t.sales_order.c.shipped_by_channel,
+    "test": lambda _: t.sales_order.c.test,
+    "late": _late,
+    "due": _due,
+    "overdue": _overdue,
+    "unanswered": _unanswered,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class OrderFilter:
-    """Which orders a list shows; every part may be empty."""
+    """Which orders a list shows; every part may be empty, and an order has to meet all that are not."""
 
     status: str = ""
     connection_id: UUID | None = None
     text: str = ""
     waiting: bool = False  # only orders with a line on backorder
     marked: str = ""  # only orders that are: one of MARKS
+    tag: str = ""  # only orders with this tag, of the channel's or our own
+    placed_from: datetime | None = None
+    placed_to: datetime | None = None  # up to, and without, this moment
+    country: str = ""  # ISO code of where they go
+    paid: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrderSummary:
     """One line of the order list."""
 
@@ -72,6 +147,14 @@ class OrderSummary:
     placed_at: datetime
     customer_name: str
     email: str
+    paid: bool
+    tags: tuple[str, ...]  # the channel's, then our own
+    country: str  # ISO code of where it goes
+    shipping_method: str
+    promised_at: datetime | None
+    priority: int  # the smaller the sooner
+    ship_by: datetime | None  # of what is still to be shipped of it
+    locations: tuple[str, ...]  # that ship it
     total: Money | None
     units: int
     allocated: int
@@ -121,6 +204,7 @@ class LineView:
     present: bool
     listing_id: UUID | None
     listing_external_id: str | None
+    image_url: str  # at the shop
     parts: tuple[PartView, ...]  # of a line that sells a kit, as it was made when the order came in
     allocations: tuple[AllocationView, ...]
     allocated: int  # units of the line
@@ -144,18 +228,8 @@ class RefundView:
 
 
 @dataclass(frozen=True, slots=True)
-class VersionView:
-    """One edit at the channel, and what it changed."""
-
-    revision: int
-    version: datetime
-    received_at: datetime
-    changes: tuple[Change, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class WishView:
-    """Something a person wished of a part of the order that the channel does not show yet (store.channel_work).
+    """Something a person wished of the order or a part of it that the channel does not show yet.
 
     ``state`` is that of its effect; "succeeded" while the order has not been fetched again since.
     """
@@ -166,18 +240,6 @@ class WishView:
     state: str
     error: str
     created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class RecordView:
-    """One record of an order as it came in."""
-
-    id: UUID
-    source: str
-    topic: str
-    received_at: datetime
-    state: str
-    error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +275,12 @@ class OrderView:
     shipping_method: str
     on_hold: bool
     tags: tuple[str, ...]
+    own_tags: tuple[str, ...]
+    priority: int
+    collect_at: UUID | None
+    due_at: datetime | None  # when it is dealt out to locations next
+    ship_to: Mapping[str, Any]
+    channel_address: Mapping[str, Any] | None  # where ``ship_to`` is our correction of it
     details: OrderDetails
     presentment_total: Money | None
     shipping_address: Mapping[str, Any]
@@ -221,11 +289,7 @@ class OrderView:
     parts: tuple[tuple[str, Money], ...]  # what adds up to the total, by name
     lines: tuple[LineView, ...]
     refunds: tuple[RefundView, ...]
-    versions: tuple[VersionView, ...]  # the newest first
     wishes: tuple[WishView, ...]
-    places: Mapping[str, str]  # the channel's active locations: their names by its own ids
-    timeline: tuple[ActivityView, ...]
-    records: tuple[RecordView, ...]
 
     @property
     def titles(self) -> Mapping[str, str]:
@@ -251,40 +315,51 @@ def orders(
     merchant_id: UUID,
     wanted: OrderFilter,
     *,
-    before: tuple[datetime, UUID] | None = None,
+    before: Mark | None = None,
     limit: int = parts.PAGE,
 ) -> list[OrderSummary]:
     """Orders, the newest first; ``before`` is (placed_at, id) of the last one shown."""
+    marks = _marks(connection, merchant_id, wanted, before, limit)
+    return summaries(connection, merchant_id, [order_id for _, order_id in marks])
+
+
+def page(
+    connection: Connection,
+    merchant_id: UUID,
+    wanted: OrderFilter,
+    *,
+    before: Mark | None = None,
+    limit: int,
+    most: int,
+) -> tuple[list[OrderSummary], int]:
+    """One page of ``orders``, and how many fit on all of them: ``most`` where there are as many or more.
+
+    Both come of one reading of the newest ``most``, but for a page that lies behind them.
+    """
+    first = _marks(connection, merchant_id, wanted, None, most)
+    shown = [each for each in first if before is None or each < before][:limit]
+    if len(shown) < limit and len(first) == most:
+        shown = _marks(connection, merchant_id, wanted, before, limit)
+    return summaries(connection, merchant_id, [order_id for _, order_id in shown]), len(first)
+
+
+def summaries(connection: Connection, merchant_id: UUID, ids: Sequence[UUID]) -> list[OrderSummary]:
+    """These orders as the list shows them, the newest first."""
     order = t.sales_order.c
-    query = (
-        select(t.sales_order, t.connection.c.label, t.connection.c.connector, ON_HOLD.label("held_here"))
-        .join(t.connection, parts.same(order.connection_id, t.connection, t.sales_order))
-        # An order of which only the removal was ever heard has no date, and says nothing.
-        .where(order.merchant_id == merchant_id, order.placed_at.is_not(None))
-        .order_by(order.placed_at.desc(), order.id.desc())
-        .limit(limit)
-    )
-    if wanted.status:
-        query = query.where(order.status == wanted.status)
-    if wanted.connection_id is not None:
-        query = query.where(order.connection_id == wanted.connection_id)
-    if wanted.waiting:
-        query = query.where(
-            exists(
-                select(t.backorder.c.quantity)
-                .join(t.order_line, parts.same(t.backorder.c.order_line_id, t.order_line, t.backorder))
-                .where(t.backorder.c.merchant_id == order.merchant_id, t.order_line.c.order_id == order.id)
-            )
+    rows = connection.execute(
+        select(
+            *(order[name] for name in _SHOWN),
+            t.SHIP_TO.label("ship_to"),
+            ON_HOLD.label("held_here"),
+            t.connection.c.label,
+            t.connection.c.connector,
         )
-    if wanted.marked:
-        query = query.where(MARKS[wanted.marked])
-    if wanted.text:
-        query = query.where(_order_matches(wanted.text))
-    if before is not None:
-        placed_at, last = before
-        query = query.where(order.placed_at <= placed_at, or_(order.placed_at < placed_at, order.id < last))
-    rows = connection.execute(query).all()
-    tally = _line_tally(connection, merchant_id, [row.id for row in rows])
+        .join(t.connection, parts.same(order.connection_id, t.connection, t.sales_order))
+        .where(order.merchant_id == merchant_id, among(connection, order.id, ids))
+        .order_by(order.placed_at.desc(), order.id.desc())
+    ).all()
+    tally = _line_tally(connection, merchant_id, ids)
+    shipping = _shipping(connection, merchant_id, ids)
     return [
         OrderSummary(
             id=row.id,
@@ -303,6 +378,14 @@ def orders(
             placed_at=row.placed_at,
             customer_name=row.customer_name,
             email=row.email,
+            paid=row.paid,
+            tags=tuple(dict.fromkeys([*row.tags, *row.own_tags])),
+            country=row.ship_to.get("country", ""),
+            shipping_method=row.shipping_method,
+            promised_at=row.promised_at,
+            priority=row.priority,
+            ship_by=min((each for _, each in shipping[row.id] if each is not None), default=None),
+            locations=tuple(dict.fromkeys(name for name, _ in shipping[row.id])),
             total=parts.money(row.total_minor, row.currency),
             units=tally[row.id][0],
             allocated=tally[row.id][1],
@@ -313,24 +396,99 @@ def orders(
     ]
 
 
-def _order_matches(text: str) -> ColumnElement[bool]:
-    order = t.sales_order.c
-    number = text.removeprefix("#")
-    return or_(
-        order.number == text,
-        order.number == number,
-        order.external_id == number,
-        parts.contains(order.number, text),
-        parts.contains(order.customer_name, text),
-        parts.contains(order.email, text),
-        exists(
-            select(t.order_line.c.id).where(
-                t.order_line.c.merchant_id == order.merchant_id,
-                t.order_line.c.order_id == order.id,
-                t.order_line.c.sku_text == text,
-            )
-        ),
+_SHOWN = (
+    "id",
+    "connection_id",
+    "number",
+    "status",
+    "channel_status",
+    "test",
+    "shipped_by_channel",
+    "source",
+    "on_hold",
+    "risk_level",
+    "returns_open",
+    "placed_at",
+    "customer_name",
+    "email",
+    "paid",
+    "tags",
+    "own_tags",
+    "shipping_method",
+    "promised_at",
+    "priority",
+    "total_minor",
+    "currency",
+)
+
+
+def order_ids(connection: Connection, merchant_id: UUID, wanted: OrderFilter, limit: int) -> list[UUID]:
+    """The newest ``limit`` orders that fit: what a bulk act is about."""
+    return [order_id for _, order_id in _marks(connection, merchant_id, wanted, None, limit)]
+
+
+def count_up_to(connection: Connection, merchant_id: UUID, wanted: OrderFilter, most: int) -> int:
+    """How many orders fit; ``most`` where there are as many or more."""
+    return len(_marks(connection, merchant_id, wanted, None, most))
+
+
+def _marks(
+    connection: Connection, merchant_id: UUID, wanted: OrderFilter, before: Mark | None, limit: int
+) -> list[Mark]:
+    words = [searching.tag_word(wanted.tag)] if wanted.tag else []
+    if wanted.country:
+        words.append(searching.country_word(wanted.country))
+    search = searching.Search(
+        beginnings=searching.typed_words(wanted.text),
+        words=words,
+        conditions=_conditions(merchant_id, wanted),
+        since=wanted.placed_from,
+        until=wanted.placed_to,
     )
+    return searching.newest(connection, merchant_id, search, before=before, limit=limit)
+
+
+def _conditions(merchant_id: UUID, wanted: OrderFilter) -> list[ColumnElement[bool]]:
+    order = t.sales_order.c
+    found: list[ColumnElement[bool]] = []
+    if wanted.status:
+        found.append(order.status == wanted.status)
+    if wanted.connection_id is not None:
+        found.append(order.connection_id == wanted.connection_id)
+    if wanted.paid is not None:
+        found.append(order.paid.is_(wanted.paid))
+    if wanted.waiting:
+        waits, line = t.backorder.c, t.order_line.c
+        found.append(
+            order.id.in_(
+                select(line.order_id)
+                .join(t.backorder, parts.same(waits.order_line_id, t.order_line, t.backorder))
+                .where(waits.merchant_id == merchant_id)
+            )
+        )
+    if wanted.marked:
+        found.append(MARKS[wanted.marked](merchant_id))
+    return found
+
+
+def _shipping(
+    connection: Connection, merchant_id: UUID, order_ids: Sequence[UUID]
+) -> Mapping[UUID, list[tuple[str, datetime | None]]]:
+    """Per order: where each part of it is shipped from, and by when what has not left yet must."""
+    work, place = t.fulfillment_order.c, t.location.c
+    found: dict[UUID, list[tuple[str, datetime | None]]] = defaultdict(list)
+    for row in connection.execute(
+        select(work.order_id, place.name, case((work.closed_at.is_(None), work.ship_by)).label("ship_by"))
+        .join(t.location, parts.same(work.location_id, t.location, t.fulfillment_order))
+        .where(
+            work.merchant_id == merchant_id,
+            among(connection, work.order_id, order_ids),
+            work.state.not_in(("rejected", "cancelled")),
+        )
+        .order_by(work.order_id, work.number)
+    ):
+        found[row.order_id].append((row.name, row.ship_by))
+    return found
 
 
 def _line_tally(
@@ -348,7 +506,7 @@ def _line_tally(
             func.sum(awaited),
             func.sum(case((and_(line.sku_id.is_(None), line.listing_external_id.is_not(None)), 1), else_=0)),
         )
-        .where(line.merchant_id == merchant_id, line.order_id.in_(order_ids), line.present.is_(True))
+        .where(line.merchant_id == merchant_id, among(connection, line.order_id, order_ids), line.present.is_(True))
         .group_by(line.order_id)
     )
     return defaultdict(
@@ -380,13 +538,14 @@ def _of_line(table: Any, value: Any) -> Any:
 
 
 def order(connection: Connection, merchant_id: UUID, order_id: UUID) -> OrderView | None:
-    """One order with its lines, money, refunds, timeline and the records it was read from."""
+    """One order with its lines, money, refunds, and what its channel was asked."""
     row = connection.execute(
         select(
             t.sales_order,
             t.connection.c.label,
             t.connection.c.connector,
             t.connection.c.state.label("connection_state"),
+            _due_at().label("due_at"),
         )
         .join(t.connection, parts.same(t.sales_order.c.connection_id, t.connection, t.sales_order))
         .where(t.sales_order.c.merchant_id == merchant_id, t.sales_order.c.id == order_id)
@@ -397,26 +556,6 @@ def order(connection: Connection, merchant_id: UUID, order_id: UUID) -> OrderVie
         select(t.refund)
         .where(t.refund.c.merchant_id == merchant_id, t.refund.c.order_id == order_id)
         .order_by(t.refund.c.refunded_at, t.refund.c.external_id)
-    )
-    records = connection.execute(
-        select(
-            t.inbox.c.id,
-            t.inbox.c.source,
-            t.inbox.c.topic,
-            t.inbox.c.received_at,
-            t.inbox.c.state,
-            t.inbox.c.error,
-        )
-        .where(
-            t.inbox.c.merchant_id == merchant_id,
-            t.inbox.c.connection_id == row.connection_id,
-            t.inbox.c.external_id == row.external_id,
-            # Orders and listings may share their numbers.
-            ~t.inbox.c.topic.like("product%"),
-            t.inbox.c.topic != "listing",
-        )
-        .order_by(t.inbox.c.received_at.desc(), t.inbox.c.id.desc())
-        .limit(parts.PAGE)
     )
     return OrderView(
         id=row.id,
@@ -448,6 +587,12 @@ def order(connection: Connection, merchant_id: UUID, order_id: UUID) -> OrderVie
         shipping_method=row.shipping_method,
         on_hold=row.on_hold,
         tags=tuple(row.tags),
+        own_tags=tuple(row.own_tags),
+        priority=row.priority,
+        collect_at=row.collect_at,
+        due_at=row.due_at,
+        ship_to=row.own_address or row.shipping_address,
+        channel_address=row.shipping_address if row.own_address else None,
         details=from_plain(OrderDetails, row.details),
         presentment_total=parts.money(row.presentment_minor or 0, row.presentment_currency),
         shipping_address=row.shipping_address,
@@ -459,34 +604,48 @@ def order(connection: Connection, merchant_id: UUID, order_id: UUID) -> OrderVie
             RefundView(
                 each.external_id,
                 parts.money(each.amount_minor, row.currency),
-                each.reason,
+                _OUR_REFERENCE.sub("", each.reason),
                 each.refunded_at,
                 tuple(from_plain(LineQuantity, line) for line in each.lines),
             )
             for each in refunds
         ),
-        versions=_versions(connection, merchant_id, order_id),
         wishes=_wishes(connection, merchant_id, row),
-        places=_places(connection, merchant_id, row.connection_id),
-        timeline=tuple(activity(connection, merchant_id, order_id=order_id, limit=200)),
-        records=tuple(RecordView(*each) for each in records),
     )
 
 
-def _versions(connection: Connection, merchant_id: UUID, order_id: UUID) -> tuple[VersionView, ...]:
-    edit = t.order_version.c
-    rows = connection.execute(
-        select(t.order_version)
-        .where(edit.merchant_id == merchant_id, edit.order_id == order_id)
-        .order_by(edit.revision.desc())
-        .limit(parts.PAGE)
+def _due_at() -> Any:
+    mark, order = t.routing_mark.c, t.sales_order.c
+    return (
+        select(func.min(mark.due_at))
+        .where(mark.merchant_id == order.merchant_id, mark.order_id == order.id)
+        .correlate(t.sales_order)
+        .scalar_subquery()
     )
-    return tuple(
-        VersionView(
-            row.revision, row.version, row.received_at, tuple(Change.from_plain(change) for change in row.changes)
-        )
-        for row in rows
-    )
+
+
+@dataclass(frozen=True, slots=True)
+class OrderHead:
+    """As much of an order as an act about it needs to know."""
+
+    id: UUID
+    number: str
+    external_id: str
+    connection_id: UUID
+    connection_label: str
+    connection_state: str
+    connector: str
+
+
+def head(connection: Connection, merchant_id: UUID, order_id: UUID) -> OrderHead | None:
+    """The head of an order, None if there is none."""
+    order, shop = t.sales_order.c, t.connection.c
+    row = connection.execute(
+        select(order.id, order.number, order.external_id, shop.id, shop.label, shop.state, shop.connector)
+        .join(t.connection, parts.same(order.connection_id, t.connection, t.sales_order))
+        .where(order.merchant_id == merchant_id, order.id == order_id)
+    ).first()
+    return None if row is None else OrderHead(*row)
 
 
 def _wishes(connection: Connection, merchant_id: UUID, order: parts.AnyRow) -> tuple[WishView, ...]:
@@ -497,12 +656,21 @@ def _wishes(connection: Connection, merchant_id: UUID, order: parts.AnyRow) -> t
         fetch.kind == "order",
         fetch.external_id == order.external_id,
     )
+    later = t.effect.alias("later").c
+    tried_again = exists().where(
+        later.merchant_id == effect.merchant_id,
+        later.ordering_key == effect.ordering_key,
+        later.kind == effect.kind,
+        later.created_at == effect.created_at,
+        later.generation > effect.generation,
+    )
     rows = connection.execute(
         select(t.effect)
         .where(
             effect.merchant_id == merchant_id,
             effect.order_id == order.id,
-            effect.kind.in_(channel_work.KINDS),
+            effect.kind.in_(("confirm_shipment", *channel_work.KINDS, *calling_off.KINDS)),
+            ~tried_again,
             or_(
                 effect.state.in_(("planned", "in_flight", "failed", "unknown")),
                 and_(effect.state == "succeeded", effect.finished_at > order.received_at, to_be_fetched),
@@ -514,16 +682,6 @@ def _wishes(connection: Connection, merchant_id: UUID, order: parts.AnyRow) -> t
         WishView(row.id, row.kind, row.request.get("work_external_id", ""), row.state, row.error, row.created_at)
         for row in rows
     )
-
-
-def _places(connection: Connection, merchant_id: UUID, connection_id: UUID) -> dict[str, str]:
-    place = t.channel_location.c
-    rows = connection.execute(
-        select(place.external_id, place.name)
-        .where(place.merchant_id == merchant_id, place.connection_id == connection_id, place.active)
-        .order_by(place.name, place.external_id)
-    )
-    return {row.external_id: row.name for row in rows}
 
 
 def _money_parts(row: parts.AnyRow) -> tuple[tuple[str, Money], ...]:
@@ -547,6 +705,7 @@ def _order_lines(connection: Connection, merchant_id: UUID, order: parts.AnyRow)
             t.order_line,
             func.coalesce(t.sku.c.code, "").label("sku_code"),
             t.listing.c.id.label("listing_id"),
+            func.coalesce(t.listing.c.image_url, "").label("image_url"),
             _awaited_units().label("backordered"),
             _held_units().label("allocated"),
             t.sku.c.counted_since.is_not(None).label("counted"),
@@ -563,20 +722,24 @@ def _order_lines(connection: Connection, merchant_id: UUID, order: parts.AnyRow)
         .where(line.merchant_id == merchant_id, line.order_id == order.id)
         .order_by(line.present.desc(), line.position, line.id)
     ).all()
-    part, waits = t.order_line_part.c, t.backorder.c
-    held: dict[UUID, list[AllocationView]] = defaultdict(list)
-    for line_id, *values in connection.execute(
-        select(t.allocation.c.order_line_id, t.sku.c.id, t.sku.c.code, t.location.c.name, t.allocation.c.quantity)
-        .join(t.location, parts.same(t.allocation.c.location_id, t.location, t.allocation))
-        .join(t.sku, parts.same(t.allocation.c.sku_id, t.sku, t.allocation))
-        .join(t.order_line, parts.same(t.allocation.c.order_line_id, t.order_line, t.allocation))
-        .where(t.allocation.c.merchant_id == merchant_id, line.order_id == order.id)
-        .order_by(t.sku.c.code, t.location.c.name)
-    ):
-        held[line_id].append(AllocationView(*values))
-    made_of: dict[UUID, list[PartView]] = defaultdict(list)
-    for line_id, *values in connection.execute(
-        select(part.order_line_id, t.sku.c.id, t.sku.c.code, part.quantity, func.coalesce(waits.missing, false()))
+    part, waits, kept = t.order_line_part.c, t.backorder.c, t.allocation.c
+    of_this = (line.merchant_id == merchant_id, line.order_id == order.id)
+    every = union_all(
+        select(
+            kept.order_line_id.label("line_id"),
+            t.sku.c.id.label("sku_id"),
+            t.sku.c.code.label("code"),
+            t.location.c.name.label("place"),
+            kept.quantity.label("quantity"),
+            false().label("waiting"),
+        )
+        .join(t.location, parts.same(kept.location_id, t.location, t.allocation))
+        .join(t.sku, parts.same(kept.sku_id, t.sku, t.allocation))
+        .join(t.order_line, parts.same(kept.order_line_id, t.order_line, t.allocation))
+        .where(*of_this),
+        select(
+            part.order_line_id, t.sku.c.id, t.sku.c.code, null(), part.quantity, func.coalesce(waits.missing, false())
+        )
         .join(t.sku, parts.same(part.sku_id, t.sku, t.order_line_part))
         .join(t.order_line, parts.same(part.order_line_id, t.order_line, t.order_line_part))
         .outerjoin(
@@ -587,10 +750,15 @@ def _order_lines(connection: Connection, merchant_id: UUID, order: parts.AnyRow)
                 waits.sku_id == part.sku_id,
             ),
         )
-        .where(part.merchant_id == merchant_id, line.order_id == order.id)
-        .order_by(t.sku.c.code)
-    ):
-        made_of[line_id].append(PartView(*values))
+        .where(*of_this),
+    ).subquery()
+    held: dict[UUID, list[AllocationView]] = defaultdict(list)
+    made_of: dict[UUID, list[PartView]] = defaultdict(list)
+    for each in connection.execute(select(every).order_by(every.c.code, every.c.place)):
+        if each.place is None:
+            made_of[each.line_id].append(PartView(each.sku_id, each.code, each.quantity, each.waiting))
+        else:
+            held[each.line_id].append(AllocationView(each.sku_id, each.code, each.place, each.quantity))
     return tuple(
         LineView(
             id=row.id,
@@ -611,6 +779,7 @@ def _order_lines(connection: Connection, merchant_id: UUID, order: parts.AnyRow)
             present=row.present,
             listing_id=row.listing_id,
             listing_external_id=row.listing_external_id,
+            image_url=row.image_url,
             parts=tuple(made_of[row.id]),
             allocations=tuple(held[row.id]),
             allocated=int(row.allocated),

@@ -9,14 +9,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, literal, or_, select
 
 from hub.core.customs import crosses_a_border
 from hub.core.details import OrderDetails
 from hub.core.model import Address
 from hub.core.plain import from_plain
 from hub.papers import Pick, Slip, SlipLine
-from hub.store import packing, together
+from hub.store import packing, searching, together
 from hub.store import tables as t
 from hub.store.database import in_chunks
 from hub.store.fulfillment import State
@@ -24,6 +24,52 @@ from hub.store.queries import parts
 
 # What lies before the packers: nothing that a 3PL or a carrier has.
 HERE = (State.OPEN, State.PACKED, State.READY)
+
+
+_WORK = t.fulfillment_order.c
+_IS_HELD = exists().where(
+    t.order_hold.c.merchant_id == _WORK.merchant_id,
+    t.order_hold.c.order_id == _WORK.order_id,
+    t.order_hold.c.released_at.is_(None),
+)
+_ON_A_TABLE = and_(t.packing.c.merchant_id == _WORK.merchant_id, t.packing.c.fulfillment_order_id == _WORK.id)
+_IS_BEGUN = exists().where(_ON_A_TABLE)
+
+# The steps a fulfillment order takes here, and what keeps it from them.
+STEPS: Mapping[str, ColumnElement[bool]] = {
+    "to_pick": and_(_WORK.state == State.OPEN.value, ~_IS_BEGUN, ~_IS_HELD),
+    "to_pack": and_(_WORK.state == State.OPEN.value, _IS_BEGUN, ~_IS_HELD),
+    "to_collect": and_(_WORK.state == State.READY.value, ~_IS_HELD),
+    "held": _IS_HELD,
+}
+MOST_COUNTED = 1000  # of one step: beyond that nobody wants to know how many exactly
+
+
+def counts(connection: Connection, merchant_id: UUID) -> dict[str, int]:
+    """How many fulfillment orders are at each step, MOST_COUNTED where there are more."""
+    place = t.location.c
+    here = (
+        select(literal(1).label("one"))
+        .select_from(
+            t.fulfillment_order.join(t.location, parts.same(_WORK.location_id, t.location, t.fulfillment_order))
+        )
+        .where(
+            _WORK.merchant_id == merchant_id,
+            _WORK.closed_at.is_(None),
+            _WORK.state.in_([state.value for state in HERE]),
+            place.kind != "3pl",
+        )
+        .limit(MOST_COUNTED)
+    )
+    row = connection.execute(
+        select(
+            *(
+                select(func.count()).select_from(here.where(which).subquery()).scalar_subquery().label(step)
+                for step, which in STEPS.items()
+            )
+        )
+    ).one()
+    return dict(zip(STEPS, row, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +100,16 @@ def to_do(
     merchant_id: UUID,
     *,
     state: str = "",
+    step: str = "",
     location_id: UUID | None = None,
+    ship_by: datetime | None = None,
+    text: str = "",
     ids: Collection[UUID] | None = None,
     limit: int = 200,
 ) -> list[ToDo]:
-    """Fulfillment orders of the merchant's own locations, the most urgent first."""
-    work, order, place = t.fulfillment_order.c, t.sales_order.c, t.location.c
+    """Fulfillment orders of the merchant's own locations, the most urgent first; ``step`` is one of STEPS, ``ship_by``
+    when they have to leave at the latest, ``text`` what the order's number or the reference begins with."""
+    work, order, place, line = t.fulfillment_order.c, t.sales_order.c, t.location.c, t.fulfillment_line.c
     query = (
         select(
             t.fulfillment_order,
@@ -67,9 +117,18 @@ def to_do(
             order.promised_at,
             order.customer_name,
             place.name.label("location_name"),
+            func.coalesce(t.packing.c.packer, "").label("packer"),
+            *(
+                select(func.coalesce(func.sum(each), 0))
+                .where(line.merchant_id == work.merchant_id, line.fulfillment_order_id == work.id)
+                .scalar_subquery()
+                .label(name)
+                for name, each in (("units", line.quantity), ("units_packed", line.packed))
+            ),
         )
         .join(t.sales_order, parts.same(work.order_id, t.sales_order, t.fulfillment_order))
         .join(t.location, parts.same(work.location_id, t.location, t.fulfillment_order))
+        .outerjoin(t.packing, _ON_A_TABLE)
         .where(work.merchant_id == merchant_id, place.kind != "3pl")
         .order_by(
             work.priority,
@@ -84,11 +143,16 @@ def to_do(
         query = query.where(work.id.in_(ids))
     else:
         query = query.where(work.closed_at.is_(None), work.state.in_([state] if state else list(HERE)))
+    if step:
+        query = query.where(STEPS[step])
     if location_id is not None:
         query = query.where(work.location_id == location_id)
+    if ship_by is not None:
+        query = query.where(func.coalesce(work.ship_by, order.promised_at) <= ship_by)
+    if text:
+        begins = (each.istartswith(text, autoescape=True) for each in (order.number, work.reference))
+        query = query.where(or_(*begins))
     rows = connection.execute(query).all()
-    units = _units(connection, merchant_id, [row.id for row in rows])
-    packers = _packers(connection, merchant_id, [row.id for row in rows])
     holds = _holds(connection, merchant_id, {row.order_id for row in rows})
     return [
         ToDo(
@@ -103,37 +167,15 @@ def to_do(
             ship_by=row.ship_by or row.promised_at,
             created_at=row.created_at,
             collect=row.collect,
-            units=units[row.id][0],
-            packed=units[row.id][1],
-            packer=packers.get(row.id, ""),
+            units=int(row.units),
+            packed=int(row.units_packed),
+            packer=row.packer,
             holds=holds[row.order_id],
             customer_name=row.customer_name,
             message=row.message,
         )
         for row in rows
     ]
-
-
-def _units(connection: Connection, merchant_id: UUID, ids: Sequence[UUID]) -> Mapping[UUID, tuple[int, int]]:
-    line = t.fulfillment_line.c
-    found: dict[UUID, tuple[int, int]] = defaultdict(lambda: (0, 0))
-    for row in connection.execute(
-        select(line.fulfillment_order_id, func.sum(line.quantity), func.sum(line.packed))
-        .where(line.merchant_id == merchant_id, line.fulfillment_order_id.in_(ids))
-        .group_by(line.fulfillment_order_id)
-    ):
-        found[row[0]] = (int(row[1]), int(row[2]))
-    return found
-
-
-def _packers(connection: Connection, merchant_id: UUID, ids: Sequence[UUID]) -> dict[UUID, str]:
-    this = t.packing.c
-    rows = connection.execute(
-        select(this.fulfillment_order_id, this.packer).where(
-            this.merchant_id == merchant_id, this.fulfillment_order_id.in_(ids)
-        )
-    )
-    return {row.fulfillment_order_id: row.packer for row in rows}
 
 
 def _holds(connection: Connection, merchant_id: UUID, order_ids: Collection[UUID]) -> Mapping[UUID, tuple[str, ...]]:
@@ -212,6 +254,7 @@ class BenchView:
     packer: str
     packing_since: datetime | None
     scans: tuple[ScanView, ...]
+    boxes: tuple[packing.Box, ...]  # all there are to choose from
     others: tuple[ToDo, ...]  # of the same order and location, that could be packed along with it
     lead: ToDo | None  # on whose table it is packed, where that is not its own
     along: tuple[ToDo, ...]  # of other orders, packed together with it
@@ -232,56 +275,63 @@ class BenchView:
 
 def bench(connection: Connection, merchant_id: UUID, fulfillment_order_id: UUID) -> BenchView | None:
     """A fulfillment order with what is packed of it, None if there is none."""
-    work, order = t.fulfillment_order.c, t.sales_order.c
-    row = connection.execute(
+    work, order, table = t.fulfillment_order.c, t.sales_order.c, t.packing.c
+    this = select(work.order_id).where(work.merchant_id == merchant_id, work.id == fulfillment_order_id)
+    of_order = connection.execute(
         select(
             t.fulfillment_order,
             t.SHIP_TO.label("ship_to"),
             order.note,
             order.details,
+            order.email,
+            order.customer_name,
+            table.packer,
+            table.began_at,
+            table.parcel,
+            together.lead().label("lead_id"),
         )
         .join(t.sales_order, parts.same(work.order_id, t.sales_order, t.fulfillment_order))
-        .where(work.merchant_id == merchant_id, work.id == fulfillment_order_id)
-    ).one_or_none()
-    head = to_do(connection, merchant_id, ids=[fulfillment_order_id])
-    if row is None or not head:
+        .outerjoin(t.packing, _ON_A_TABLE)
+        .where(work.merchant_id == merchant_id, work.order_id == this.scalar_subquery())
+    ).all()
+    row = next((each for each in of_order if each.id == fulfillment_order_id), None)
+    if row is None:
         return None
-    table = connection.execute(
-        select(t.packing).where(
-            t.packing.c.merchant_id == merchant_id, t.packing.c.fulfillment_order_id == fulfillment_order_id
-        )
-    ).one_or_none()
-    lines = packing.on_whole_table(connection, row)
-    lead_id = together.lead_of(connection, merchant_id, row.id)
-    along = [each.id for each in together.members(connection, merchant_id, row.id) if each.id != row.id]
+    lead_id, group = row.lead_id, together.members(connection, merchant_id, row.id)
+    lines = list(packing.lines_of(connection, group, row.id).values())
+    along = {each.id for each in group} - {row.id}
     # Offered until the first scan: looking for them takes longer than a packer should wait after each.
     leads = row.state == State.OPEN and lead_id in (None, row.id) and not any(line.on_table for line in lines)
-    fitting = together.fitting(connection, row) if leads else []
-    siblings = connection.execute(
-        select(work.id).where(
-            work.merchant_id == merchant_id,
-            work.order_id == row.order_id,
-            work.location_id == row.location_id,
-            work.collect == row.collect,
-            work.state == State.OPEN.value,
-            work.id != row.id,
-        )
-    ).scalars()
+    fitting = set(together.fitting_with(connection, row, row, group)) if leads else set()
+    siblings = {
+        each.id
+        for each in of_order
+        if each is not row
+        and (each.location_id, each.collect, each.state) == (row.location_id, row.collect, State.OPEN)
+    }
+    named = {row.id, lead_id} - {None} | siblings | along | fitting
+    every = to_do(connection, merchant_id, ids=list(named), limit=len(named))
+    head = next((each for each in every if each.id == row.id), None)
+    if head is None:
+        return None
+    goods = _goods(connection, row, lines)
+    boxes = packing.boxes(connection, merchant_id)
     return BenchView(
-        work=head[0],
+        work=head,
         ship_to=from_plain(Address, row.ship_to),
         note=row.note,
         gift_message=gift_message(row.details),
-        lines=_bench_lines(connection, row, lines),
-        parcels=_bench_parcels(connection, row, lines, table.parcel if table else 1),
-        parcel=table.parcel if table else 1,
-        packer=table.packer if table else "",
-        packing_since=table.began_at if table else None,
+        lines=_bench_lines(row, lines, goods, {each.id: each.order_number for each in every}),
+        parcels=_bench_parcels(connection, row, lines, goods, boxes),
+        parcel=row.parcel or 1,
+        packer=row.packer or "",
+        packing_since=row.began_at,
         scans=_scans(connection, row),
-        others=tuple(to_do(connection, merchant_id, ids=list(siblings))),
-        lead=next(iter(to_do(connection, merchant_id, ids=[lead_id])), None) if lead_id not in (None, row.id) else None,
-        along=tuple(to_do(connection, merchant_id, ids=along)) if along else (),
-        fitting=tuple(to_do(connection, merchant_id, ids=fitting)) if fitting else (),
+        boxes=tuple(boxes),
+        others=tuple(each for each in every if each.id in siblings),
+        lead=next((each for each in every if each.id == lead_id != row.id), None),
+        along=tuple(each for each in every if each.id in along),
+        fitting=tuple(each for each in every if each.id in fitting),
     )
 
 
@@ -291,82 +341,72 @@ def gift_message(details: Mapping[str, Any]) -> str:
     return "\n".join(text for name, text in said.items() if "gift" in name.casefold() and text.strip())
 
 
-def _bench_lines(connection: Connection, row: Row[Any], lines: Collection[packing.TableLine]) -> tuple[BenchLine, ...]:
-    listed = _listed(connection, row.merchant_id, [line.sku_id for line in lines if line.sku_id])
-    codes = _codes(connection, row.merchant_id, lines)
-    shelves = _shelves(connection, row.merchant_id, row.location_id, codes)
-    work, order = t.fulfillment_order.c, t.sales_order.c
-    foreign = {line.fulfillment_order_id for line in lines} - {row.id}
-    numbers = dict(
-        connection.execute(
-            select(work.id, order.number)
-            .join(t.sales_order, parts.same(work.order_id, t.sales_order, t.fulfillment_order))
-            .where(work.merchant_id == row.merchant_id, work.id.in_(foreign))
-        ).all()
-        if foreign
-        else ()
-    )
+_Goods = Mapping[UUID, parts.AnyRow]
+
+
+def _bench_lines(
+    row: Row[Any], lines: Collection[packing.TableLine], goods: _Goods, numbers: Mapping[UUID, str]
+) -> tuple[BenchLine, ...]:
     return tuple(
         BenchLine(
             id=line.id,
-            order_number=numbers.get(line.fulfillment_order_id, ""),
+            order_number="" if line.fulfillment_order_id == row.id else numbers[line.fulfillment_order_id],
             title=line.title,
-            image_url=listed[line.sku_id].image_url if line.sku_id in listed else "",
-            code=codes[line.sku_id] if line.sku_id else line.sku_text,
-            barcode=listed[line.sku_id].barcode if line.sku_id in listed else "",
-            shelf=" ".join(filter(None, shelves.get(line.sku_id, ("", "")))) if line.sku_id else "",
+            image_url=goods[line.sku_id].image_url if line.sku_id else "",
+            code=goods[line.sku_id].code if line.sku_id else line.sku_text,
+            barcode=goods[line.sku_id].barcode if line.sku_id else "",
+            shelf=" ".join(filter(None, (goods[line.sku_id].zone, goods[line.sku_id].shelf))) if line.sku_id else "",
             quantity=line.quantity,
             packed=line.in_shipments + line.on_table,
             on_table=line.on_table,
             left=line.left,
-            contents=tuple(f"{units} × {codes[sku_id]}" for sku_id, units in sorted(line.parts.items())),
+            contents=tuple(f"{units} × {goods[sku_id].code}" for sku_id, units in sorted(line.parts.items())),
         )
         for line in lines
     )
 
 
-def _listed(connection: Connection, merchant_id: UUID, sku_ids: Sequence[UUID]) -> dict[UUID, parts.AnyRow]:
-    """Of each SKU what its listings tell: a picture, a barcode, a weight, the best of all of them."""
-    listing = t.listing.c
+def _goods(connection: Connection, work: Row[Any], lines: Collection[packing.TableLine]) -> _Goods:
+    """The SKUs of lines and of what kits in them are made of: where they lie at the location, and what their listings
+    tell, a picture, a barcode, a weight, the best of all of them."""
+    sku, listing, shelf = t.sku.c, t.listing.c, t.shelf.c
+    told = (("image_url", listing.image_url), ("barcode", listing.barcode))
     rows = connection.execute(
         select(
-            listing.sku_id,
-            func.max(listing.image_url).label("image_url"),
-            func.max(listing.barcode).label("barcode"),
+            sku.id,
+            sku.code,
+            func.max(shelf.zone).label("zone"),
+            func.max(shelf.name).label("shelf"),
+            *(func.coalesce(func.max(each), "").label(name) for name, each in told),
             func.max(listing.weight_grams).label("weight_grams"),
         )
-        .where(listing.merchant_id == merchant_id, listing.sku_id.in_(sku_ids))
-        .group_by(listing.sku_id)
+        .outerjoin(
+            t.shelf,
+            and_(shelf.merchant_id == sku.merchant_id, shelf.sku_id == sku.id, shelf.location_id == work.location_id),
+        )
+        .outerjoin(t.listing, and_(listing.merchant_id == sku.merchant_id, listing.sku_id == sku.id))
+        .where(sku.merchant_id == work.merchant_id, sku.id.in_(_skus(lines)))
+        .group_by(sku.id, sku.code)
     )
-    return {row.sku_id: row for row in rows}
+    return {row.id: row for row in rows}
+
+
+def _skus(lines: Collection[packing.TableLine]) -> set[UUID]:
+    return {line.sku_id for line in lines if line.sku_id} | {sku_id for line in lines for sku_id in line.parts}
 
 
 def _codes(connection: Connection, merchant_id: UUID, lines: Collection[packing.TableLine]) -> dict[UUID, str]:
-    skus = {line.sku_id for line in lines if line.sku_id} | {sku_id for line in lines for sku_id in line.parts}
     sku = t.sku.c
-    return {
-        row.id: row.code
-        for row in connection.execute(select(sku.id, sku.code).where(sku.merchant_id == merchant_id, sku.id.in_(skus)))
-    }
-
-
-def _shelves(
-    connection: Connection, merchant_id: UUID, location_id: UUID, sku_ids: Collection[UUID]
-) -> dict[UUID, tuple[str, str]]:
-    this = t.shelf.c
-    found: dict[UUID, tuple[str, str]] = {}
-    for some in in_chunks(sku_ids):
-        for row in connection.execute(
-            select(this.sku_id, this.zone, this.name).where(
-                this.merchant_id == merchant_id, this.location_id == location_id, this.sku_id.in_(some)
-            )
-        ):
-            found[row.sku_id] = (row.zone, row.name)
-    return found
+    rows = connection.execute(select(sku.id, sku.code).where(sku.merchant_id == merchant_id, sku.id.in_(_skus(lines))))
+    return {row.id: row.code for row in rows}
 
 
 def _bench_parcels(
-    connection: Connection, row: Row[Any], lines: Collection[packing.TableLine], current: int
+    connection: Connection,
+    row: Row[Any],
+    lines: Collection[packing.TableLine],
+    goods: _Goods,
+    choice: Sequence[packing.Box],
 ) -> tuple[BenchParcel, ...]:
     this = t.packing_parcel.c
     known = {
@@ -375,17 +415,11 @@ def _bench_parcels(
             select(t.packing_parcel).where(this.merchant_id == row.merchant_id, this.fulfillment_order_id == row.id)
         )
     }
-    listed = _listed(
-        connection,
-        row.merchant_id,
-        list({line.sku_id for line in lines if line.sku_id} | {part for line in lines for part in line.parts}),
-    )
-    choice = packing.boxes(connection, row.merchant_id)
-    numbers = sorted({number for line in lines for number in line.by_parcel} | {current})
+    numbers = sorted({number for line in lines for number in line.by_parcel} | {row.parcel or 1})
     found = []
     for number in numbers:
         inside = [(line, units) for line in lines if (units := line.by_parcel.get(number, 0))]
-        weights = [(_weight(line, listed), units) for line, units in inside]
+        weights = [(_weight(line, goods), units) for line, units in inside]
         net = sum((each or 0) * units for each, units in weights) if all(each for each, _ in weights) else 0
         fitting = packing.suggested(choice, net)
         box_id = known[number].box_id if number in known else None
@@ -403,16 +437,11 @@ def _bench_parcels(
     return tuple(found)
 
 
-def _weight(line: packing.TableLine, listed: Mapping[UUID, parts.AnyRow]) -> int | None:
+def _weight(line: packing.TableLine, goods: _Goods) -> int | None:
     """What a unit of a line weighs: as its listing says, or for a kit the sum of its parts."""
-    own = listed.get(line.sku_id) if line.sku_id else None
-    if own is not None and own.weight_grams:
-        return int(own.weight_grams)
-    weights = [
-        listed[sku_id].weight_grams * units
-        for sku_id, units in line.parts.items()
-        if sku_id in listed and listed[sku_id].weight_grams
-    ]
+    if line.sku_id and goods[line.sku_id].weight_grams:
+        return int(goods[line.sku_id].weight_grams)
+    weights = [goods[sku_id].weight_grams * units for sku_id, units in line.parts.items() if goods[sku_id].weight_grams]
     return sum(weights) if weights and len(weights) == len(line.parts) else None
 
 
@@ -430,6 +459,22 @@ def _scans(connection: Connection, row: Row[Any]) -> tuple[ScanView, ...]:
 
 
 # ---------------------------------------------------------------- papers
+
+
+def open_work(connection: Connection, merchant_id: UUID, order_ids: Collection[UUID]) -> list[UUID]:
+    """The fulfillment orders of these orders that are still to be packed at a location of the merchant's own."""
+    work, place = t.fulfillment_order.c, t.location.c
+    query = (
+        select(work.id)
+        .join(t.location, parts.same(work.location_id, t.location, t.fulfillment_order))
+        .where(work.merchant_id == merchant_id, work.state == State.OPEN.value, place.kind != "3pl")
+        .order_by(work.priority, work.created_at, work.id)
+    )
+    return [
+        each
+        for some in in_chunks(order_ids)
+        for each in connection.execute(query.where(work.order_id.in_(some))).scalars()
+    ]
 
 
 def picks(
@@ -586,5 +631,5 @@ def shelves(
         .limit(limit)
     )
     if text:
-        query = query.where(parts.contains(sku.code, text) | parts.contains(sku.title, text))
+        query = query.where(searching.of_skus(connection, merchant_id, text, searching.typed_words(text)))
     return [ShelfView(row.id, row.code, row.title, row.zone or "", row.name or "") for row in connection.execute(query)]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, literal, null, select, union_all
 
 from hub.core.plain import from_plain
 from hub.core.routing import Decision
-from hub.store import routing_queue
 from hub.store import tables as t
 
 _SHOWN = 20  # decisions of one order
@@ -33,17 +32,17 @@ class DecisionView:
 class DealtOut:
     """The decisions about an order, the newest first, and the locations that a person may choose by (id, name).
 
-    ``due_at`` is when it is looked at next; None: there is nothing to be dealt out.
+    ``theirs`` are the channel's active locations: their names by its own ids.
     """
 
     decisions: Sequence[DecisionView]
     places: Sequence[tuple[UUID, str]]
-    due_at: datetime | None
+    theirs: Mapping[str, str]
 
 
-def of_order(connection: Connection, merchant_id: UUID, order_id: UUID) -> DealtOut:
-    """Where an order is shipped from, and why."""
-    this, place = t.routing_decision.c, t.location.c
+def of_order(connection: Connection, merchant_id: UUID, order_id: UUID, connection_id: UUID) -> DealtOut:
+    """Where an order of this connection is shipped from, and why."""
+    this = t.routing_decision.c
     rows = connection.execute(
         select(t.routing_decision)
         .where(this.merchant_id == merchant_id, this.order_id == order_id)
@@ -61,8 +60,25 @@ def of_order(connection: Connection, merchant_id: UUID, order_id: UUID) -> Dealt
         )
         for row in rows
     ]
-    places = connection.execute(
-        select(place.id, place.name).where(place.merchant_id == merchant_id).order_by(place.name)
-    ).all()
-    due_at = routing_queue.due_at(connection, merchant_id, order_id)
-    return DealtOut(decisions, [(row.id, row.name) for row in places], due_at)
+    ours, theirs = _places(connection, merchant_id, connection_id)
+    return DealtOut(decisions, ours, theirs)
+
+
+def _places(
+    connection: Connection, merchant_id: UUID, connection_id: UUID
+) -> tuple[list[tuple[UUID, str]], dict[str, str]]:
+    """The merchant's locations, and the channel's."""
+    ours, theirs = t.location.c, t.channel_location.c
+    every = union_all(
+        select(ours.id.label("id"), literal("").label("external_id"), ours.name.label("name")).where(
+            ours.merchant_id == merchant_id
+        ),
+        select(null(), theirs.external_id, theirs.name).where(
+            theirs.merchant_id == merchant_id, theirs.connection_id == connection_id, theirs.active
+        ),
+    ).subquery()
+    rows = connection.execute(select(every).order_by(every.c.name, every.c.external_id)).all()
+    return (
+        [(row.id, row.name) for row in rows if row.id is not None],
+        {row.external_id: row.name for row in rows if row.id is None},
+    )

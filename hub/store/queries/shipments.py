@@ -8,29 +8,60 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Row,
+    and_,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+)
 
 from hub.core.model import Money
 from hub.core.plain import from_plain
 from hub.core.rates import Answer
 from hub.core.shipping import Rate
-from hub.store import labels
+from hub.store import labels, searching
 from hub.store import tables as t
+from hub.store.database import among
 from hub.store.queries import parts
 
 _SENT, _WORK, _ORDER, _PLACE = t.shipment.c, t.fulfillment_order.c, t.sales_order.c, t.location.c
 
-# What the list can be narrowed to.
-SHOWN: Mapping[str, ColumnElement[bool]] = {
-    "to_label": and_(_SENT.state.in_(("draft", "buying", "failed")), _SENT.withdrawn_at.is_(None)),
-    "labelled": and_(_SENT.state == "labelled", _SENT.withdrawn_at.is_(None)),
-    "shipped": and_(_SENT.state == "shipped", _SENT.delivered_at.is_(None)),
-    "exceptions": or_(
-        _SENT.tracking_status.in_(("exception", "returning")),
-        and_(_SENT.withdrawn_at.is_not(None), _SENT.state.in_(("buying", "labelled", "shipped"))),
-    ),
-    "delivered": _SENT.delivered_at.is_not(None),
-}
+
+SHOWN = ("to_label", "labelled", "shipped", "exceptions", "delivered")  # what the list can be narrowed to
+MOST_COUNTED = 1000  # of one kind: beyond that nobody wants to know how many exactly
+
+
+def are_shown(merchant_id: UUID, show: str) -> ColumnElement[bool]:
+    """The shipments that a choice shows."""
+    if show == "to_label":
+        return and_(_SENT.state.in_(("draft", "buying", "failed")), _SENT.withdrawn_at.is_(None))
+    if show == "labelled":
+        return and_(_SENT.state == "labelled", _SENT.withdrawn_at.is_(None))
+    if show == "shipped":
+        return and_(_SENT.state == "shipped", _SENT.delivered_at.is_(None))
+    if show == "delivered":
+        return _SENT.delivered_at.is_not(None)
+    # Something about the parcel waits for a person, or may soon: each kind of it is read from an index of its own.
+    sent, effect = t.shipment.alias(), t.effect.c
+    is_unclear = exists().where(
+        effect.merchant_id == sent.c.merchant_id, effect.id == sent.c.effect_id, effect.state == "unknown"
+    )
+    here = select(sent.c.id).where(sent.c.merchant_id == merchant_id)
+    return _SENT.id.in_(
+        union_all(
+            here.where(sent.c.tracking_status.in_(("exception", "returning"))),
+            here.where(sent.c.withdrawn_at.is_not(None), sent.c.state != "void"),
+            here.where(sent.c.state.in_(("draft", "failed")), sent.c.error != ""),
+            here.where(sent.c.state == "buying", is_unclear),
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +82,8 @@ class ShipmentSummary:
     tracking_numbers: tuple[str, ...]
     tracking_status: str
     cost: Money | None
+    offer: str  # of one that is still to be labelled: the service that was chosen for it, "" for none
+    offer_cost: Money | None
     error: str
     created_at: datetime
     shipped_at: datetime | None
@@ -63,32 +96,102 @@ def shipments(
     *,
     show: str = "",
     text: str = "",
+    location_id: UUID | None = None,
+    carrier: str = "",
     before: tuple[datetime, UUID] | None = None,
     limit: int = parts.PAGE,
 ) -> list[ShipmentSummary]:
-    """Shipments, the newest first; ``text`` is looked for in tracking numbers, references and order numbers."""
+    """Shipments, the newest first; ``text`` is a reference, or what an order of theirs is found by."""
     wanted: list[Any] = [_SENT.merchant_id == merchant_id]
     if show:
-        wanted.append(SHOWN[show])
+        wanted.append(are_shown(merchant_id, show))
+    if location_id is not None:
+        wanted.append(_WORK.location_id == location_id)
+    if carrier:
+        wanted.append(_SENT.carrier == carrier)
     if text:
-        box = t.parcel.c
-        numbered = exists().where(
-            box.merchant_id == _SENT.merchant_id,
-            box.shipment_id == _SENT.id,
-            box.tracking_number.istartswith(text, autoescape=True),
-        )
-        wanted.append(
-            or_(
-                numbered,
-                _SENT.reference.istartswith(text, autoescape=True),
-                _ORDER.number.istartswith(text, autoescape=True),
-            )
-        )
+        wanted.append(_SENT.id.in_(_found(connection, merchant_id, text)))
     if before is not None:
         at, shipment_id = before
         wanted.append(or_(_SENT.created_at < at, and_(_SENT.created_at == at, _SENT.id < shipment_id)))
     found = _rows().where(*wanted).order_by(_SENT.created_at.desc(), _SENT.id.desc()).limit(limit)
     return [_summary(row) for row in connection.execute(found)]
+
+
+_MOST_ORDERS = 500  # whose shipments a search shows
+
+
+def _found(connection: Connection, merchant_id: UUID, text: str) -> CompoundSelect[UUID]:
+    """The shipments that a search is about: with this reference, and of the newest orders that are found by it."""
+    search = searching.Search(beginnings=searching.typed_words(text))
+    orders = [order_id for _, order_id in searching.newest(connection, merchant_id, search, limit=_MOST_ORDERS)]
+    sent, along = t.shipment.alias().c, t.shipment_companion.c
+    return union_all(
+        select(sent.id).where(sent.merchant_id == merchant_id, sent.reference.in_({text, text.upper()})),
+        select(sent.id).where(sent.merchant_id == merchant_id, among(connection, sent.order_id, orders)),
+        select(along.shipment_id).where(along.merchant_id == merchant_id, among(connection, along.order_id, orders)),
+    )
+
+
+def counts(connection: Connection, merchant_id: UUID) -> dict[str, int]:
+    """How many shipments each of these choices has, MOST_COUNTED where there are more."""
+    counted = ("to_label", "labelled", "exceptions")
+    row = connection.execute(
+        select(
+            *(
+                select(func.count())
+                .select_from(
+                    select(literal(1).label("one"))
+                    .select_from(t.shipment)
+                    .where(_SENT.merchant_id == merchant_id, are_shown(merchant_id, show))
+                    .limit(MOST_COUNTED)
+                    .subquery()
+                )
+                .scalar_subquery()
+                .label(show)
+                for show in counted
+            )
+        )
+    ).one()
+    return dict(zip(counted, row, strict=True))
+
+
+def carriers(connection: Connection, merchant_id: UUID) -> list[str]:
+    """The carriers of what has not left yet."""
+    return list(
+        connection.execute(
+            select(_SENT.carrier)
+            .distinct()
+            .where(
+                _SENT.merchant_id == merchant_id,
+                _SENT.state.in_(("draft", "buying", "failed", "labelled")),
+                _SENT.carrier != "",
+            )
+            .order_by(_SENT.carrier)
+        ).scalars()
+    )
+
+
+def references(connection: Connection, merchant_id: UUID, shipment_ids: Sequence[UUID]) -> list[tuple[UUID, str]]:
+    """The references of these shipments, in the order of the list."""
+    found = connection.execute(
+        select(_SENT.id, _SENT.reference)
+        .where(_SENT.merchant_id == merchant_id, _SENT.id.in_(shipment_ids))
+        .order_by(_SENT.created_at.desc(), _SENT.id.desc())
+    )
+    return [(row.id, row.reference) for row in found]
+
+
+def label_papers(connection: Connection, merchant_id: UUID, shipment_ids: Sequence[UUID]) -> list[UUID]:
+    """The labels of these shipments, in the order of the list."""
+    this = t.document.c
+    found = connection.execute(
+        select(this.id)
+        .join(t.shipment, and_(_SENT.merchant_id == this.merchant_id, _SENT.effect_id == this.effect_id))
+        .where(_SENT.merchant_id == merchant_id, _SENT.id.in_(shipment_ids), this.kind == "label")
+        .order_by(_SENT.created_at.desc(), _SENT.id.desc(), this.created_at, this.id)
+    )
+    return list(found.scalars())
 
 
 def _rows() -> Any:
@@ -108,6 +211,7 @@ def _rows() -> Any:
 
 def _summary(row: Row[Any]) -> ShipmentSummary:
     where = row.ship_to or {}
+    chosen = from_plain(Rate, row.choice["rate"]) if row.choice and row.state == "draft" else None
     return ShipmentSummary(
         id=row.id,
         order_id=row.order_id,
@@ -123,6 +227,8 @@ def _summary(row: Row[Any]) -> ShipmentSummary:
         tracking_numbers=tuple(row.tracking_numbers),
         tracking_status=row.tracking_status,
         cost=_cost(row),
+        offer=f"{chosen.carrier} {chosen.name or chosen.service}" if chosen else "",
+        offer_cost=chosen.cost if chosen else None,
         error=row.error,
         created_at=row.created_at,
         shipped_at=row.shipped_at,
@@ -406,36 +512,32 @@ def of_order(connection: Connection, merchant_id: UUID, order_id: UUID) -> list[
     line = t.fulfillment_line.c
     along = t.shipment_companion.c
     sent: dict[UUID, list[ShipmentSummary]] = {}
-    for row in connection.execute(
-        _rows().where(_SENT.merchant_id == merchant_id, _SENT.order_id == order_id).order_by(_SENT.created_at)
-    ):
-        sent.setdefault(row.fulfillment_order_id, []).append(_summary(row))
+    # Its own, and those of other orders in whose parcels it goes along.
+    own = t.shipment.alias().c
+    of_it = union_all(
+        select(own.id).where(own.merchant_id == merchant_id, own.order_id == order_id),
+        select(along.shipment_id).where(along.merchant_id == merchant_id, along.order_id == order_id),
+    )
     for row in connection.execute(
         _rows()
         .add_columns(along.fulfillment_order_id.label("along_id"))
-        .join(t.shipment_companion, (along.merchant_id == _SENT.merchant_id) & (along.shipment_id == _SENT.id))
-        .where(along.merchant_id == merchant_id, along.order_id == order_id)
+        .outerjoin(
+            t.shipment_companion,
+            (along.merchant_id == _SENT.merchant_id) & (along.shipment_id == _SENT.id) & (along.order_id == order_id),
+        )
+        .where(_SENT.merchant_id == merchant_id, _SENT.id.in_(of_it))
         .order_by(_SENT.created_at)
     ):
-        sent.setdefault(row.along_id, []).append(_summary(row))
-    counted = {
-        row.id: row
-        for row in connection.execute(
-            select(
-                line.fulfillment_order_id.label("id"),
-                func.sum(line.quantity).label("units"),
-                func.sum(line.shipped).label("shipped"),
-            )
-            .select_from(
-                t.fulfillment_line.join(
-                    t.fulfillment_order,
-                    (_WORK.merchant_id == line.merchant_id) & (_WORK.id == line.fulfillment_order_id),
-                )
-            )
-            .where(_WORK.merchant_id == merchant_id, _WORK.order_id == order_id)
-            .group_by(line.fulfillment_order_id)
+        sent.setdefault(row.along_id or row.fulfillment_order_id, []).append(_summary(row))
+
+    def units(column: Any) -> Any:
+        return (
+            select(func.coalesce(func.sum(column), 0))
+            .where(line.merchant_id == _WORK.merchant_id, line.fulfillment_order_id == _WORK.id)
+            .correlate(t.fulfillment_order)
+            .scalar_subquery()
         )
-    }
+
     return [
         WorkView(
             id=row.id,
@@ -443,12 +545,17 @@ def of_order(connection: Connection, merchant_id: UUID, order_id: UUID) -> list[
             state=row.state,
             location_name=row.location_name,
             message=row.message,
-            units=int(counted[row.id].units) if row.id in counted else 0,
-            shipped=int(counted[row.id].shipped) if row.id in counted else 0,
+            units=int(row.units),
+            shipped=int(row.shipped),
             shipments=tuple(sent.get(row.id, ())),
         )
         for row in connection.execute(
-            select(t.fulfillment_order, _PLACE.name.label("location_name"))
+            select(
+                t.fulfillment_order,
+                _PLACE.name.label("location_name"),
+                units(line.quantity).label("units"),
+                units(line.shipped).label("shipped"),
+            )
             .join(t.location, (_PLACE.merchant_id == _WORK.merchant_id) & (_PLACE.id == _WORK.location_id))
             .where(_WORK.merchant_id == merchant_id, _WORK.order_id == order_id)
             .order_by(_WORK.number)

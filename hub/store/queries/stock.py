@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 from heapq import merge
 from itertools import groupby, islice
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, exists, false, func, or_, select, union_all
+from sqlalchemy import Connection, String, and_, cast, exists, false, func, literal, or_, select, union_all
 
 from hub.core.model import StockLevel
-from hub.store import publications
+from hub.store import publications, searching
 from hub.store import tables as t
+from hub.store.database import among
 from hub.store.queries import parts
-from hub.store.queries.connections import LocationView, locations
+from hub.store.queries.connections import LocationView
+
+# What is available lasts for no more than these days, at the pace of the last weeks.
+RUNNING_OUT = t.sku_pace.c.days_left <= 14
 
 _LATEST = 6  # figures written to shops that a SKU's page shows; its story has them all
 _FIGURES = ("on_hand", "allocated", "quarantined", "damaged", "incoming")
@@ -215,27 +219,30 @@ def stock(
     *,
     text: str = "",
     show: str = "all",
+    location_id: UUID | None = None,
     after: str | None = None,
     limit: int = parts.PAGE,
 ) -> list[SkuStock]:
-    """SKUs by code, with what the shops show; ``show`` is all, short, set_aside, in_transit, kits, behind or uncounted.
+    """SKUs by code, with what the shops show; ``show`` is all, short, waiting, set_aside, in_transit, running_out,
+    kits, behind, uncounted or unpublished.
 
-    ``after`` is the code of the last one shown.
+    ``text`` are beginnings of words of the code and the title, or a barcode. With ``location_id`` only SKUs with stock
+    there are listed, and with what is there of them. ``after`` is the code of the last one shown.
     """
     sku = t.sku.c
     query = (
         select(sku.id, sku.code, sku.title, sku.kit, sku.counted_since.is_not(None).label("counted"))
-        .where(sku.merchant_id == merchant_id, *_chosen(merchant_id, show))
+        .where(sku.merchant_id == merchant_id, *_chosen(merchant_id, show, location_id))
         .order_by(sku.code)
         .limit(limit)
     )
     if text:
-        query = query.where(or_(parts.contains(sku.code, text), parts.contains(sku.title, text)))
+        query = query.where(searching.of_skus(connection, merchant_id, text, searching.typed_words(text)))
     if after is not None:
         query = query.where(sku.code > after)
     rows = connection.execute(query).all()
     ids = [row.id for row in rows]
-    sums = _sums(connection, merchant_id, ids)
+    sums = _sums(connection, merchant_id, ids, location_id)
     awaited = _awaited(connection, merchant_id, ids)
     made = _makes(connection, merchant_id, [row.id for row in rows if row.kit])
     shown = _figures(connection, merchant_id, ids)
@@ -258,18 +265,39 @@ def stock(
     ]
 
 
-def _chosen(merchant_id: UUID, show: str) -> list[Any]:
-    sku, level, waits = t.sku.c, t.stock_level.c, t.backorder.c
+def _chosen(merchant_id: UUID, show: str, location_id: UUID | None) -> list[Any]:
+    level = t.stock_level.c
     levels = select(level.sku_id).where(level.merchant_id == merchant_id)
+    if location_id is None:
+        return _shown(merchant_id, show, levels)
+    levels = levels.where(level.location_id == location_id)
+    return [t.sku.c.id.in_(levels), *_shown(merchant_id, show, levels)]
+
+
+def _shown(merchant_id: UUID, show: str, levels: parts.AnySelect) -> list[Any]:
+    sku, level, waits = t.sku.c, t.stock_level.c, t.backorder.c
     if show == "short":
         free = level.on_hand - level.allocated - level.quarantined - level.damaged
         nothing = levels.group_by(level.sku_id).having(func.sum(free) <= 0)
         waiting = select(waits.sku_id).where(waits.merchant_id == merchant_id)
         return [or_(sku.id.in_(nothing), sku.id.in_(waiting))]
+    if show == "waiting":
+        return [sku.id.in_(select(waits.sku_id).where(waits.merchant_id == merchant_id))]
+    if show == "unpublished":
+        listing, shop = t.listing.c, t.connection.c
+        sold = (
+            exists()
+            .where(listing.merchant_id == sku.merchant_id, listing.sku_id == sku.id, listing.active)
+            .where(parts.same(listing.connection_id, t.connection, t.listing), shop.state != "removed")
+        )
+        return [~sold]
     if show == "set_aside":
         return [sku.id.in_(levels.where(level.quarantined + level.damaged > 0))]
     if show == "in_transit":
         return [sku.id.in_(levels.where(level.incoming > 0))]
+    if show == "running_out":
+        pace = t.sku_pace.c
+        return [sku.id.in_(select(pace.sku_id).where(pace.merchant_id == merchant_id, RUNNING_OUT))]
     if show == "kits":
         return [sku.kit.is_(True)]
     if show == "uncounted":
@@ -292,14 +320,17 @@ def _chosen(merchant_id: UUID, show: str) -> list[Any]:
     return []
 
 
-def _sums(connection: Connection, merchant_id: UUID, sku_ids: Collection[UUID]) -> Mapping[UUID, StockLevel]:
-    """The balances of SKUs over all locations."""
+def _sums(
+    connection: Connection, merchant_id: UUID, sku_ids: Collection[UUID], location_id: UUID | None = None
+) -> Mapping[UUID, StockLevel]:
+    """The balances of SKUs over all locations, or at one."""
     level = t.stock_level.c
-    rows = connection.execute(
+    query = (
         select(level.sku_id, *(func.sum(level[name]) for name in _FIGURES))
-        .where(level.merchant_id == merchant_id, level.sku_id.in_(sku_ids))
+        .where(level.merchant_id == merchant_id, among(connection, level.sku_id, sku_ids))
         .group_by(level.sku_id)
     )
+    rows = connection.execute(query if location_id is None else query.where(level.location_id == location_id))
     return defaultdict(StockLevel, {row[0]: StockLevel(*(int(units) for units in row[1:])) for row in rows})
 
 
@@ -308,7 +339,7 @@ def _awaited(connection: Connection, merchant_id: UUID, sku_ids: Collection[UUID
     waits = t.backorder.c
     rows = connection.execute(
         select(waits.sku_id, func.sum(waits.quantity * waits.per_unit))
-        .where(waits.merchant_id == merchant_id, waits.sku_id.in_(sku_ids))
+        .where(waits.merchant_id == merchant_id, among(connection, waits.sku_id, sku_ids))
         .group_by(waits.sku_id)
     )
     return defaultdict(int, {row[0]: int(row[1]) for row in rows})
@@ -321,7 +352,7 @@ def _makes(connection: Connection, merchant_id: UUID, kit_ids: Collection[UUID])
     leaf = t.kit_leaf.c
     leaves = connection.execute(
         select(leaf.kit_id, leaf.part_id, leaf.quantity).where(
-            leaf.merchant_id == merchant_id, leaf.kit_id.in_(kit_ids)
+            leaf.merchant_id == merchant_id, among(connection, leaf.kit_id, kit_ids)
         )
     ).all()
     sums = _sums(connection, merchant_id, {row.part_id for row in leaves})
@@ -344,8 +375,17 @@ def sku(connection: Connection, merchant_id: UUID, sku_id: UUID) -> SkuView | No
     ).first()
     if row is None:
         return None
-    level = t.stock_level.c
-    told = _told_by_3pls(connection, merchant_id, sku_id)
+    level, place = t.stock_level.c, t.location.c
+    told = _told_by_3pls(merchant_id, sku_id).subquery()
+    mine = and_(level.merchant_id == place.merchant_id, level.location_id == place.id, level.sku_id == sku_id)
+    places = connection.execute(
+        select(t.stock_level, place.id.label("place_id"), place.name, *(told.c[name] for name in _TOLD))
+        .select_from(t.location.outerjoin(t.stock_level, mine).outerjoin(told, told.c.told_of == place.id))
+        .where(place.merchant_id == merchant_id)
+        .order_by(place.name, told.c.told_at)
+    ).all()
+    # Where more than one 3PL stands for a location, what was counted last is what is said of it.
+    places = list({each.place_id: each for each in places}.values())
     levels = tuple(
         LevelView(
             each.location_id,
@@ -354,14 +394,10 @@ def sku(connection: Connection, merchant_id: UUID, sku_id: UUID) -> SkuView | No
             each.safety_stock,
             each.counted_at,
             each.updated_at,
-            told.get(each.location_id),
+            None if each.told_at is None else ToldView(*(getattr(each, name) for name in _TOLD)),
         )
-        for each in connection.execute(
-            select(t.stock_level, t.location.c.name)
-            .join(t.location, parts.same(level.location_id, t.location, t.stock_level))
-            .where(level.merchant_id == merchant_id, level.sku_id == sku_id)
-            .order_by(t.location.c.name)
-        )
+        for each in places
+        if each.location_id is not None
     )
     waits = t.backorder.c
     waiting = connection.execute(
@@ -372,6 +408,7 @@ def sku(connection: Connection, merchant_id: UUID, sku_id: UUID) -> SkuView | No
             waits.quantity * waits.per_unit,
             waits.since,
             waits.missing,
+            func.sum(waits.quantity * waits.per_unit).over().label("in_all"),
         )
         .join(t.order_line, parts.same(waits.order_line_id, t.order_line, t.backorder))
         .join(t.sales_order, parts.same(t.order_line.c.order_id, t.sales_order, t.order_line))
@@ -379,7 +416,7 @@ def sku(connection: Connection, merchant_id: UUID, sku_id: UUID) -> SkuView | No
         .where(waits.merchant_id == merchant_id, waits.sku_id == sku_id)
         .order_by(waits.rank, waits.since, waits.order_line_id)
         .limit(parts.PAGE)
-    )
+    ).all()
     writes = connection.execute(
         select(
             t.publication_entry.c.at,
@@ -395,16 +432,15 @@ def sku(connection: Connection, merchant_id: UUID, sku_id: UUID) -> SkuView | No
         .order_by(t.publication_entry.c.at.desc(), t.publication_entry.c.id.desc())
         .limit(_LATEST)
     )
-    counted = {each.location_id for each in levels}
     return SkuView(
         id=sku_id,
         code=row.code,
         title=row.title,
         counted_since=row.counted_since,
         levels=levels,
-        uncounted=tuple(each for each in locations(connection, merchant_id) if each.id not in counted),
-        waiting=tuple(WaitingLine(*each) for each in waiting),
-        waiting_units=_awaited(connection, merchant_id, [sku_id])[sku_id],
+        uncounted=tuple(LocationView(each.place_id, each.name) for each in places if each.location_id is None),
+        waiting=tuple(WaitingLine(*each[:-1]) for each in waiting),
+        waiting_units=int(waiting[0].in_all) if waiting else 0,
         kit=_kit(connection, merchant_id, sku_id) if row.kit else None,
         used_in=_uses(connection, merchant_id, sku_id),
         figures=tuple(_figures(connection, merchant_id, [sku_id])[sku_id]),
@@ -472,28 +508,36 @@ def ledger(
     merchant_id: UUID,
     sku_id: UUID,
     *,
+    location_id: UUID | None = None,
+    causes: Collection[str] = (),
     before: Mapping[UUID, int] | None = None,
+    places: Collection[UUID] | None = None,
     limit: int = parts.PAGE,
 ) -> list[EntryView]:
-    """The ledger of a SKU over its locations, the newest entry first.
+    """The ledger of a SKU over its locations, or of one, the newest entry first; with ``causes`` only of these.
 
     ``before`` has the numbers of the entries shown last, by location. The entries of one location are numbered without
-    gaps, so that the latest of each are read from the key, however long the ledger is.
+    gaps, so that the latest of each are read from the key, however long the ledger is. ``places`` saves asking where
+    there is any.
     """
     level, entry = t.stock_level.c, t.stock_entry.c
-    places = connection.execute(
-        select(level.location_id).where(level.merchant_id == merchant_id, level.sku_id == sku_id)
-    ).scalars()
+    if places is None:
+        balances = select(level.location_id).where(level.merchant_id == merchant_id, level.sku_id == sku_id)
+        places = connection.execute(balances).scalars().all()
     latest = []
-    for location_id in places:
+    for place in places:
+        if location_id not in (None, place):
+            continue
         here = (
             select(t.stock_entry)
-            .where(entry.merchant_id == merchant_id, entry.sku_id == sku_id, entry.location_id == location_id)
+            .where(entry.merchant_id == merchant_id, entry.sku_id == sku_id, entry.location_id == place)
             .order_by(entry.number.desc())
             .limit(limit)
         )
-        if before and location_id in before:
-            here = here.where(entry.number < before[location_id])
+        if causes:
+            here = here.where(entry.cause.in_(causes))
+        if before and place in before:
+            here = here.where(entry.number < before[place])
         latest.append(select(here.subquery()))
     if not latest:
         return []
@@ -529,6 +573,97 @@ def ledger(
     return list(islice(merge(*by_place, key=lambda entry: entry.at, reverse=True), limit))
 
 
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What was there of a SKU at the end of a day (UTC), over all locations."""
+
+    at: datetime
+    on_hand: int
+    available: int
+
+
+def history(connection: Connection, merchant_id: UUID, sku_id: UUID, days: int, *, now: datetime) -> list[Day]:
+    """What was there of a SKU at the end of each of the last ``days`` days, the last of which is now; empty for one
+    that was never counted."""
+    entry = t.stock_entry.c
+    mine = (entry.merchant_id == merchant_id, entry.sku_id == sku_id)
+    first = datetime.combine(now.date(), time(), UTC) - timedelta(days=days - 1)
+    day = func.date(entry.at).label("day")
+    within = select(entry.location_id, day, func.max(entry.number).label("number")).where(*mine, entry.at >= first)
+    earlier = select(entry.location_id, func.max(entry.number).label("number")).where(*mine, entry.at < first)
+    figures = (entry.on_hand, entry.allocated, entry.quarantined, entry.damaged)
+    last_of = []
+    for found, is_within in (
+        (earlier.group_by(entry.location_id).subquery(), False),
+        (within.group_by(entry.location_id, day).subquery(), True),
+    ):
+        last = and_(entry.location_id == found.c.location_id, entry.number == found.c.number)
+        said = cast(found.c.day, String) if is_within else literal(None, String)
+        last_of.append(select(said.label("day"), entry.location_id, *figures).join(found, last).where(*mine))
+    lasting = connection.execute(union_all(*last_of)).all()
+    if not lasting:
+        return []
+    by_day: dict[str, dict[UUID, StockLevel]] = {}
+    for row in lasting:
+        level = StockLevel(row.on_hand, row.allocated, row.quarantined, row.damaged)
+        by_day.setdefault(row.day or "", {})[row.location_id] = level
+    levels = by_day.get("", {})
+    told = []
+    for number in range(days):
+        begins = first + timedelta(days=number)
+        levels = levels | by_day.get(f"{begins:%Y-%m-%d}", {})
+        ends = min(begins + timedelta(days=1), now)
+        if levels:
+            each = levels.values()
+            told.append(Day(ends, sum(one.on_hand for one in each), sum(one.available for one in each)))
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class LevelLine:
+    """One line of the list of all levels, as a file has it."""
+
+    sku_id: UUID
+    code: str
+    title: str
+    location_id: UUID
+    location_name: str
+    level: StockLevel
+    safety_stock: int
+    counted_at: datetime | None
+
+
+def levels(
+    connection: Connection, merchant_id: UUID, *, after: tuple[str, UUID] | None = None, limit: int
+) -> list[LevelLine]:
+    """Every SKU at every location where it has stock; ``after`` is the (code, location) of the last one."""
+    sku, level = t.sku.c, t.stock_level.c
+    query = (
+        select(t.stock_level, sku.code, sku.title, t.location.c.name)
+        .join(t.sku, parts.same(level.sku_id, t.sku, t.stock_level))
+        .join(t.location, parts.same(level.location_id, t.location, t.stock_level))
+        .where(level.merchant_id == merchant_id)
+        .order_by(sku.code, level.location_id)
+        .limit(limit)
+    )
+    if after is not None:
+        code, place = after
+        query = query.where(sku.code >= code, or_(sku.code > code, level.location_id > place))
+    return [
+        LevelLine(
+            row.sku_id,
+            row.code,
+            row.title,
+            row.location_id,
+            row.name,
+            StockLevel(*(getattr(row, name) for name in _FIGURES)),
+            row.safety_stock,
+            row.counted_at,
+        )
+        for row in connection.execute(query)
+    ]
+
+
 # ---------------------------------------------------------------- SKUs in forms
 
 
@@ -540,11 +675,15 @@ def code(connection: Connection, merchant_id: UUID, sku_id: UUID) -> str | None:
     return found
 
 
-def _told_by_3pls(connection: Connection, merchant_id: UUID, sku_id: UUID) -> dict[UUID, ToldView]:
+_TOLD = ("told_by", "told_on_hand", "told_reserved", "told_inbound", "told_at")
+
+
+def _told_by_3pls(merchant_id: UUID, sku_id: UUID) -> parts.AnySelect:
     """What 3PLs said last of a SKU, by our location that stands for theirs."""
     told, item, place, shop = t.provider_stock.c, t.provider_item.c, t.channel_location.c, t.connection.c
-    rows = connection.execute(
-        select(place.location_id, shop.label, told.on_hand, told.reserved, told.inbound, told.counted_at)
+    said = (shop.label, told.on_hand, told.reserved, told.inbound, told.counted_at)
+    return (
+        select(place.location_id.label("told_of"), *(each.label(name) for each, name in zip(said, _TOLD, strict=True)))
         .select_from(
             t.provider_item.join(
                 t.provider_stock,
@@ -560,7 +699,6 @@ def _told_by_3pls(connection: Connection, merchant_id: UUID, sku_id: UUID) -> di
         )
         .where(item.merchant_id == merchant_id, item.sku_id == sku_id, place.location_id.is_not(None))
     )
-    return {row.location_id: ToldView(*row[1:]) for row in rows}
 
 
 def find(connection: Connection, merchant_id: UUID, text: str) -> UUID | None:
@@ -588,6 +726,8 @@ def form_skus(
     connection: Connection, merchant_id: UUID, sku_ids: Collection[UUID], location_id: UUID | None, at: datetime | None
 ) -> dict[UUID, FormSku]:
     """SKUs with what is at a location, or was there at a time."""
+    if not sku_ids:
+        return {}
     sku, level, entry = t.sku.c, t.stock_level.c, t.stock_entry.c
     balances: dict[UUID, StockLevel] = {}
     if at is None:
@@ -665,7 +805,11 @@ def _figures(connection: Connection, merchant_id: UUID, sku_ids: Collection[UUID
         )
         .outerjoin(t.publication, parts.publication_of(place.external_id))
         .outerjoin(t.pending_push, parts.same(publication.pending_id, t.pending_push, t.publication))
-        .where(listing.merchant_id == merchant_id, listing.sku_id.in_(sku_ids), t.connection.c.state != "removed")
+        .where(
+            listing.merchant_id == merchant_id,
+            among(connection, listing.sku_id, sku_ids),
+            t.connection.c.state != "removed",
+        )
         .order_by(t.connection.c.label, t.connection.c.id, listing.title, listing.id, place.name)
     )
     shown: dict[UUID, list[Figure]] = defaultdict(list)

@@ -1,12 +1,17 @@
-// What the pages need beyond htmx: the theme switch, messages of failed requests, "/" for searching.
+// What the pages need beyond htmx: light or dark, messages of failed requests, parts that draw themselves anew.
 (() => {
+  const themes = document.querySelector("[data-theme-choice]");
+  if (themes) {
+    const kept = localStorage.getItem("tallyhub-theme") || "";
+    for (const each of themes.elements) each.checked = each.value === kept;
+    themes.addEventListener("change", (event) => {
+      if (event.target.value) localStorage.setItem("tallyhub-theme", event.target.value);
+      else localStorage.removeItem("tallyhub-theme");
+      document.dispatchEvent(new Event("tallyhub:theme"));
+    });
+  }
+
   document.addEventListener("click", (event) => {
-    const choice = event.target.closest("[data-theme-switch]");
-    if (choice) {
-      const dark = document.documentElement.dataset.bsTheme !== "dark";
-      localStorage.setItem("tallyhub-theme", dark ? "dark" : "light");
-      document.documentElement.dataset.bsTheme = dark ? "dark" : "light";
-    }
     const dismissed = event.target.closest("[data-dismiss]");
     if (dismissed) dismissed.closest(".alert").remove();
     const all = event.target.closest("[data-check-all]");
@@ -15,53 +20,10 @@
     }
   });
 
-  // A scanner types wherever the focus happens to be: what nobody else would take is meant for the field for scans,
-  // also while the browser has not given it the focus yet.
-  document.addEventListener(
-    "keydown",
-    (event) => {
-      const field = document.querySelector("[data-scan-field]");
-      const taken = event.target.closest("input, textarea, select, button, a, summary, dialog, [contenteditable]");
-      if (!field || taken || event.key.length !== 1 || event.ctrlKey || event.metaKey || event.altKey) return;
-      event.stopPropagation();
-      field.focus();
-    },
-    true,
-  );
-
-  document.addEventListener("keydown", (event) => {
-    const typing = event.target.closest("input, textarea, select, [contenteditable]");
-    if (event.key !== "/" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
-    const search = document.querySelector("input[type=search]");
-    if (search) {
-      event.preventDefault();
-      search.focus();
-      search.select();
-    }
-  });
-
-  // In a queue Enter means the row it is pressed in, and the arrows lead from row to row.
-  document.addEventListener("keydown", (event) => {
-    const row = event.target.closest("[data-rows] [data-row]");
-    if (!row || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "Enter" && event.target.matches("input")) {
-      const match = row.querySelector("button[value^='match:']");
-      if (!match) return;
-      event.preventDefault();
-      match.click();
-    }
-    const step = { ArrowDown: "nextElementSibling", ArrowUp: "previousElementSibling" }[event.key];
-    const next = step && event.target.matches("input[type=checkbox]") && row[step];
-    if (next) {
-      event.preventDefault();
-      next.querySelector("input[type=checkbox]").focus();
-    }
-  });
-
   // A button pressed twice is one wish.
   document.addEventListener("submit", (event) => {
     const form = event.target;
-    if (form.method !== "post" || form.hasAttribute("hx-post") || form.hasAttribute("data-scan")) return;
+    if (form.method !== "post" || form.hasAttribute("hx-post") || form.matches("[data-scan], [data-download]")) return;
     setTimeout(() => {
       for (const button of form.querySelectorAll("button[type=submit], button:not([type])")) button.disabled = true;
     });
@@ -152,23 +114,109 @@
     if (waiting.length) send();
   }
 
+  const messages = document.getElementById("messages");
   const tell = (sentence) => {
-    const place = document.getElementById("messages");
-    if (!place) return;
+    if (!messages) return;
     const message = document.createElement("div");
     message.className = "alert alert-danger";
     message.setAttribute("role", "alert");
     message.textContent = sentence;
-    place.replaceChildren(message);
+    messages.replaceChildren(message);
   };
+
+  // ------------------------------------------------------------ what draws itself anew (m.live)
+
+  const asker = (event) => event.detail.ctx && event.detail.ctx.sourceElement;
+  const isLive = (element) => Boolean(element && element.hasAttribute("data-live"));
+  const away = document.getElementById("away");
+  let seen = new Date(); // what is on the page was true then
+  const isAway = (yes) => {
+    if (!away) return;
+    if (yes && away.hidden) {
+      const since = away.querySelector("[data-away-since]");
+      since.textContent = seen.toLocaleTimeString(document.documentElement.lang);
+      since.dateTime = seen.toISOString();
+    }
+    if (!yes) seen = new Date();
+    away.hidden = !yes;
+  };
+  const isBusy = (part) => {
+    // Text that is being marked, and rows that are ticked where rows have no name of their own, stay as they are.
+    const marked = document.getSelection();
+    if (marked && !marked.isCollapsed && part.contains(marked.anchorNode)) return true;
+    return [...part.querySelectorAll("tr:not([id]) input[type=checkbox]")].some((box) => box.checked !== box.defaultChecked);
+  };
+  document.addEventListener("htmx:before:request", (event) => {
+    const part = asker(event);
+    if (isLive(part) && (document.hidden || part.dataset.streamed || isBusy(part))) event.preventDefault();
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) return;
+    for (const part of document.querySelectorAll("[data-live]")) part.dispatchEvent(new Event("every"));
+  });
+  // What a person has opened, typed or ticked is theirs, whatever the hub would draw there.
+  htmx.registerExtension("tallyhub", {
+    htmx_before_morph_attr: (element, { attrName: name }) => {
+      const isOpen = element.matches(".show, .collapse, .collapsing, [data-bs-toggle]");
+      const isTheirs =
+        (name === "open" && element.matches("details, dialog")) ||
+        (name === "value" && element.matches("input") && element.value !== element.defaultValue) ||
+        (isOpen && ["class", "style", "aria-expanded", "data-popper-placement"].includes(name));
+      return !isTheirs;
+    },
+  });
+  document.addEventListener("htmx:after:swap", (event) => {
+    if (isLive(asker(event))) isAway(false);
+  });
+
+  // A form that comes back is gone on with where something is wrong with it, since the button that sent it is gone. What
+  // it has preserved, secrets as they were typed, learns here that it is wrong.
+  const goOn = () => {
+    for (const field of document.querySelectorAll("#content [hx-preserve]")) {
+      const said = document.getElementById(`${field.id}-wrong`);
+      field.classList.toggle("is-invalid", Boolean(said));
+      field.setAttribute("aria-describedby", said ? `${field.id}-hint ${said.id}` : `${field.id}-hint`);
+      if (said) field.setAttribute("aria-invalid", "true");
+      else field.removeAttribute("aria-invalid");
+    }
+    const wrong = document.querySelector("#content [aria-invalid=true]");
+    if (wrong && document.activeElement === document.body) wrong.focus();
+  };
+  goOn();
+  document.addEventListener("htmx:after:swap", (event) => {
+    if (!isLive(asker(event))) goOn();
+  });
+
   document.addEventListener("htmx:response:error", (event) => {
     const answer = event.detail.ctx && event.detail.ctx.response;
     if (!answer || answer.status === 422) return;
+    if (isLive(asker(event))) return isAway(true);
     const plain = (answer.headers.get("Content-Type") || "").startsWith("text/plain");
-    tell(plain && event.detail.ctx.text ? event.detail.ctx.text : "The hub could not do this. Try again in a few seconds.");
+    tell(plain && event.detail.ctx.text ? event.detail.ctx.text : messages && messages.dataset.failed);
   });
   document.addEventListener("htmx:error", (event) => {
-    const polling = event.detail.ctx && event.detail.ctx.sourceElement && event.detail.ctx.sourceElement.hasAttribute("data-live");
-    if (!polling) tell("The hub cannot be reached. Check that it runs, then try again.");
+    if (isLive(asker(event))) isAway(true);
+    else if (messages) tell(messages.dataset.unreachable);
   });
+
+  // Long work rings here as it goes on, and the part that shows it is asked for then. Where no line is free, or it
+  // breaks, the part goes on asking by itself.
+  const follow = (part) => {
+    const line = new EventSource(part.dataset.stream);
+    line.onopen = () => (part.dataset.streamed = "yes");
+    line.onmessage = () => {
+      delete part.dataset.streamed;
+      part.dispatchEvent(new Event("every"));
+      if (line.readyState === EventSource.OPEN) part.dataset.streamed = "yes";
+    };
+    line.addEventListener("over", () => line.close());
+    line.onerror = () => delete part.dataset.streamed;
+    document.addEventListener("visibilitychange", function hide() {
+      if (!document.hidden) return;
+      line.close();
+      delete part.dataset.streamed;
+      document.removeEventListener("visibilitychange", hide);
+    });
+  };
+  for (const part of document.querySelectorAll("[data-stream]")) follow(part);
 })();

@@ -8,4 +8,5 @@
   apply();
   system.addEventListener("change", apply);
   window.addEventListener("storage", apply);
+  document.addEventListener("tallyhub:theme", apply);
 })();
