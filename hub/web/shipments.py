@@ -29,6 +29,7 @@ from hub.store.queries.parts import PAGE
 from hub.web import forms, lists
 from hub.web.failures import existing
 from hub.web.gate import hub, needs, see_other, visitor
+from hub.web.reader import reader
 from hub.web.waking import ring
 
 pages = Blueprint("shipments", __name__)
@@ -351,15 +352,16 @@ def document(shipment_id: UUID, document_id: UUID) -> Response:
 
 @pages.get("/shipments/manifest")
 def manifest() -> str:
-    """What was labelled on a day, by carrier."""
-    today = datetime.now(UTC).date()
+    """What was labelled on a day of the reader's, by carrier."""
+    zone = reader().zone
+    today = datetime.now(zone).date()
     try:
         day = date.fromisoformat(request.args.get("day", "") or today.isoformat())
-    except ValueError:
+        begins, ends = (datetime.combine(each, time(), zone).astimezone(UTC) for each in (day, day + timedelta(days=1)))
+    except (ValueError, OverflowError):  # no day, or one that no calendar goes on after
         raise BadInput(_("Choose a day.")) from None
-    begins = datetime.combine(day, time(), UTC)
     with hub().database.read() as connection:
-        rows = queries.manifest(connection, visitor().merchant_id, begins, begins + timedelta(days=1))
+        rows = queries.manifest(connection, visitor().merchant_id, begins, ends)
     carriers = sorted({row.carrier for row in rows})
     return render_template("manifest.html", day=day, rows=rows, carriers=carriers)
 

@@ -53,7 +53,7 @@ def test_the_catalogue_tells_what_each_connector_talks_to_can_do_and_did_wrong_l
 
     for told in (
         "Kind Sales channel",
-        "Talks to https://tea.example",
+        "Talks to tea.example",
         "Can webhooks",
         "API version 2026-10, served until 2020-01-01",
         "Certified gold in version 0.9",

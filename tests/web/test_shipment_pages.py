@@ -174,7 +174,8 @@ def test_the_manifest_of_a_day_names_what_was_labelled(owner: Browser, hub: Hub,
 
     assert "ups: 1 shipment" in words(owner.get("/shipments/manifest"))
     assert "Nothing was labelled that day" in owner.get("/shipments/manifest?day=2020-01-01").text
-    assert owner.get("/shipments/manifest?day=soon").status_code == 400
+    for day in ("soon", "9999-12-31"):
+        assert owner.get(f"/shipments/manifest?day={day}").status_code == 400
 
 
 def test_the_order_page_tells_what_each_location_ships(owner: Browser, things: Furnished) -> None:

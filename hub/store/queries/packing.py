@@ -27,13 +27,17 @@ HERE = (State.OPEN, State.PACKED, State.READY)
 
 
 _WORK = t.fulfillment_order.c
-_IS_HELD = exists().where(
-    t.order_hold.c.merchant_id == _WORK.merchant_id,
-    t.order_hold.c.order_id == _WORK.order_id,
-    t.order_hold.c.released_at.is_(None),
+_IS_HELD = (
+    exists()
+    .where(
+        t.order_hold.c.merchant_id == _WORK.merchant_id,
+        t.order_hold.c.order_id == _WORK.order_id,
+        t.order_hold.c.released_at.is_(None),
+    )
+    .correlate(t.fulfillment_order)
 )
 _ON_A_TABLE = and_(t.packing.c.merchant_id == _WORK.merchant_id, t.packing.c.fulfillment_order_id == _WORK.id)
-_IS_BEGUN = exists().where(_ON_A_TABLE)
+_IS_BEGUN = exists().where(_ON_A_TABLE).correlate(t.fulfillment_order)
 
 # The steps a fulfillment order takes here, and what keeps it from them.
 STEPS: Mapping[str, ColumnElement[bool]] = {
