@@ -140,6 +140,15 @@ def _matching(page: Page) -> None:
         page.goto(page.url)
 
 
+def _issue(page: Page) -> None:
+    """There is one by now, or soon."""
+    for _ in range(60):
+        if page.locator("main .happened li").count():
+            return
+        page.wait_for_timeout(1000)
+        page.reload()
+
+
 def _people(page: Page) -> None:
     """A colleague is invited, and the owner is here."""
     if page.get_by_text("ben@example.com").count() == 0:
@@ -147,7 +156,7 @@ def _people(page: Page) -> None:
         page.get_by_role("radio", name="Warehouse").check()
         page.get_by_role("button", name="Invite").click()
         page.get_by_text("ben@example.com").first.wait_for()
-        page.goto(page.url)
+        page.goto(page.url.partition("/settings")[0] + "/settings/people")
 
 
 def _two_factor(page: Page) -> None:
@@ -180,7 +189,7 @@ def _import(page: Page) -> None:
     page.get_by_label("Quantity").select_option("Counted")
     page.get_by_label("Where rows without a location belong").select_option(index=1)
     page.get_by_role("button", name="See what would change").click()
-    page.get_by_role("button", name=re.compile("^Apply")).wait_for()
+    page.get_by_role("button", name=re.compile("^Apply")).wait_for(timeout=90_000)
 
 
 def _scan(page: Page, *codes: str) -> None:
@@ -245,10 +254,10 @@ def _rule(page: Page) -> None:
 def _transfer(page: Page) -> None:
     """Two SKUs on their way to a second location."""
     if page.get_by_text("Shop floor").count() == 0:
-        page.get_by_label("Another location").fill("Shop floor")
-        page.get_by_role("button", name="Add the location").click()
-        page.get_by_text("Shop floor is a location now.").wait_for()
-    page.goto(page.url.partition("/settings")[0] + "/stock/transfer")
+        page.get_by_label("Name", exact=True).fill("Shop floor")
+        page.get_by_role("button", name="Save").click()
+        page.get_by_text("Shop floor is stored.").wait_for()
+    page.goto(page.url.partition("/locations")[0] + "/stock/transfer")
     codes = _codes(page, 2)
     page.get_by_label("From").select_option(label="Main warehouse")
     page.get_by_label("To", exact=True).select_option(label="Shop floor")
@@ -275,12 +284,10 @@ def _amazon_connected(page: Page) -> None:
 
 
 PICTURES = (
-    Picture("home", "/", _today, height=1160),
-    Picture("home-dark", "/", dark=True, height=1160),
-    Picture("home-phone", "/", phone=True, height=844),
+    Picture("home-phone", "/", _today, phone=True, height=844),
     Picture("orders", "/orders", _view_and_bulk),
     Picture("orders-phone", "/orders", phone=True, height=844),
-    Picture("order", "/orders?status=open", _earlier, height=1300),
+    Picture("order", "/orders?status=open", _earlier, height=1600),
     Picture("order-refund", "/orders?status=open", _refund, height=900),
     Picture("shipments", "/shipments?show=shipped", height=760),
     Picture("pack", "/pack", height=700),
@@ -289,11 +296,11 @@ PICTURES = (
     Picture("stock", "/stock"),
     Picture("stock-phone", "/stock", phone=True, height=844),
     Picture("sku", "/stock", _first_row, height=1180),
-    Picture("stock-receive", "/stock/receive", _receipt, height=700),
-    Picture("stock-count", "/stock/count", _count, height=860),
+    Picture("stock-receive", "/stock/receive", _receipt, height=760),
+    Picture("stock-count", "/stock/count", _count, height=960),
     Picture("stock-kit", "/stock", _kit, height=640),
     Picture("stock-rule", "/stock/rules", _rule, height=960),
-    Picture("stock-transfer", "/settings", _transfer, height=560),
+    Picture("stock-transfer", "/locations", _transfer, height=560),
     Picture("stock-import", "/stock/import", _import, height=800),
     Picture("connections", "/connections", height=560),
     Picture("connection", "/connections", _first_row, height=1000),
@@ -302,18 +309,20 @@ PICTURES = (
     Picture("mappings", "/connections", _tab("Mappings"), height=900),
     Picture("health", "/connections", _tab("Health"), height=1060),
     Picture("go-live", "/connections", _preview, height=860),
-    Picture("catalogue", "/connectors", height=700),
+    Picture("catalogue", "/connectors", height=800),
     Picture("connect", "/connectors/shopify"),
     Picture("connect-amazon", "/connectors/amazon", _amazon, height=1500),
     Picture("connection-amazon", "/connections", _amazon_connected),
-    Picture("issues", "/issues", height=560),
-    Picture("activity", "/activity"),
     Picture("people", "/settings/people", _people, height=900),
     Picture("two-factor", "/settings/security", _two_factor, height=900),
     Picture("audit", "/settings/audit", height=700),
     Picture("palette", "/", _palette, height=760),
     Picture("keys", "/orders", _keys, height=760),
-    Picture("matching", "/matching", _matching, height=860),  # last: until it is matched anew, stock waits
+    Picture("matching", "/matching", _matching, height=860),
+    # Somebody buys what is not matched now.
+    Picture("issues", "/issues", _issue, height=560),
+    Picture("home", "/", height=1160),
+    Picture("home-dark", "/", dark=True, height=1160),
 )
 
 

@@ -175,7 +175,6 @@ def test_a_shop_is_connected_matched_and_set_live(
     expect(page.get_by_role("searchbox")).to_be_focused()
     hands.keyboard.type("woo")
     hands.press()
-    hands.round()
     hands.go_to(page.get_by_role("link", name="Connect WooCommerce"))
     hands.press()
 
@@ -235,7 +234,6 @@ def test_a_shop_is_connected_matched_and_set_live(
     hands.press()
     hands.go_to(page.get_by_role("link", name="Review and go live"))
     hands.press()
-    hands.round()
     hands.go_to(page.get_by_role("button", name="Preview"))
     hands.press()
     town.work()
