@@ -104,18 +104,25 @@ class Titles:
 
     @classmethod
     def of(cls, connection: Connection, merchant_id: UUID) -> Titles:
-        """Those of a merchant. They are kept: a SKU keeps its title, so that only new ones are read the next time."""
+        """Those of a merchant. They are kept: a SKU keeps its title, so that only new ones are read the next time.
+
+        Where the newest that is known is gone, all are (a sandbox was removed), and they are read from the start.
+        """
         kept = _kept_titles.pop(merchant_id, None) or cls(())
+        sku = t.sku.c
+        every = select(sku.id, sku.code, sku.title).where(sku.merchant_id == merchant_id)
+        with kept._growing:
+            # Ids rise with time, but what was begun earlier may be committed later.
+            newest = max(kept._known, default=None)
+            rows = every if newest is None else every.where(sku.id > _earlier(newest))
+            found = [(row.id, row.code, row.title) for row in connection.execute(rows)]
+            if newest is None or any(each == newest for each, _, _ in found):
+                kept._grow(found)
+            else:
+                kept = cls((row.id, row.code, row.title) for row in connection.execute(every))
         _kept_titles[merchant_id] = kept  # the last one asked for is the last one forgotten
         while len(_kept_titles) > _MERCHANTS_KEPT:
             _kept_titles.pop(next(iter(_kept_titles)), None)
-        sku = t.sku.c
-        rows = select(sku.id, sku.code, sku.title).where(sku.merchant_id == merchant_id)
-        with kept._growing:
-            if kept._known:
-                # Ids rise with time, but what was begun earlier may be committed later.
-                rows = rows.where(sku.id > _earlier(max(kept._known)))
-            kept._grow((row.id, row.code, row.title) for row in connection.execute(rows))
         return kept
 
     def like(self, title: str, *, but: Collection[UUID] = ()) -> list[tuple[UUID, str, str, int]]:

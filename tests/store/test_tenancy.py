@@ -126,5 +126,6 @@ def test_another_merchants_ids_are_as_if_they_did_not_exist(warehouse: Warehouse
 
     assert matching.accept_suggestions(*here, shop, [listing], OWNER).matched == 0
     with database.write() as connection:
-        connection.execute(t.sku.delete().where(t.sku.c.merchant_id == mine.merchant))
+        for table in (t.sku_word, t.sku):
+            connection.execute(table.delete().where(table.c.merchant_id == mine.merchant))
     assert theirs.digest(*t.metadata.sorted_tables) == before

@@ -46,3 +46,19 @@ def test_only_the_newest_are_read_again(warehouse: Warehouse) -> None:
 
     (query,) = [each for each in said if "FROM sku" in each]
     assert "sku.id >" in query
+
+
+def test_titles_of_skus_that_are_gone_are_forgotten(warehouse: Warehouse) -> None:
+    titled(warehouse, "TEA-1", "Green tea, 100 g")
+    with warehouse.database.read() as connection:
+        Titles.of(connection, warehouse.merchant)
+    with warehouse.database.write() as connection:
+        connection.execute(t.sku_word.delete())
+        connection.execute(t.sku.delete())
+    titled(warehouse, "TEA-2", "White tea, 50 g")
+
+    with warehouse.database.read() as connection:
+        titles = Titles.of(connection, warehouse.merchant)
+
+    assert "TEA-1" not in [code for _, code, _, _ in titles.like("Green tea, 100 g")]
+    assert [code for _, code, _, _ in titles.like("White tea, 50 g")] == ["TEA-2"]

@@ -238,7 +238,11 @@ class Warehouse:
         findings = audit.audit(self.database, self.keyring, settle=timedelta(0))
         broken = [(each.invariant, each.title, each.examples) for each in findings if each.count]
         assert broken == []
-        words = {(row.order_id, row.word, row.week, row.placed_at) for row in self.rows(t.order_word)}
+        words = {
+            (row.order_id, row.word, row.week, row.placed_at)
+            for row in self.rows(t.order_word)
+            if row.merchant_id == self.merchant
+        }
         with self.database.read() as connection:
             stored = searching._stored(connection, self.merchant, [row.id for row in self.rows(t.sales_order)])
         said = ((order_id, order, word) for order_id, order in stored.items() for word in order.words())

@@ -159,7 +159,7 @@ class SftpSettings(marshmallow.Schema):
     @marshmallow.validates_schema
     def _is_consistent(self, settings: dict[str, Any], **_: Any) -> None:
         wrong: dict[str, list[str]] = {}
-        if not settings.get("password") and not settings.get("private_key"):
+        if not settings.get("password", "").strip() and not settings.get("private_key", "").strip():
             wrong["password"] = ["Enter a password or a private key."]
         seen: dict[str, str] = {}
         for name in _FOLDERS:
@@ -171,7 +171,7 @@ class SftpSettings(marshmallow.Schema):
             elif folder in seen:
                 wrong[name] = ["Two kinds of files cannot share a folder."]
             seen[folder] = name
-        if settings.get("time_zone", "UTC") not in available_timezones():
+        if settings.get("time_zone", "UTC").strip() not in available_timezones():
             wrong["time_zone"] = ["Enter a name such as Europe/London."]
         if not _places(settings.get("place", "")):
             wrong["place"] = ["Enter at least one."]
@@ -179,9 +179,10 @@ class SftpSettings(marshmallow.Schema):
             raise marshmallow.ValidationError(wrong)
 
     @marshmallow.post_load
-    def _written_one_way(self, settings: dict[str, Any], **_: Any) -> dict[str, Any]:
-        folders = {name: _path(settings.get(name, "")) for name in _FOLDERS}
-        return settings | folders | {"host": settings["host"].lower()}
+    def _stripped(self, settings: dict[str, Any], **_: Any) -> dict[str, Any]:
+        found = {name: value.strip() if isinstance(value, str) else value for name, value in settings.items()}
+        found |= {name: _path(found.get(name, "")) for name in _FOLDERS}
+        return found | {"host": found["host"].lower()}
 
 
 _FOLDERS = (

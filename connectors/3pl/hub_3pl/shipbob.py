@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import marshmallow
-from marshmallow import fields, validate
+from marshmallow import fields, pre_load, validate
 
 import hub
 from hub.http import Response
@@ -75,6 +75,13 @@ class ShipBobSettings(marshmallow.Schema):
         validate=validate.OneOf((PRODUCTION, SANDBOX)),
         metadata={"label": "Environment", "hint": "“sandbox” is for accounts made for trying things out."},
     )
+
+    @pre_load
+    def strip(self, typed: Any, **_: Any) -> Any:
+        """Spaces and line ends that were copied along mean nothing."""
+        if not isinstance(typed, Mapping):
+            return typed
+        return {name: text.strip() if isinstance(text, str) else text for name, text in typed.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote, urlsplit
 
 import marshmallow
-from marshmallow import fields, validate
+from marshmallow import fields, pre_load, validate
 
 import hub
 from hub_carriers import easypost_requests as bodies
@@ -45,6 +45,13 @@ class EasyPostSettings(marshmallow.Schema):
             "secret": True,
         },
     )
+
+    @pre_load
+    def strip(self, typed: Any, **_: Any) -> Any:
+        """Spaces and line ends that were copied along mean nothing."""
+        if not isinstance(typed, Mapping):
+            return typed
+        return {name: text.strip() if isinstance(text, str) else text for name, text in typed.items()}
 
 
 class EasyPostConnector(hub.Carrier):
