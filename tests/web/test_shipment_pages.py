@@ -30,11 +30,9 @@ class Printer(PostOffice):
     )
 
 
-@pytest.fixture
-def carrier(hub: Hub, shop: Shop, things: Furnished) -> UUID:
-    """A carrier's account, whose the furnished shipment's first offers are; nothing is held."""
-    assert issubclass(Printer, Carrier)
-    hub.registry.connectors["post"] = Printer  # type: ignore[index]
+def account_of(printer: type[PostOffice], hub: Hub, shop: Shop, things: Furnished) -> UUID:
+    """An account of this carrier, whose the furnished shipment's first offers are; nothing is held."""
+    hub.registry.connectors["post"] = printer  # type: ignore[index]
     carrier_id = new_id()
     row = {"connector": "post", "label": "Post", "state": "connected", "settings": {}, "created_at": shop.now}
     shop.write(t.connection, id=carrier_id, **row)
@@ -48,6 +46,13 @@ def carrier(hub: Hub, shop: Shop, things: Furnished) -> UUID:
         db.execute(update(t.sales_order).values(shipping_address=to_plain(YORK), status="open"))
         db.execute(update(t.shipment).values(rates_at=hub.database.now(db)))
     return carrier_id
+
+
+@pytest.fixture
+def carrier(hub: Hub, shop: Shop, things: Furnished) -> UUID:
+    """The account of a carrier that prints ZPL first."""
+    assert issubclass(Printer, Carrier)
+    return account_of(Printer, hub, shop, things)
 
 
 def row_of(hub: Hub, shipment_id: UUID) -> Any:

@@ -12,7 +12,6 @@ from reportlab.pdfgen.canvas import Canvas
 from sqlalchemy import event, select, update
 
 from hub.connector import CarrierCapabilities
-from hub.core.plain import to_plain
 from hub.core.shipping import Document, DocumentFormat
 from hub.errors import Conflict
 from hub.jobs import Hub
@@ -20,9 +19,10 @@ from hub.papers import joined_labels, qr_png
 from hub.store import papers
 from hub.store import tables as t
 from hub.store.database import new_id
-from tests.store.post_office import LEEDS, YORK, PostOffice
+from tests.store.post_office import PostOffice
 from tests.web.client import Browser, words
 from tests.web.shop_builder import Furnished, Shop
+from tests.web.test_shipment_pages import account_of
 
 
 class Printer(PostOffice):
@@ -33,21 +33,8 @@ class Printer(PostOffice):
 
 @pytest.fixture
 def carrier(hub: Hub, shop: Shop, things: Furnished) -> UUID:
-    """A carrier's account that made the first offers of the furnished shipment; nothing is held."""
-    hub.registry.connectors["post"] = Printer  # type: ignore[index]
-    carrier_id = new_id()
-    row = {"connector": "post", "label": "Post", "state": "connected", "settings": {}, "created_at": shop.now}
-    shop.write(t.connection, id=carrier_id, **row)
-    with hub.database.write() as db:
-        sent = db.execute(select(t.shipment).where(t.shipment.c.id == things.shipment_id)).one()
-        rates = [sent.rates[0] | {"connection": str(carrier_id)}, sent.rates[1]]
-        choice = sent.choice | {"connection": str(carrier_id)}
-        db.execute(update(t.shipment).where(t.shipment.c.id == sent.id).values(rates=rates, choice=choice))
-        db.execute(update(t.order_hold).values(released_at=shop.now))
-        db.execute(update(t.location).values(address=to_plain(LEEDS)))
-        db.execute(update(t.sales_order).values(shipping_address=to_plain(YORK), status="open"))
-        db.execute(update(t.shipment).values(rates_at=hub.database.now(db)))
-    return carrier_id
+    """The account of a carrier that prints PDF."""
+    return account_of(Printer, hub, shop, things)
 
 
 def rest(hub: Hub, shop: Shop, things: Furnished, **changed: Any) -> UUID:
