@@ -7,11 +7,12 @@ UV := UV_SYSTEM_CERTS=true $(BIN)/uv --quiet
 PROJECTS := pyproject.toml $(wildcard connectors/*/pyproject.toml)
 MEMBERS := $(patsubst %/pyproject.toml,%,$(wildcard connectors/*/pyproject.toml))
 WORKERS ?= logical
+PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 ASSETS := hub/web/static/vendor/manifest.json
 CATALOGS := $(wildcard hub/translations/*/LC_MESSAGES/messages.po)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup assets demo messages test lint format bench certify chaos simulate races mutation screenshots lock clean
+.PHONY: help setup assets demo messages test lint format bench certify twins chaos simulate races mutation screenshots lock clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,7 +56,7 @@ demo: setup ## sell on simulated shops, watch the stock follow and the parcels l
 	@$(BIN)/hub demo $(ARGS)
 
 test: setup ## run the tests
-	@$(BIN)/pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal $(ARGS)
+	@$(PYTEST) -m "not slow and not chaos and not certify and not twin" $(ARGS)
 
 lint: setup ## check style, types, layers and what must never be committed
 	@$(BIN)/python tools/lint.py
@@ -67,8 +68,11 @@ format: setup ## put the code into the house style
 bench: setup ## measure; writes bench/results.json
 	@$(BIN)/python -m bench $(ARGS)
 
-certify: setup ## try every connector against every case of its contract; `make test` takes one case in four
-	@$(BIN)/pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal connectors/*/tests/*_certified.py docs/examples/larkmart/tests $(ARGS)
+certify: setup ## try every connector against every case of its contract; `make test` takes one case in eight
+	@$(PYTEST) connectors/*/tests/*_certified.py docs/examples/larkmart/tests $(ARGS)
+
+twins: setup ## what `make test` runs in one kind of database, in the other kind
+	@$(PYTEST) -m "twin and not slow and not chaos" $(ARGS)
 
 chaos: setup ## the long tests that kill processes
 	@$(BIN)/pytest -n 0 -m chaos $(ARGS)

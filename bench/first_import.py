@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, select
 
 from bench import cpu, old_shop, places
 from bench.measure import Result, Say
@@ -156,15 +156,7 @@ def _hub(shop: old_shop.OldShop | SimulatedShop, url: str) -> dict[str, float]:
         server = cpu.server_of(url)
         before = cpu.taken_by(worker.pid), cpu.taken_by(server) if server else 0.0
         began, fetching = time.monotonic(), shop.connector == "woocommerce"
-        with database.write() as connection:
-            connection.execute(
-                insert(t.cursor).values(
-                    merchant_id=place.merchant_id,
-                    connection_id=place.connection_id,
-                    stream="orders",
-                    due_at=database.now(connection),
-                )
-            )
+        places.begin_import(place, database)
         while not _all_read(database):
             if not fetching and _fetched(database):
                 # What the vendor needed to get ready is not our time.

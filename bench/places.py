@@ -51,15 +51,8 @@ def database_of(kind: str) -> Iterator[str]:
         with tempfile.TemporaryDirectory(prefix="tallyhub-bench-") as folder:
             yield f"sqlite:///{folder}/bench.sqlite3"
         return
-    server = Database(_postgres(), pooled=False)
-    unbound = server.engine.execution_options(isolation_level="AUTOCOMMIT")
-    name = f"bench_{new_id().hex}"
-    with unbound.connect() as connection:
-        connection.execute(text(f'create database "{name}"'))
-    yield server.url.set(database=name, drivername="postgresql").render_as_string(hide_password=False)
-    with unbound.connect() as connection:
-        connection.execute(text(f'drop database "{name}" with (force)'))
-    server.close()
+    with servers.empty_database(_postgres(), f"bench_{new_id().hex}") as url:
+        yield url
 
 
 _started: list[str] = []
@@ -198,6 +191,19 @@ def connected(shop: Connectable, url: str, *, redis: str = "none", **more: str) 
         merchant_id, connection_id = _connect(shop, database, KeyRing(settings.secret_keys))
         database.close()
         yield Connected(settings, environ, merchant_id, connection_id)
+
+
+def begin_import(place: Connected, database: Database) -> None:
+    """From now on the shop's orders are due to be read, all of them."""
+    with database.write() as connection:
+        connection.execute(
+            insert(t.cursor).values(
+                merchant_id=place.merchant_id,
+                connection_id=place.connection_id,
+                stream="orders",
+                due_at=database.now(connection),
+            )
+        )
 
 
 def _connect(shop: Connectable, database: Database, keyring: KeyRing) -> tuple[UUID, UUID]:

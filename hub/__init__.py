@@ -10,6 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hub.connect_form import KeyText as KeyText
+    from hub.connect_form import SettingsSchema as SettingsSchema
     from hub.connector import API_VERSION as API_VERSION
     from hub.connector import UNREAD as UNREAD
     from hub.connector import AuthorizationAnswer as AuthorizationAnswer
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from hub.connector import Unread as Unread
     from hub.connector import Vocabulary as Vocabulary
     from hub.connector import Webhook as Webhook
+    from hub.core.carriers import carrier_word as carrier_word
     from hub.core.model import Account as Account
     from hub.core.model import Address as Address
     from hub.core.model import ChannelLocation as ChannelLocation
@@ -161,6 +164,7 @@ if TYPE_CHECKING:
     from hub.translation import load_json as load_json
 
 _NAMES = {
+    "hub.connect_form": ("KeyText SettingsSchema"),
     "hub.connector": (
         "API_VERSION AuthorizationAnswer AuthorizationRequest Capabilities Carrier CarrierCapabilities"
         " CarrierFact Connector Context Delivery Disconnected EffectResult Fact FulfillmentProvider Kind"
@@ -168,6 +172,7 @@ _NAMES = {
         " ProviderFact PushOutcome PushState QueueAddress RateBudget RawRecord Refetch SalesChannel Settlement"
         " StockPush StockRef StockSeen Subscriptions Token TokenVault UNREAD Unread Vocabulary Webhook"
     ),
+    "hub.core.carriers": ("carrier_word"),
     "hub.core.model": (
         "Account Address ChannelLocation ChannelShipment ChannelWork Charge ChargeKind Discount Hold"
         " HoldReason LineKind LineQuantity Listing ListingLevel Money Order OrderLine OrderStatus Payment"

@@ -201,7 +201,7 @@ def _made_up_settings(connector: type[Any], settings: Mapping[str, Any], disguis
 # ---------------------------------------------------------------- the order as a hub has it
 
 _ORDER = (
-    "number", "status", "channel_status", "whole", "holds_stock", "shipped_by_channel", "test", "currency",
+    "number", "status", "channel_status", "whole", "holds_stock", "shipped_by_channel", "test", "priced", "currency",
     "taxes_included", "customer_name", "email", "note", "total_minor", "lines_minor", "shipping_minor", "tax_minor",
     "discount_minor", "fees_minor", "rounding_minor", "risk_level", "on_hold", "returns_open", "presentment_currency",
     "presentment_minor",

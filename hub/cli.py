@@ -306,6 +306,47 @@ def _bring_keys(settings: Settings, manifest: Any, keys: tuple[str, ...], withou
 
 
 @main.group()
+def keys() -> None:
+    """Look after the keys that encrypt what is stored."""
+
+
+@keys.command("rotate")
+def rotate_keys() -> None:
+    """Encrypt with the first secret key what an older one encrypted; the hub may be running.
+
+    Stopped at any moment, it goes on where it was when it is run again.
+    """
+    from hub.store import rekeying
+    from hub.store.secrets import KeyRing
+
+    settings = load_settings()
+    keyring = KeyRing(settings.secret_keys)
+    first, *others = keyring.key_ids
+    with _database(settings, migrated=True) as database:
+        with _progress() as progress:
+            unreadable = rekeying.rotate(database, keyring, progress)
+        with database.read() as connection:
+            left = [key_id for key_id, values in rekeying.needing(connection, keyring).items() if values]
+    for place in unreadable[:10]:
+        click.echo(f"It cannot be decrypted: {place}", err=True)
+    if unreadable:
+        raise HubError(
+            f"{len(unreadable):,} stored values cannot be decrypted with the keys there are, and were left alone. Put "
+            "their key back, or reconnect the shops that hub doctor names."
+        )
+    if left:
+        raise HubError(
+            f"Something was encrypted with {', '.join(left)} meanwhile: a process runs that has not read the new keys. "
+            "Restart every process of the hub, then run this again."
+        )
+    click.echo(f"All that is stored needs the key {first} alone.")
+    if others:
+        click.echo(f"Remove {', '.join(others)} from the secret keys, and restart every process of the hub.")
+    else:
+        click.echo("There is no other key. To begin using a new one, put it on the first line.")
+
+
+@main.group()
 def users() -> None:
     """Let people in."""
 

@@ -52,7 +52,8 @@ class Settings:
     hands its address to its children. ``secret_keys`` are lines "id:base64 of 32 bytes": the first encrypts, all
     decrypt. ``routes`` leads a vendor's origin to another one (simulators). ``proxies`` is how many reverse proxies
     stand in front, whose X-Forwarded headers are believed; ``trusted_hosts`` are further names the pages answer to.
-    ``sandbox``: merchants may try the hub out with simulated shops.
+    ``sandbox``: merchants may try the hub out with simulated shops. ``businesses_per_owner``: how many of them one
+    person may own; the first one, which the set-up makes, among them. ``pictures``: the hub keeps those of products.
     ``origins`` tells where each value came from: "default", "environment", "environment file" or "tallyhub.toml".
     """
 
@@ -78,6 +79,8 @@ class Settings:
     mail_from: str | None = None
     security_contact: str | None = None
     sandbox: bool = True
+    pictures: bool = True
+    businesses_per_owner: int = 10
     origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False, repr=False)
 
     @property
@@ -112,6 +115,7 @@ class Settings:
             "mail_from": self.mail_from or "(none)",
             "security_contact": self.security_contact or "(none)",
             "sandbox": "on" if self.sandbox else "off",
+            "pictures": "on" if self.pictures else "off",
             "smtp_url": without_password(self.smtp_url)
             if self.smtp_url
             else "(none: people tell customers themselves)",
@@ -476,6 +480,8 @@ _SETTINGS: dict[str, tuple[Callable[[Any], Any], Callable[[_Reader], Any]]] = {
     "mail_from": (_mail_address, lambda _: None),
     "security_contact": (_contact, lambda _: None),
     "sandbox": (_switch, lambda _: True),
+    "businesses_per_owner": (_whole(1, 10_000), lambda _: 10),
+    "pictures": (_switch, lambda _: True),
 }
 
 

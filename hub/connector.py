@@ -8,6 +8,7 @@ retries by itself: the hub does.
 
 from __future__ import annotations
 
+import hmac
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -44,7 +45,7 @@ from hub.core.shipping import (
     WorkRelease,
     WorkSplit,
 )
-from hub.errors import Rejected
+from hub.errors import Rejected, Unverified
 
 if TYPE_CHECKING:
     import marshmallow
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from hub.sftp import Files
 
 # The version of this API: the first number grows when a connector may have to change, the second when names are added.
-API_VERSION = "1.4"
+API_VERSION = "1.5"
 
 # ---------------------------------------------------------------- what comes in
 
@@ -343,6 +344,12 @@ class AuthorizationAnswer:
     parameters: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     by_browser: bool
+
+    def check_state(self, given: str) -> None:
+        """Raises Unverified unless ``given``, the state as the vendor gave it back, is the one that was sent."""
+        # In constant time, and as bytes: comparing texts fails on anything beyond ASCII.
+        if not hmac.compare_digest(self.state.encode("utf-8", "replace"), given.encode("utf-8", "replace")):
+            raise Unverified("This answers another request than the one that was sent. Connect once more.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,10 +27,10 @@ from hub import plugins
 from hub.config import TOML_NAME, Settings, SettingsError, read_settings
 from hub.errors import HubError
 from hub.processes import find_redis_server
-from hub.store import migrate
+from hub.store import migrate, rekeying
 from hub.store import tables as t
 from hub.store.database import Database
-from hub.store.secrets import SecretsUnreadable, key_id_of
+from hub.store.secrets import KeyRing, SecretsUnreadable, key_id_of
 
 State = Literal["ok", "warning", "failed"]
 
@@ -191,6 +191,21 @@ def _working_database(settings: Settings, database: Database, where: str) -> Ite
         if needed not in known:
             step = "Put that key back from your copy, or reconnect the shop."
             yield Check("stored secrets", "failed", f"“{label}” needs the key {needed}, which is not there.", step)
+    yield from _old_keys(settings, database)
+
+
+def _old_keys(settings: Settings, database: Database) -> Iterator[Check]:
+    """Only while there is more than one key: counting goes through all that is stored."""
+    if len(settings.secret_keys) < 2:
+        return
+    with database.read() as connection:
+        needed = rekeying.needing(connection, KeyRing(settings.secret_keys))
+    for key_id, values in needed.items():
+        if values:
+            told = f"{values:,} stored values still need the key {key_id}."
+            yield Check("old keys", "warning", told, "Run: hub keys rotate")
+        else:
+            yield Check("old keys", "ok", f"Nothing stored needs the key {key_id} any more: its line may be removed.")
 
 
 def _redis(settings: Settings) -> Iterator[Check]:

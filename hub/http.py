@@ -87,6 +87,10 @@ class Response:
         )
 
 
+class AnswerTooLarge(Unavailable):
+    """An answer was longer than is read: there is nothing wrong with whoever sent it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
     """One request and its outcome, for the activity page: no secret in it. ``status`` is None without an answer.
@@ -472,8 +476,16 @@ def _decoded(value: str | bytes | None) -> str:
 # ---------------------------------------------------------------- the client
 
 
+class _Session(requests_hardened.HTTPSession):  # type: ignore[misc]  # the library is untyped
+    """Takes no notice of redirects: even where they are not followed, the library looks where they lead, and reads the
+    whole of such an answer to that end, however long it is."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 def _session(timeout: tuple[float, float]) -> requests.Session:
-    session: requests.Session = requests_hardened.HTTPSession(
+    session: requests.Session = _Session(
         requests_hardened.Config(
             ip_filter_enable=True, ip_filter_allow_loopback_ips=False, never_redirect=True, default_timeout=timeout
         )
@@ -495,8 +507,9 @@ class Client:
     ``hosts`` are the origins it may talk to. ``routes`` lead a vendor's origin to another one (a simulator): the
     request is built and signed for the vendor and only then sent elsewhere, without the check of addresses.
     ``private_networks`` (CIDRs) are the operator's exceptions from that check. ``limiters`` are the budgets of single
-    operations, beside that of the whole connection. ``timeout`` is (connect, read) in seconds. Raises the errors of
-    ``hub.errors``; never follows a redirect, never tries again.
+    operations, beside that of the whole connection. ``timeout`` is (connect, read) in seconds; the whole of an answer
+    may have ``max_bytes`` and take ``max_seconds``. Raises the errors of ``hub.errors``; never follows a redirect,
+    never tries again.
     """
 
     def __init__(
@@ -510,6 +523,7 @@ class Client:
         on_exchange: Callable[[Exchange], None] | None = None,
         timeout: tuple[float, float] = (5.0, 20.0),
         max_bytes: int = MAX_BYTES,
+        max_seconds: float = MAX_SECONDS,
     ) -> None:
         self.limiter = limiter
         self.limiters = dict(limiters or {})
@@ -522,6 +536,7 @@ class Client:
         self._on_exchange = on_exchange
         self._timeout = timeout
         self._max_bytes = max_bytes
+        self._max_seconds = max_seconds
         self._redactor = Redactor()
         self._seen: set[str] = set()  # secrets found in what was sent
         allowed = tuple(ipaddress.ip_network(network) for network in private_networks)
@@ -664,7 +679,7 @@ class Client:
     def _exchange(
         self, session: requests.Session, request: requests.PreparedRequest, host: str, timeout: tuple[float, float]
     ) -> Response:
-        deadline = time.monotonic() + MAX_SECONDS
+        deadline = time.monotonic() + self._max_seconds
         try:
             with session.send(request, timeout=timeout, stream=True) as answer:
                 body = self._body(answer, host, deadline)
@@ -684,9 +699,9 @@ class Client:
             chunks.append(chunk)
             size += len(chunk)
             if size > self._max_bytes:
-                raise Unavailable(f"{host} answered with more than {self._max_bytes} bytes, which are not read.")
+                raise AnswerTooLarge(f"{host} answered with more than {self._max_bytes} bytes, which are not read.")
             if time.monotonic() > deadline:
-                raise Unavailable(f"{host} took longer than {MAX_SECONDS:.0f} s to answer.")
+                raise Unavailable(f"{host} took longer than {self._max_seconds:.0f} s to answer.")
         return b"".join(chunks)
 
     # --- after

@@ -23,19 +23,27 @@ TIMEOUT = 0.2  # seconds
 _PREFIX = "tallyhub:rate:"
 REDIS_PAUSE = 5.0  # seconds before Redis is asked again after it failed
 
-# The hash of a bucket: available units, at (Redis's clock), rate and burst. One step, by one clock, so that workers can
-# neither spend a unit twice nor disagree about the time. Answers "" when the units were taken without waiting for them,
-# "+s" when they were taken and are there in s seconds, "-s" when nothing was taken because s is too long.
-_ACQUIRE = """
-local cost, patience, forget = tonumber(ARGV[1]), tonumber(ARGV[4]), tonumber(ARGV[5])
+# The hash of a bucket: available units, at (Redis's clock), rate and burst. Each script is one step, by one clock, so
+# that workers can neither spend a unit twice nor disagree about the time. First, what is there by now at the rate so
+# far: the budget's own (ARGV[1] and [2]) where the vendor has told none. A bucket is forgotten after ARGV[3] seconds.
+_BY_NOW = """
 local kept = redis.call('HMGET', KEYS[1], 'available', 'at', 'rate', 'burst')
-local rate, burst = tonumber(kept[3] or ARGV[2]), tonumber(kept[4] or ARGV[3])
+local rate, burst = tonumber(kept[3] or ARGV[1]), tonumber(kept[4] or ARGV[2])
+local forget = tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local available = burst
 if kept[1] then
   available = math.min(burst, kept[1] + math.max(0, now - kept[2]) * rate)
 end
+"""
+
+# Answers "" when the units were taken without waiting for them, "+s" when they were taken and are there in s seconds,
+# "-s" when nothing was taken because s is too long.
+_ACQUIRE = (
+    _BY_NOW
+    + """
+local cost, patience = tonumber(ARGV[4]), tonumber(ARGV[5])
 local wait = math.max(0, (math.min(cost, burst) - available) / rate)
 if wait > patience then
   return string.format('-%.6f', wait)
@@ -48,6 +56,7 @@ if wait > 0 then
 end
 return ''
 """
+)
 
 _LEARN = """
 local time = redis.call('TIME')
@@ -56,25 +65,17 @@ redis.call('HSET', KEYS[1], 'available', ARGV[1], 'at', string.format('%.6f', ti
 redis.call('PEXPIRE', KEYS[1], math.ceil(1000 * math.max(tonumber(ARGV[4]), (ARGV[3] - ARGV[1]) / ARGV[2])))
 """
 
-# What both do first: what is there by now, at the rate so far.
-_SETTLED = """
-local kept = redis.call('HMGET', KEYS[1], 'available', 'at', 'rate', 'burst')
-local rate, burst = tonumber(kept[3] or ARGV[1]), tonumber(kept[4] or ARGV[2])
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1000000
-local available = burst
-if kept[1] then
-  available = math.min(burst, kept[1] + math.max(0, now - kept[2]) * rate)
-end
+_KEEP = """
 local function keep()
   redis.call('HSET', KEYS[1], 'available', string.format('%.6f', available), 'at', string.format('%.6f', now),
     'rate', tostring(rate), 'burst', tostring(burst))
-  redis.call('PEXPIRE', KEYS[1], math.ceil(1000 * math.max(tonumber(ARGV[3]), (burst - available) / rate)))
+  redis.call('PEXPIRE', KEYS[1], math.ceil(1000 * math.max(forget, (burst - available) / rate)))
 end
 """
 
 _LEARN_RATE = (
-    _SETTLED
+    _BY_NOW
+    + _KEEP
     + """
 rate = tonumber(ARGV[4])
 keep()
@@ -82,7 +83,8 @@ keep()
 )
 
 _EMPTIED = (
-    _SETTLED
+    _BY_NOW
+    + _KEEP
     + """
 available = math.min(0, available)
 keep()
@@ -118,7 +120,7 @@ class RedisLimiter:
         patience: float = 10.0,
     ) -> None:
         self._key = f"{prefix}{connection_id}"
-        self._budget = budget
+        self._bucket = [budget.per_second, budget.burst, FORGET_AFTER]
         self._acquire = client.register_script(_ACQUIRE)
         self._learn = client.register_script(_LEARN)
         self._learn_rate = client.register_script(_LEARN_RATE)
@@ -132,8 +134,7 @@ class RedisLimiter:
 
     def acquire(self, cost: float) -> None:
         """Take ``cost`` units, waiting for them. Raises RateLimited when the wait would be too long."""
-        arguments = [cost, self._budget.per_second, self._budget.burst, self._patience, FORGET_AFTER]
-        answer = self._ask(self._acquire, arguments)
+        answer = self._ask(self._acquire, [*self._bucket, cost, self._patience])
         if answer is None:
             self._alone.acquire(cost)
             return
@@ -155,12 +156,12 @@ class RedisLimiter:
             return
         self._rate = restore_rate
         self._alone.learn_rate(restore_rate)
-        self._ask(self._learn_rate, [self._budget.per_second, self._budget.burst, FORGET_AFTER, restore_rate])
+        self._ask(self._learn_rate, [*self._bucket, restore_rate])
 
     def emptied(self) -> float:
         """The vendor says that nothing is left; returns the seconds until a unit is."""
         alone = self._alone.emptied()
-        answer = self._ask(self._emptied, [self._budget.per_second, self._budget.burst, FORGET_AFTER])
+        answer = self._ask(self._emptied, self._bucket)
         return float(answer) if answer else alone
 
     def _ask(self, script: Script, arguments: list[float]) -> str | None:

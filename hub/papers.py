@@ -89,6 +89,7 @@ class Pick:
     title: str
     quantity: int
     wanted_by: tuple[tuple[str, int], ...] = ()
+    picture: str = ""  # where our pages find one; paper shows none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import re
 import select
@@ -210,6 +211,7 @@ def _tried_out(point: EntryPoint, taken: Mapping[str, type[Connector]]) -> str:
     if pid == 0:
         try:
             os.setpgid(0, 0)
+            faulthandler.disable()  # who starts the hub hears in one line that it crashed, and needs no stack of ours
             with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 (a pathlib could be somebody else's by now)
                 os.dup2(nowhere.fileno(), 1)
                 os.dup2(nowhere.fileno(), 2)

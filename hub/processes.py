@@ -527,6 +527,7 @@ def run_worker(settings: Settings, *, poll: bool) -> None:
         broke_down=partial(jobs.broke_down, hub),
         lanes=jobs.LANES,
         urgent=jobs.URGENT_LANES,
+        leisurely=jobs.LEISURELY_LANES,
         chores=[Chore("sweep", 5.0, partial(jobs.sweep, hub)), Chore("tidy", 3600.0, partial(jobs.tidy, hub))],
         redis_url=None if poll else settings.redis_url,
     ).run()

@@ -280,9 +280,9 @@ class Worker:
 
     ``due`` tells which lanes have work, ``drain(merchant_id, connection_id, lane)`` works one off, ``broke_down``
     hears of drains that did not come to an orderly end, with the reason. ``lanes`` are the names a ring may carry;
-    those that are ``urgent`` go first, and find a third of the children kept free of the others, who find one.
-    Without ``redis_url`` it polls. SIGTERM and SIGINT let the running drains finish for ``grace_seconds``; a second one
-    ends them at once.
+    those that are ``urgent`` go first, and find a third of the children kept free of the others, who find one; those
+    that are ``leisurely`` go last, one at a time. Without ``redis_url`` it polls. SIGTERM and SIGINT let the running
+    drains finish for ``grace_seconds``; a second one ends them at once.
     """
 
     def __init__(
@@ -294,6 +294,7 @@ class Worker:
         broke_down: Callable[[UUID, UUID, str, str], object],
         lanes: Collection[str],
         urgent: Collection[str] = (),
+        leisurely: Collection[str] = (),
         chores: Sequence[Chore] = (),
         redis_url: str | None = None,
         at_once: int = 6,
@@ -306,6 +307,7 @@ class Worker:
         self._broke_down = broke_down
         self._lanes = frozenset(lanes)
         self._urgent = frozenset(urgent)
+        self._leisurely = frozenset(leisurely)
         self._chores = dict.fromkeys(chores, 0.0)
         self._redis_url = redis_url
         self._doorbell = RedisDoorbell(redis_url) if redis_url else None
@@ -425,7 +427,7 @@ class Worker:
             if time.monotonic() >= at and chore not in self._doing:
                 self._chores[chore] = time.monotonic() + chore.every_seconds
                 self._start_chore(chore)
-        for lane in sorted(self._waiting, key=lambda lane: lane[2] not in self._urgent):
+        for lane in sorted(self._waiting, key=self._patience):
             if len(self._draining) >= self._at_once:
                 break
             if self._may_begin(lane):
@@ -437,12 +439,17 @@ class Worker:
                 del self._waiting[lane]
         return len(self._draining) < self._at_once
 
+    def _patience(self, lane: Lane) -> int:
+        return (lane[2] in self._leisurely) - (lane[2] in self._urgent)
+
     def _may_begin(self, lane: Lane) -> bool:
         """Whether there is a child for the lane.
 
         A connection gets two for urgent lanes and two for the others at most, so that one whose plugin hangs cannot
         take them all, and so that stock does not wait for labels.
         """
+        if lane[2] in self._leisurely and any(each[2] in self._leisurely for each in self._draining):
+            return False
         urgent = lane[2] in self._urgent
         of_connection = sum(lane[1] == each[1] for each in self._draining if (each[2] in self._urgent) is urgent)
         return lane not in self._draining and of_connection < 2 and not self._is_full(urgent=urgent)

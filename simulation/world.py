@@ -31,8 +31,10 @@ from hub.jobs import Hub, shift
 from hub.plugins import Registry
 from hub.store import audit, connections, inbox, kits, matching, policies, publications, selling, stock, warehouse
 from hub.store import database as database_module
+from hub.store import locations as places
 from hub.store import tables as t
 from hub.store.database import Database, new_id
+from hub.store.locations import Location
 from hub.store.secrets import KeyRing, new_key
 from simulation.shops import SHOPS, CarefulChannel, PlainChannel, Shop, open_units
 from tests.store.stock_as_stored import stored
@@ -235,7 +237,7 @@ class _Building:
                 connection.execute(
                     insert(t.sku).values(merchant_id=merchant, id=skus[code], code=code, title=code, created_at=at)
                 )
-        locations = [main, warehouse.add_location(database, merchant, "Barn", OWNER)]
+        locations = [main, places.save(database, merchant, None, Location(name="Barn"), OWNER)]
         for connected, shop in shops.items():
             if len(shop.places) > 1:
                 connections.bind_location(database, merchant, connected, shop.places[1], locations[1], OWNER)

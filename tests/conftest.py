@@ -10,7 +10,6 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 from zlib import crc32
@@ -20,13 +19,14 @@ import structlog
 from flask import Flask
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
-from sqlalchemy import event, insert, text
+from sqlalchemy import event, insert
 from sqlalchemy.engine import make_url
+from werkzeug.routing import Rule
 
 from hub.store import tables
 from hub.store.database import Database, new_id
 from hub.store.secrets import KeyRing, new_key
-from hub.testing import ConnectorContract
+from hub.testing import Clock, ConnectorContract
 from tests import servers
 
 # Where Python may keep nothing that it compiles, each process that a test starts would compile the whole hub first.
@@ -62,6 +62,21 @@ def _templates() -> None:
     Flask.jinja_options = {"bytecode_cache": _Compiled()}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _addresses() -> None:
+    """Each way to write an address as it was first compiled: that is nearly all of what making an application takes."""
+    compile_anew = Rule._compile_builder
+    kept: dict[tuple[object, ...], Callable[..., tuple[str, str]]] = {}
+
+    def compiled(rule: Rule, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        of_what = (rule.rule, rule.subdomain, rule.host, repr(rule.defaults), append_unknown)
+        if of_what not in kept:
+            kept[of_what] = compile_anew(rule, append_unknown)
+        return kept[of_what]
+
+    Rule._compile_builder = compiled  # type: ignore[method-assign]
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def database(request: pytest.FixtureRequest) -> Database:
     """An empty database with all tables. Another process opens the same one at ``database_url``."""
@@ -91,24 +106,10 @@ def merchant(database: Database) -> UUID:
     return merchant_id
 
 
-class Clock:
-    """A clock that stands still until ``advance`` moves it. Call it for the time, aware and in UTC."""
-
-    def __init__(self, start: datetime) -> None:
-        self.now = start
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def advance(self, seconds: float = 0.0, **more: float) -> None:
-        """Move on by ``seconds`` and whatever else timedelta takes (``minutes=5``)."""
-        self.now += timedelta(seconds=seconds, **more)
-
-
 @pytest.fixture
 def clock() -> Clock:
     """A clock that stands at noon on 2 March 2026."""
-    return Clock(datetime(2026, 3, 2, 12, 0, tzinfo=UTC))
+    return Clock()
 
 
 @pytest.fixture
@@ -129,7 +130,7 @@ def redis_server() -> Iterator[servers.RedisServer]:
 
 @pytest.fixture
 def eventually() -> Callable[..., None]:
-    """``eventually(condition, seconds=10)`` waits until the condition is true, or fails."""
+    """``eventually(condition)`` waits until the condition is true, or fails after a minute."""
     return servers.eventually
 
 
@@ -193,18 +194,11 @@ def _postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     except servers.NotHere as reason:
         pytest.skip(str(reason))
     name = f"tallyhub_test_{worker or 'alone'}_{os.getpid()}"
-    admin = Database(address, pooled=False)
-    unbound = admin.engine.execution_options(isolation_level="AUTOCOMMIT")
-    with unbound.connect() as connection:
-        connection.execute(text(f'create database "{name}"'))
-    url = make_url(address).set(database=name)
-    created = Database(url.render_as_string(hide_password=False), pooled=False)
-    tables.metadata.create_all(created.engine)
-    created.close()
-    yield url.render_as_string(hide_password=False)
-    with unbound.connect() as connection:
-        connection.execute(text(f'drop database "{name}" with (force)'))
-    admin.close()
+    with servers.empty_database(address, name) as url:
+        created = Database(url, pooled=False)
+        tables.metadata.create_all(created.engine)
+        created.close()
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -255,22 +249,57 @@ def _postgresql_database(_postgres_engine: Database, _empty_postgres: Callable[[
 
 
 # Of each contract so many cases are tried with the suite; `make certify` tries them all.
-_ONE_CASE_IN = 4
+_ONE_CASE_IN = 8
+# That both kinds of database keep what is asked of them alike is tested in the rest of tests/store. Of what is about a
+# whole hub or warehouse at work, or about many variants of one thing, each test has its turn in one kind with the
+# suite, in the other with `make twins`. What several do at once is tried in both.
+_IN_ONE_KIND = (
+    "tests/explain/",
+    "tests/jobs/",
+    "tests/ops/test_audit.py::test_notices",
+    "tests/store/test_goods_that_leave.py",
+    "tests/store/test_packed_together.py",
+    "tests/store/test_packing_bench.py",
+    "tests/store/test_stock_import.py",
+    "tests/store/test_third_party_orders.py",
+    "tests/store/test_third_party_stock.py",
+    "tests/store/test_warehouse_documents.py",
+)
+_AT_ONCE = {"at_once", "threading"}  # what a test uses of which several are at the same rows
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Leave most cases of the connectors' contracts to `make certify`: another share of each, always the same.
+    """Leave most cases of the connectors' contracts to `make certify`: another share of each, always the same. What is
+    tested in both kinds of database leaves one of them to `make twins`, unless it is marked as being about both.
 
     The tests that were given more time than the others begin first, so that at the end nobody waits for one alone.
     """
+    collected = {item.nodeid for item in items}
     for item in items:
         kind = getattr(item, "cls", None)
         of_contract = isinstance(kind, type) and issubclass(kind, ConnectorContract)
         if of_contract and crc32(item.nodeid.encode()) % _ONE_CASE_IN:
             item.add_marker(pytest.mark.certify)
+        if item.nodeid.startswith(_IN_ONE_KIND) and _is_twin(item, collected):
+            item.add_marker(pytest.mark.twin)
     yield
     items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
+def _is_twin(test: pytest.Item, collected: set[str]) -> bool:
+    """Whether the same test is collected for both kinds of database, and this is the one left out of the suite."""
+    name, _, cases = test.nodeid.partition("[")
+    for here, there, share in (("sqlite", "postgresql", 0), ("postgresql", "sqlite", 1)):
+        if here in cases and f"{name}[{cases.replace(here, there, 1)}" in collected:
+            either = f"{name}[{cases.replace(here, '', 1)}"
+            return crc32(either.encode()) % 2 == share and not _is_about_both(test)
+    return False
+
+
+def _is_about_both(test: pytest.Item) -> bool:
+    used = test.function.__code__.co_names if isinstance(test, pytest.Function) else ()
+    return test.get_closest_marker("both") is not None or not _AT_ONCE.isdisjoint(used)
 
 
 def pytest_collection_finish() -> None:

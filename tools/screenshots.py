@@ -81,6 +81,7 @@ def _earlier(page: Page) -> None:
 def _refund(page: Page) -> None:
     """One unit of the first line of an order at Shopify is paid back."""
     page.locator("main a.row-link", has_text="#").first.click()
+    page.get_by_text("More actions").click()
     page.get_by_role("link", name="Give money back").click()
     page.locator("input[name^=units-]").first.fill("1")
     page.get_by_label("Why").fill("Arrived chipped")

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from hub.certify.contract import NotApplicable, Refuted
 from hub.connector import Connector
 from hub.errors import ConnectorError
 from hub.http import Exchange, RefusingClient
+from hub.testing.clock import Clock
 from hub.testing.context import WEBHOOK_SECRET, context_for
 from hub.testing.simulator import VendorSimulator
 
@@ -27,24 +28,6 @@ SimulatorFactory = Callable[..., VendorSimulator]
 
 class Endless(BaseException):
     """A connector goes on asking and asking. Not an Exception: it is not for the connector to catch."""
-
-
-class Clock:
-    """A clock that stands still until it is advanced."""
-
-    def __init__(self, start: datetime) -> None:
-        self._now = start
-
-    def __call__(self) -> datetime:
-        return self._now
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self._now += timedelta(seconds=seconds)
-
-    def ahead(self, seconds: float) -> Callable[[], datetime]:
-        """Another clock, that is so much ahead of this one."""
-        return lambda: self._now + timedelta(seconds=seconds)
 
 
 class Counting:
@@ -77,7 +60,7 @@ class Bench:
         self.connector = connector
         self.seed = seed
         self.chance = random.Random(f"{seed} {case}")  # noqa: S311 (it has to be the same again)
-        self.clock = Clock(datetime(2026, 3, 2, 12, 0, tzinfo=UTC))
+        self.clock = Clock()
         self.exchanges: list[Exchange] = []
         self.vendors: list[VendorSimulator] = []
         self.notes: list[str] = []
@@ -164,6 +147,11 @@ class Bench:
             self._stack.callback(context.files.close)
         self._vaults.append(context.tokens)
         return self.connector(context)
+
+    def connected(self) -> tuple[Any, Any]:
+        """A new vendor, and a connector that is connected to it."""
+        vendor = self.vendor()
+        return vendor, self.connect(vendor)
 
     def reader(self, vendor: VendorSimulator, *, webhook_secret: str = WEBHOOK_SECRET) -> Any:
         """A connector as the web process and the reading have it: it reaches nobody."""

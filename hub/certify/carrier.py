@@ -294,8 +294,7 @@ WEIGHTS = CONTRACT.rule(
 @CONTRACT.each(WEIGHTS, "weight-in-{}", "A parcel weighed in {} is as heavy for the vendor.", SAME_WEIGHTS)
 def _(bench: CarrierBench, weighed: tuple[Weight, Decimal]) -> None:
     weight, grams = weighed
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     example = bench.example(vendor)
     parcel = replace(example.parcels[0], weight=weight)
     connector.buy_label(bench.purchase(connector, replace(example, parcels=(parcel,))), "key-1")
@@ -329,8 +328,7 @@ def _(bench: CarrierBench) -> None:
 
 @CONTRACT.case(LABELS, "label-carries-our-reference", "The vendor has our reference on the label.")
 def _(bench: CarrierBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     purchase = bench.purchase(connector, bench.example(vendor))
     connector.buy_label(purchase, "key-1")
     heard = _only_charge(vendor).reference
@@ -359,8 +357,7 @@ def _(bench: CarrierBench, parcels: int) -> None:
 def _(bench: CarrierBench, format: DocumentFormat) -> None:
     if format not in bench.connector.capabilities.label_formats:  # type: ignore[union-attr]
         raise NotApplicable(f"It prints no {format.name}.")
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     purchase = replace(bench.purchase(connector, bench.example(vendor)), format=format)
     _is_printable(_documents(connector, connector.buy_label(purchase, "key-1"), format), format)
 
@@ -369,8 +366,7 @@ def _(bench: CarrierBench, format: DocumentFormat) -> None:
     LABELS, "label-file-can-be-had-again", "The file can be fetched twice, and is the same.", needs=_fetches_documents
 )
 def _(bench: CarrierBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     label, format = bench.bought(vendor, connector), bench.connector.capabilities.label_formats[0]  # type: ignore[union-attr]
     first, second = (list(bench.connect(vendor).fetch_documents(label, format)) for _ in range(2))
     expect(first == second, "The second time it is another file.")
@@ -381,8 +377,7 @@ def _(bench: CarrierBench) -> None:
     LABELS, "label-file-of-the-wrong-kind-is-refused", "A page for people is no label.", needs=_fetches_documents
 )
 def _(bench: CarrierBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     label, format = bench.bought(vendor, connector), bench.connector.capabilities.label_formats[0]  # type: ignore[union-attr]
     vendor.fail_next("", Fault.html())
     with only_connector_errors("Fetching the file") as raised:
@@ -402,8 +397,7 @@ def _(bench: CarrierBench) -> None:
     LABELS, "label-for-no-offer-is-refused", "A rate that was never offered is refused, and nothing is charged."
 )
 def _(bench: CarrierBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     purchase = bench.purchase(connector, bench.example(vendor))
     strange = dict.fromkeys(purchase.rate.handles, "no-such-thing")
     rate = replace(purchase.rate, external_id="no-such-offer", service="no-such-service", handles=strange)
@@ -417,8 +411,7 @@ def _(bench: CarrierBench) -> None:
 
 @CONTRACT.each(LABELS, "label-to-{}", "A label to an address with {} is bought or refused, as one.", shared.ODD_TEXTS)
 def _(bench: CarrierBench, text: str) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     example = bench.example(vendor)
     odd = replace(example, destination=shared.odd_address(example.destination, text))
     try:
@@ -431,8 +424,7 @@ def _(bench: CarrierBench, text: str) -> None:
 
 @CONTRACT.case(LABELS, "label-for-a-return", "The way back can be bought like the way there.", needs=_returns)
 def _(bench: CarrierBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     example = bench.example(vendor)
     back = replace(example, origin=example.destination, destination=example.origin, returning=True)
     expect(connector.buy_label(bench.purchase(connector, back), "key-1").tracking_numbers, "It has no tracking number.")
@@ -440,8 +432,7 @@ def _(bench: CarrierBench) -> None:
 
 @CONTRACT.case(LABELS, "label-with-customs", "A customs declaration is taken, or refused with a sentence.")
 def _(bench: CarrierBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     item = CustomsItem(
         description="Mug",
         quantity=2,
@@ -486,8 +477,7 @@ VOIDS = CONTRACT.rule(
 
 @CONTRACT.case(VOIDS, "void-gives-the-money-back", "An unused label is voided, or the wish is taken.")
 def _(bench: CarrierBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     answer = connector.void_label(bench.bought(vendor, connector), "key-1")
     expect(isinstance(answer, LabelVoid), f"void_label returned {type(answer).__name__}.")
     expect(answer.state in (VoidState.VOIDED, VoidState.REQUESTED), f"It says {answer.state}: {answer.message}")
@@ -497,8 +487,7 @@ def _(bench: CarrierBench) -> None:
 
 @CONTRACT.case(VOIDS, "void-names-the-label", "The answer names the label that it is about.")
 def _(bench: CarrierBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     label = bench.bought(vendor, connector)
     answer = connector.void_label(label, "key-1")
     expect(answer.label_external_id == label.external_id, f"It names {answer.label_external_id}.")
@@ -506,8 +495,7 @@ def _(bench: CarrierBench) -> None:
 
 @CONTRACT.case(VOIDS, "void-touches-one-label", "Other labels stay as they are.")
 def _(bench: CarrierBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     kept, given_back = bench.bought(vendor, connector), bench.bought(vendor, connector)
     connector.void_label(given_back, "key-1")
     voided = {charge.label_external_id: charge.voided for charge in vendor.charges()}
@@ -518,8 +506,7 @@ def _(bench: CarrierBench) -> None:
     VOIDS, "void-of-a-used-label-is-refused", "A label whose parcel is on its way is refused, and stays charged."
 )
 def _(bench: CarrierBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     label = bench.bought(vendor, connector)
     vendor.scan(label.tracking_numbers[0], TrackingStatus.IN_TRANSIT)
     answer = connector.void_label(label, "key-1")
@@ -530,8 +517,7 @@ def _(bench: CarrierBench) -> None:
 
 @CONTRACT.case(VOIDS, "void-twice-is-one", "Voiding what is voided does no harm.")
 def _(bench: CarrierBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     label = bench.bought(vendor, connector)
     connector.void_label(label, "key-1")
     with only_connector_errors("Voiding it again") as raised:
@@ -542,8 +528,7 @@ def _(bench: CarrierBench) -> None:
 
 @CONTRACT.case(VOIDS, "void-of-no-label-is-an-error", "A label that the vendor does not know is refused.")
 def _(bench: CarrierBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     handles = dict.fromkeys(bench.bought(vendor, connector).handles, "no-such-thing")
     strange = Label(
         external_id="no-such-label", carrier="", service="", tracking_numbers=("NO-SUCH-NUMBER",), handles=handles
@@ -581,8 +566,7 @@ def _tracking(bench: CarrierBench, vendor: Any, label: Label) -> Tracking:
 
 @CONTRACT.case(TRACKING, "track-tells-each-parcel", "Each parcel of a label has a record of its own.")
 def _(bench: CarrierBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     parcels = min(3, bench.connector.capabilities.parcels_per_shipment)  # type: ignore[union-attr]
     label = bench.bought(vendor, connector, parcels)
     records = _records(bench, vendor, connector, label)
@@ -634,8 +618,7 @@ def _(bench: CarrierBench) -> None:
 
 @CONTRACT.case(TRACKING, "track-reads-twice-alike", "A stored record says the same whenever it is read.")
 def _(bench: CarrierBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     (record, *_) = _records(bench, vendor, connector, bench.bought(vendor, connector))
     first = bench.reader(vendor).read_tracking(record)
     bench.clock.advance(86_400)
@@ -644,8 +627,7 @@ def _(bench: CarrierBench) -> None:
 
 @CONTRACT.case(TRACKING, "track-of-no-parcel-is-an-error", "A number that the carrier does not know breaks nothing.")
 def _(bench: CarrierBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     label = bench.bought(vendor, connector)
     strange = dict.fromkeys(label.handles, "no-such-thing")
     with only_connector_errors("Tracking it"):
@@ -679,8 +661,7 @@ def _(bench: CarrierBench) -> None:
 
 def _scanned(bench: CarrierBench) -> tuple[RawRecord, Callable[[bytes], object]]:
     """A record of a parcel on its way, and how the connector reads another body in its place."""
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     label = bench.bought(vendor, connector)
     vendor.scan(label.tracking_numbers[0], TrackingStatus.IN_TRANSIT)
     (record, *_) = _records(bench, vendor, connector, label)
@@ -712,8 +693,7 @@ def _told_of(vendor: Any, number: str) -> int:
     needs=webhooks.follows,
 )
 def _(bench: CarrierBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     followed, other = (bench.bought(vendor, connector).tracking_numbers[0] for _ in range(2))
     refused = connector.follow_parcels((followed,), webhooks.HOOK)
     expect(not refused, f"It does not follow {refused}, which it has sold itself.")
@@ -728,8 +708,7 @@ def _(bench: CarrierBench) -> None:
     needs=webhooks.follows,
 )
 def _(bench: CarrierBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     number = bench.bought(vendor, connector).tracking_numbers[0]
     connector.follow_parcels((number,), webhooks.HOOK)
     once = _told_of(vendor, number)
@@ -745,8 +724,7 @@ def _(bench: CarrierBench) -> None:
     needs=webhooks.follows,
 )
 def _(bench: CarrierBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     seconds = bench.connector.capabilities.follow_days * 86400.0  # type: ignore[union-attr, operator]
     number = bench.bought(vendor, connector).tracking_numbers[0]
     connector.follow_parcels((number,), webhooks.HOOK)
@@ -764,8 +742,7 @@ def _(bench: CarrierBench) -> None:
     needs=webhooks.follows,
 )
 def _(bench: CarrierBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     number = bench.bought(vendor, connector).tracking_numbers[0]
     refused = connector.follow_parcels(("no such parcel", number), webhooks.HOOK)
     expect(tuple(refused) == ("no such parcel",), f"It returned {tuple(refused)}.")
@@ -781,8 +758,7 @@ def _(bench: CarrierBench) -> None:
     needs=webhooks.follows,
 )
 def _(bench: CarrierBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     number = bench.bought(vendor, connector).tracking_numbers[0]
     most = bench.connector.capabilities.follow_batch  # type: ignore[union-attr]
     numbers = (number, *(f"{number[:-3]}{place:03}" for place in range(most - 1)))

@@ -44,7 +44,7 @@ _permission = CONTRACT.rule(
     "permission",
     Level.SILVER,
     "Connected with one click, it believes the answer to what was asked, and no other.",
-    "Compare the state and every signature with hmac.compare_digest; see read_authorization in the reference.",
+    "Call answer.check_state, and compare every signature with hmac.compare_digest; see read_authorization.",
 )
 
 

@@ -327,7 +327,7 @@ def _(bench: ChannelBench, fault: Fault) -> None:
 )
 def _(bench: ChannelBench, seconds: int) -> None:
     shop = bench.vendor()
-    connector = bench.connect(shop, now=bench.clock.ahead(seconds))
+    connector = bench.connect(shop, now=lambda: bench.clock() + timedelta(seconds=seconds))
     seen: set[str] = set()
     cursor = None
     for _ in range(4):

@@ -147,6 +147,10 @@ class Contract:
 
         return add
 
+    def each_call(self, rule: Rule, id: str, says: str) -> Callable[[Callable[[Any, Call], None]], Any]:
+        """Make the decorated function, which takes a bench and a call, a case for each call of the contract."""
+        return self.each(rule, id, says, {call.name: call for call in self.calls})
+
     def _add(self, case: Case) -> None:
         if case.id in self.cases:
             raise ValueError(f"There are two cases {case.id}.")

@@ -194,7 +194,7 @@ def settings(contract: Contract) -> None:
         "settings-as-pasted",
         Level.GOLD,
         "What people copy along with a setting does no harm.",
-        "Strip the spaces and line ends from what was typed (fields.String with a @post_load that strips).",
+        "Build settings_schema on hub.SettingsSchema, which drops the spaces and line ends around what was typed.",
     )
 
     @contract.each(
@@ -256,8 +256,7 @@ def account(contract: Contract) -> None:
 
     @contract.case(rule, "check-recovers", "After a failure of the vendor's, the same connector checks well.")
     def _(bench: Bench) -> None:
-        vendor = bench.vendor()
-        connector = bench.connect(vendor)
+        vendor, connector = bench.connected()
         vendor.fail_next("", Fault.status(500))
         with suppress(ConnectorError):
             connector.check()

@@ -134,12 +134,7 @@ def errors(contract: Contract) -> None:
         declared = bench.connector.rate_budget is not None or bench.connector.rate_budgets
         expect(declared, "It has no rate_budget: the hub would ask as fast as it can.")
 
-    @contract.each(
-        budget,
-        "budget-counts-{}",
-        "Every request of {} is counted by the limiter, at a cost.",
-        {call.name: call for call in contract.calls},
-    )
+    @contract.each_call(budget, "budget-counts-{}", "Every request of {} is counted by the limiter, at a cost.")
     def _(bench: Bench, call: Call) -> None:
         connector = ready(bench, call)
         vendor, limiter = bench.vendors[0], line_of(connector).limiter
@@ -152,12 +147,7 @@ def errors(contract: Contract) -> None:
         )
         expect(limiter.cost - cost >= sent, f"{sent} requests cost {limiter.cost - cost:g} together.")
 
-    @contract.each(
-        budget,
-        "budget-spent-at-{}",
-        "With the budget spent, {} raises RateLimited and sends nothing.",
-        {call.name: call for call in contract.calls},
-    )
+    @contract.each_call(budget, "budget-spent-at-{}", "With the budget spent, {} raises RateLimited and sends nothing.")
     def _(bench: Bench, call: Call) -> None:
         connector = ready(bench, call)
         vendor = bench.vendors[0]

@@ -36,8 +36,7 @@ def is_watched(connector: type[Connector]) -> str:
 
 def subscribed(bench: Bench) -> Any:
     """A vendor that was told to leave its messages in our queue."""
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     if not subscribes(bench.connector):
         connector.perform("subscribe_webhooks", {"address": HERE}, "certify/messages")
     vendor.take_webhooks()

@@ -235,8 +235,7 @@ CANCELS = CONTRACT.rule(
 
 @CONTRACT.case(CANCELS, "cancel-keeps-it-from-being-shipped", "An order that waits is cancelled, or the wish is taken.")
 def _(bench: ProviderBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     answer = connector.cancel(bench.submitted(vendor, connector), "key-1")
     expect(isinstance(answer, Cancellation), f"cancel returned {type(answer).__name__}.")
     expect(answer.state in (CancelState.CANCELLED, CancelState.REQUESTED), f"It says {answer.state}: {answer.message}")
@@ -246,8 +245,7 @@ def _(bench: ProviderBench) -> None:
 
 @CONTRACT.case(CANCELS, "cancel-names-the-order", "The answer names the order that it is about.")
 def _(bench: ProviderBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     submission = bench.submitted(vendor, connector)
     answer = connector.cancel(submission, "key-1")
     expect(answer.reference == submission.reference, f"It names {answer.reference!r}.")
@@ -255,8 +253,7 @@ def _(bench: ProviderBench) -> None:
 
 @CONTRACT.case(CANCELS, "cancel-touches-one-order", "Other orders stay as they are.")
 def _(bench: ProviderBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     kept, taken_back = bench.submitted(vendor, connector), bench.submitted(vendor, connector)
     connector.cancel(taken_back, "key-1")
     cancelled = {order.reference: order.cancelled for order in vendor.placed()}
@@ -267,8 +264,7 @@ def _(bench: ProviderBench) -> None:
     CANCELS, "cancel-of-shipped-goods-is-refused", "What has left is refused with a reason, and stays shipped."
 )
 def _(bench: ProviderBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     submission = bench.submitted(vendor, connector)
     vendor.ship(submission.reference)
     answer = connector.cancel(submission, "key-1")
@@ -279,8 +275,7 @@ def _(bench: ProviderBench) -> None:
 
 @CONTRACT.case(CANCELS, "cancel-twice-is-one", "Cancelling what is cancelled does no harm.")
 def _(bench: ProviderBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     submission = bench.submitted(vendor, connector)
     connector.cancel(submission, "key-1")
     with only_connector_errors("Cancelling it again") as raised:
@@ -292,8 +287,7 @@ def _(bench: ProviderBench) -> None:
     CANCELS, "cancel-without-their-id", "An order whose answer never came can be cancelled by our reference."
 )
 def _(bench: ProviderBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     submission = bench.submitted(vendor, connector)
     answer = connector.cancel(Submission(reference=submission.reference, external_id=""), "key-1")
     expect(answer.state in (CancelState.CANCELLED, CancelState.REQUESTED), f"It says {answer.state}: {answer.message}")
@@ -301,8 +295,7 @@ def _(bench: ProviderBench) -> None:
 
 @CONTRACT.case(CANCELS, "cancel-of-no-order-is-an-error", "An order that the provider does not know is refused.")
 def _(bench: ProviderBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     handles = dict.fromkeys(bench.submitted(vendor, connector).handles, "no-such-thing")
     strange = Submission(reference="NO-SUCH-ORDER", external_id="no-such-order", handles=handles)
     try:
@@ -383,8 +376,7 @@ def _(bench: ProviderBench) -> None:
 
 @CONTRACT.case(SHIPMENTS, "shipment-of-each-order-is-its-own", "Two orders' shipments are told of the right orders.")
 def _(bench: ProviderBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     mugs, tees = bench.submitted(vendor, connector, {MUG: 1}), bench.submitted(vendor, connector, {TEE: 1})
     vendor.ship(tees.reference)
     vendor.ship(mugs.reference)
@@ -429,8 +421,7 @@ def _(bench: ProviderBench) -> None:
 
 @CONTRACT.case(PROGRESS, "progress-cancelled", "An order that was cancelled is CANCELLED.")
 def _(bench: ProviderBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     answer = connector.cancel(bench.submitted(vendor, connector), "key-1")
     if answer.state is not CancelState.CANCELLED:
         raise NotApplicable("The provider answers a cancellation later.")
@@ -471,8 +462,7 @@ PAGES = CONTRACT.rule(
 
 @CONTRACT.case(PAGES, "pages-have-records-and-cursors", "Pages are Pages of RawRecords, with a cursor that is a text.")
 def _(bench: ProviderBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     bench.submitted(vendor, connector)
     for fetch, topic in ((connector.fetch_shipments, "shipment"), (connector.fetch_stock, "stock")):
         pages = list(fetch(None))
@@ -550,8 +540,7 @@ def _(bench: ProviderBench) -> None:
     PAGES, "order-alone-is-as-in-the-list", "One order alone reads as it does in the list.", needs=_fetches_orders
 )
 def _(bench: ProviderBench) -> None:
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     submission = bench.submitted(vendor, connector)
     vendor.ship(submission.reference)
     alone = list(bench.reader(vendor).read_shipments(connector.fetch_order(submission.external_id)))
@@ -654,8 +643,7 @@ _READS = {"shipment": "read_shipments", "stock": "read_stock"}
 
 def _stored(bench: ProviderBench, topic: str) -> tuple[RawRecord, Callable[[bytes], object]]:
     """A record of the topic, and how the connector reads another body in its place."""
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     submission = bench.submitted(vendor, connector)
     vendor.ship(submission.reference, lot="L-42")
     fetch = connector.fetch_shipments if topic == "shipment" else connector.fetch_stock

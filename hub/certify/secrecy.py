@@ -30,26 +30,23 @@ def secrets(contract: Contract) -> None:
 
     @contract.case(rule, "secrets-not-in-repr", "The repr of the connector, its context and its settings shows none.")
     def _(bench: Bench) -> None:
-        vendor = bench.vendor()
-        connector = bench.connect(vendor)
+        vendor, connector = bench.connected()
         connector.check()
         no_secret(bench, vendor, [repr(connector), str(connector), repr(connector.context)], "a repr")
 
     @contract.case(rule, "secrets-not-in-the-exchange-log", "What the activity page shows of requests has none.")
     def _(bench: Bench) -> None:
-        vendor = bench.vendor()
-        connector = bench.connect(vendor)
+        vendor, connector = bench.connected()
         connector.check()
         vendor.fail_next("", Fault.echo(500))
         with suppress(ConnectorError):
             connector.check()
         no_secret(bench, vendor, [repr(each) for each in bench.exchanges], "the exchange log")
 
-    @contract.each(
+    @contract.each_call(
         rule,
         "secrets-not-in-errors-of-{}",
         "Whatever the vendor answers to {}, the error shows no secret, even where the answer repeats the request.",
-        {call.name: call for call in contract.calls},
     )
     def _(bench: Bench, call: Call) -> None:
         connector = ready(bench, call)
@@ -65,12 +62,7 @@ def secrets(contract: Contract) -> None:
             no_secret(bench, vendor, texts, f"what {call.name} says after {fault.name}")
         no_secret(bench, vendor, [repr(each) for each in bench.exchanges], "the exchange log")
 
-    @contract.each(
-        rule,
-        "secrets-not-in-logs-of-{}",
-        "{} logs no secret, when it goes well and when it fails.",
-        {call.name: call for call in contract.calls},
-    )
+    @contract.each_call(rule, "secrets-not-in-logs-of-{}", "{} logs no secret, when it goes well and when it fails.")
     def _(bench: Bench, call: Call) -> None:
         with captured_logs() as logged:
             connector = ready(bench, call)
@@ -82,11 +74,10 @@ def secrets(contract: Contract) -> None:
             call.run(bench, connector)
         no_secret(bench, vendor, logged, "the log")
 
-    @contract.each(
+    @contract.each_call(
         rule,
         "secrets-not-in-results-of-{}",
         "What {} returns holds no secret: it is stored, and shown.",
-        {call.name: call for call in contract.calls},
     )
     def _(bench: Bench, call: Call) -> None:
         connector = ready(bench, call)

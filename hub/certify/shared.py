@@ -220,8 +220,7 @@ def _settles(contract: Contract, rule: Rule, deed: Deed) -> None:
     looks_up = declared(deed, Settlement.LOOKUP)
 
     def arranged(bench: Bench) -> tuple[Any, Any, Mapping[str, Any]]:
-        vendor = bench.vendor()
-        connector = bench.connect(vendor)
+        vendor, connector = bench.connected()
         return vendor, connector, deed.prepare(bench, vendor, connector)
 
     @contract.case(

@@ -76,8 +76,7 @@ def webhook_of(letter: Letter) -> Webhook:
 
 def subscribed(bench: Bench) -> tuple[Any, Any]:
     """A vendor that sends webhooks to us, and the connector that told it to."""
-    vendor = bench.vendor()
-    connector = bench.connect(vendor)
+    vendor, connector = bench.connected()
     if not subscribes(bench.connector):  # who follows single parcels is asked for each
         connector.perform("subscribe_webhooks", {"address": HOOK}, "certify/webhooks")
     return vendor, connector
@@ -380,8 +379,7 @@ def webhooks(contract: Contract) -> None:
     def _(bench: Bench, fault: Fault) -> None:
         vendor, _ = subscribed(bench)
         right = _letters_per_event(bench, vendor)
-        shop = bench.vendor()
-        connector = bench.connect(shop)
+        shop, connector = bench.connected()
         connector.check()
         for point in range(40):
             shop.fail_next("", fault, after=point)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from hub.core.model import Address, ChannelShipment, ChannelWork, Hold, LineQuantity, Money, Order, Return, Risk
@@ -50,7 +50,7 @@ def changes(before: Order, after: Order) -> list[Change]:
             ("status", "channel_status", "number", "paid", "promised_at", "shipped_by_channel", "test"),
         ),
         *_lines(before, after),
-        *_members(before, after, ("total", "shipping", "tax", "discount", "fees", "presentment_total")),
+        *_amounts(before, after),
         *_sums("charges", *(_by_name((each.title, each.amount) for each in order.charges) for order in both)),
         *_sums("discounts", *(_by_name((each.code, each.amount) for each in order.discounts) for order in both)),
         *_sums("payments", *(_by_name((each.method, each.amount) for each in order.payments) for order in both)),
@@ -76,7 +76,19 @@ def _members(before: Order, after: Order, names: Sequence[str]) -> Iterator[Chan
         yield from _change(getattr(before, name), getattr(after, name), part=name)
 
 
+def _amounts(before: Order, after: Order) -> Iterator[Change]:
+    amounts = _members(before, after, ("total", "shipping", "tax", "discount", "fees", "presentment_total"))
+    return (_as_told(each, before, after) for each in amounts)
+
+
+def _as_told(change: Change, before: Order, after: Order) -> Change:
+    """A change of an amount: what stands for want of any was never told."""
+    one, other = change.before if before.priced else None, change.after if after.priced else None
+    return replace(change, before=one, after=other)
+
+
 _LINE = ("quantity", "removed", "fulfilled", "unit_price", "total", "tax", "title", "sku", "kind")
+_PRICES = ("unit_price", "total", "tax")
 
 
 def _lines(before: Order, after: Order) -> Iterator[Change]:
@@ -89,7 +101,8 @@ def _lines(before: Order, after: Order) -> Iterator[Change]:
             yield from _change(one and one.quantity, other and other.quantity, **here)
             continue
         for name in _LINE:
-            yield from _change(getattr(one, name), getattr(other, name), member=name, **here)
+            for change in _change(getattr(one, name), getattr(other, name), member=name, **here):
+                yield _as_told(change, before, after) if name in _PRICES else change
         for name in _either(one.attributes, other.attributes):
             told = one.attributes.get(name), other.attributes.get(name)
             yield from _change(*told, member=f"attributes/{name}", **here)

@@ -384,7 +384,8 @@ class Order:
     ``promised_at`` is the moment the customer was promised it by (shipped or delivered, as the channel says), if any.
     ``total`` is what the customer pays; ``shipping``, ``tax``, ``discount`` and ``fees`` are its parts (``discount``
     counts what is *not* already taken off the lines), zero where they are left out. All Money is in ``currency``, the
-    shop's own.
+    shop's own. ``priced`` is False while the channel tells no amounts yet (Amazon: pending): all of them are zero then,
+    for want of any, and no page shows them.
 
     What follows the addresses is kept and shown beside: ``presentment_total`` is what the customer saw in another
     currency, None where it is the same. ``charges`` are what ``fees`` consist of, ``discounts`` where discounts came
@@ -407,6 +408,7 @@ class Order:
     tax: Money = NOT_SAID
     discount: Money = NOT_SAID
     fees: Money = NOT_SAID
+    priced: bool = True
     whole: bool = True
     shipped_by_channel: bool = False
     paid: bool = True
@@ -473,7 +475,8 @@ class Listing:
 
     ``handles`` carries further ids the connector needs to write stock (Shopify's inventory item, WooCommerce's
     parent product). ``tracked`` is False where the channel keeps no stock for it: it is then never published.
-    ``variant`` tells it from the others of its product ("Red / M"). ``image_url`` is a picture at the channel.
+    ``variant`` tells it from the others of its product ("Red / M"). ``image_url`` is a picture at the channel, which
+    the hub fetches from there without credentials; another picture has another address.
     ``weight_grams`` is of one piece; ``origin_country`` (ISO 3166 alpha-2) and ``hs_code`` are for customs.
     """
 

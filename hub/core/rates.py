@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from hub.core.carriers import named_service
 from hub.core.shipping import DocumentFormat, Rate
 
 
@@ -121,7 +122,7 @@ def _price(offer: Offer) -> tuple[object, ...]:
 
 
 def _name(offer: Offer) -> str:
-    return offer.rate.name or f"{offer.rate.carrier} {offer.rate.service}"
+    return offer.rate.name or named_service(offer.rate.carrier, offer.rate.service)
 
 
 def _number(count: int) -> str:

@@ -110,7 +110,8 @@ class Books:
         imported = placed - self._missing()
         beyond = t.stock_level.c.allocated - t.stock_level.c.on_hand
         with self._hub.database.read() as connection:
-            orders, listings = _count(connection, t.sales_order), _count(connection, t.listing)
+            orders = _count(connection, t.sales_order)
+            listings = _count(connection, t.listing, t.listing.c.sku_id.is_not(None))
             by_channels = _count(connection, t.sales_order, t.sales_order.c.shipped_by_channel)
             oversold = _units(connection, beyond, beyond > 0)
             owed = _units(connection, t.backorder.c.quantity)
@@ -200,7 +201,7 @@ class Books:
         return missing
 
     def _different(self) -> list[tuple[str, str]]:
-        """Every (shop, SKU) that says something else than it should by the hub's stock and its selling rules."""
+        """Every (shop, SKU) of what is matched that says something else than it should by the hub's stock and rules."""
         listing = t.listing.c
         with self._hub.database.read() as connection:
             rows = connection.execute(
@@ -218,7 +219,7 @@ class Books:
             (shop.name, sku)
             for shop in self._shops
             for sku, said in shop.simulator.stock().items()
-            if said != should.get((shop.connection_id, sku))
+            if sku in shop.goods and said != should.get((shop.connection_id, sku))
         ]
 
     def _unexplained(self) -> int:

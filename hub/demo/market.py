@@ -27,6 +27,7 @@ _SETUP_SECONDS = 120.0
 _BUSY_SECONDS = 30.0  # how long the customers of an endless demo hurry, before they come now and then
 _SLOW_RATE = 0.5  # orders per second after that
 _DELIVERY = 40
+_UNMATCHED = ("GIFT BOX L", "Gift box, large", 25, "4.50")
 _NOBODY = UUID(int=0)
 
 
@@ -104,6 +105,8 @@ class Market:
             self._until(lambda: all(self._says_the_opening(shop) for shop in self._shops))
         with self._show.working("Subscribing to webhooks"):
             self._until(self._subscribed)
+        # Somebody has just put something up for sale there: the queue of what is to be matched is not empty either.
+        self._shops[1].simulator.add_product(*_UNMATCHED)
 
     def _says_the_opening(self, shop: Shop) -> bool:
         return shop.simulator.stock() == {sku: self.opening[sku] for sku in shop.goods}

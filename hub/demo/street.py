@@ -7,41 +7,46 @@ import random
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from hub import plugins
-from hub.core.model import Address
 from hub.demo.crew import THEIRS, Vendor
+from hub.demo.drawings import drawn
+from hub.demo.townsfolk import Visitors
 from hub.errors import HubError
 from hub.testing.carrier import CarrierSimulator
 from hub.testing.simulator import Sale, ShopSimulator, VendorSimulator
 from hub.testing.warehouse import WarehouseSimulator
 
-# Where customers live if a simulator can be told: labels within the country need no customs papers.
-CUSTOMER = Address(
-    name="Ada Byron",
-    line1="12 St James's Square",
-    city="London",
-    postcode="SW1Y 4JH",
-    country="GB",
-    phone="+442079460000",
-)
+_BASKETS = (1, 1, 1, 2, 2, 2, 3, 3, 4)  # how many things people take, each as likely as the other
+_MADE_IN = "GB"
 
-_WIDEST_BASKET = 3
+
+@dataclass(frozen=True, slots=True)
+class _Goods:
+    """Something that comes in several colors; ``grams`` and ``hs_code`` are what customs ask."""
+
+    code: str
+    title: str
+    price: str
+    grams: int
+    hs_code: str
+
+
 _GOODS = (
-    ("MUG", "Stoneware mug", "14.90"),
-    ("BOWL", "Breakfast bowl", "17.50"),
-    ("PLATE", "Dinner plate", "19.00"),
-    ("TEAPOT", "Teapot", "48.00"),
-    ("JUG", "Milk jug", "22.00"),
-    ("VASE", "Bud vase", "26.50"),
-    ("TRAY", "Serving tray", "34.00"),
-    ("CANDLE", "Candle holder", "12.00"),
-    ("APRON", "Linen apron", "39.00"),
-    ("TOWEL", "Tea towel", "11.00"),
-    ("BOARD", "Cutting board", "29.00"),
-    ("SPOON", "Wooden spoon", "6.50"),
+    _Goods("MUG", "Stoneware mug", "14.90", 380, "6912.00"),
+    _Goods("BOWL", "Breakfast bowl", "17.50", 520, "6912.00"),
+    _Goods("PLATE", "Dinner plate", "19.00", 640, "6912.00"),
+    _Goods("TEAPOT", "Teapot", "48.00", 1100, "6912.00"),
+    _Goods("JUG", "Milk jug", "22.00", 560, "6912.00"),
+    _Goods("VASE", "Bud vase", "26.50", 430, "6913.90"),
+    _Goods("TRAY", "Serving tray", "34.00", 900, "4419.90"),
+    _Goods("CANDLE", "Candle holder", "12.00", 240, "6913.90"),
+    _Goods("APRON", "Linen apron", "39.00", 310, "6211.49"),
+    _Goods("TOWEL", "Tea towel", "11.00", 120, "6302.91"),
+    _Goods("BOARD", "Cutting board", "29.00", 780, "4419.11"),
+    _Goods("SPOON", "Wooden spoon", "6.50", 60, "4419.90"),
 )
 _COLORS = ("Sand", "Moss", "Ink", "Rust")
 # The first two shops sell everything. Each further one sells a part; where the channel has a warehouse of its own, some
@@ -70,16 +75,18 @@ class Shop:
     sold_by_channel: int = 0
     turned_away: int = 0
     by_queue: bool = False
+    visitors: Visitors = field(default_factory=lambda: Visitors(1, abroad=False))
 
     def serve_a_customer(self, choose: random.Random) -> None:
         """Somebody buys something: what lies in the channel's own warehouse is shipped by the channel."""
+        self.simulator.customer_comes(self.visitors.next(choose))
         if self.theirs and choose.random() < _OF_THE_CHANNEL:
             sale = self.simulator.buy([(choose.choice(sorted(self.theirs)), 1)])
             if sale is not None:
                 self.sold_by_channel += 1
                 self.simulator.fulfill(sale.order_external_id)
             return
-        basket = Counter(choose.choices(sorted(self.goods), k=choose.randint(1, _WIDEST_BASKET)))
+        basket = Counter(choose.choices(sorted(self.goods), k=choose.choice(_BASKETS)))
         sale = self.simulator.buy(sorted(basket.items()))
         if sale is None:
             self.turned_away += 1
@@ -113,35 +120,39 @@ class Street:
         Of most things there is enough, of some too little, so that they sell out.
         """
         choose = random.Random(seed)  # noqa: S311 (customers are no secret)
-        goods = [
-            (f"{code}-{color.upper()}", f"{title}, {color.lower()}", price)
-            for code, title, price in _GOODS
+        goods = {
+            f"{each.code}-{color.upper()}": replace(each, title=f"{each.title}, {color.lower()}")
+            for each in _GOODS
             for color in _COLORS
-        ]
-        opening = {sku: 3 + round(sold * choose.choice((0.5, 2.0, 3.0, 4.0))) for sku, _, _ in goods}
+        }
+        opening = {sku: 3 + round(sold * choose.choice((0.5, 2.0, 3.0, 4.0))) for sku in goods}
         theirs = {sku for sku in opening if sku.startswith(THEIRS)} if self.warehouses else set()
         for number, shop in enumerate(self.shops):
-            shop.simulator.customers_live_at(CUSTOMER)
-            for sku, title, price in goods:
-                part = sku.partition("-")[0]
-                if number < _SELL_EVERYTHING or part in _PART:
+            abroad = True
+            for sku, each in goods.items():
+                if number < _SELL_EVERYTHING or each.code in _PART:
                     # Before they are connected, the second shop says something of its own. A marketplace, which takes
                     # figures in and judges them later, would keep everybody waiting.
                     here = 0 if sku in theirs else opening[sku]
-                    shop.simulator.add_product(sku, title, choose.randint(0, 20) if number == 1 else here, price)
+                    says = choose.randint(0, 20) if number == 1 else here
+                    shop.simulator.add_product(sku, each.title, says, each.price)
+                    abroad &= shop.simulator.goes_abroad(sku, each.grams, _MADE_IN, each.hs_code)
+                    shop.simulator.show_picture(sku, drawn(each.code, sku.partition("-")[2].capitalize()))
                     shop.goods.append(sku)
-                elif part in _SHIPPED_BY_CHANNEL and shop.simulator.add_product_shipped_by_channel(sku, title, price):
+                elif each.code in _SHIPPED_BY_CHANNEL and shop.simulator.add_product_shipped_by_channel(
+                    sku, each.title, each.price
+                ):
                     shop.theirs.append(sku)
+            shop.visitors = Visitors(seed, abroad=abroad)
         for warehouse in self.warehouses:
-            for sku, title, _ in goods:
-                if sku in theirs:
-                    warehouse.simulator.stock_item(sku, title, opening[sku])
+            for sku in sorted(theirs):
+                warehouse.simulator.stock_item(sku, goods[sku].title, opening[sku])
         return opening
 
     @property
     def expected_units(self) -> float:
         """How many units of a thing one customer takes, on the average of all things, at most."""
-        return _WIDEST_BASKET / (len(_GOODS) * len(_COLORS))
+        return max(_BASKETS) / (len(_GOODS) * len(_COLORS))
 
 
 def open_street(cast: Collection[str], seed: int, say: Callable[[str], None], ending: ExitStack) -> Street:

@@ -1,4 +1,4 @@
-"""The lane in which what a person does to many orders at once is done to those of one shop, each in its own commit."""
+"""The lane in which what a person does to many at once is done to the orders and parcels of one shop, one by one."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from hub.store.database import Interrupted
 
 log = structlog.get_logger()
 
-_AT_ONCE = 50  # orders looked up together
+_AT_ONCE = 50  # looked up together
 
 
 def work(shift: Shift) -> None:
-    """Give every order that waits its turn, while there is time."""
+    """Give every one that waits its turn, while there is time."""
     while shift.time_left():
         with shift.hub.database.read() as connection:
-            turns = bulk_acts.next_turns(connection, shift.merchant_id, shift.connection_id, _AT_ONCE)
+            at = shift.hub.database.now(connection)
+            turns = bulk_acts.next_turns(connection, shift.merchant_id, shift.connection_id, _AT_ONCE, at=at)
         if not turns:
             return
         for turn in turns:
@@ -30,14 +31,18 @@ def work(shift: Shift) -> None:
 
 
 def _give(shift: Shift, turn: Turn) -> None:
-    database, merchant_id = shift.hub.database, shift.merchant_id
+    database, merchant_id, connectors = shift.hub.database, shift.merchant_id, shift.hub.registry.connectors
     try:
-        lanes = shift.write(lambda connection, at: bulk_acts.perform(connection, database, merchant_id, turn, at=at))
+        lanes = shift.write(
+            lambda connection, at: bulk_acts.perform(
+                connection, database, merchant_id, turn, connectors=connectors, at=at
+            )
+        )
     except Interrupted:
-        raise  # nothing was stored: it is still this order's turn
+        raise  # nothing was stored: it is still its turn
     except Exception as error:
-        # Something about this order cannot be written. It holds back no other.
-        log.exception("nothing could be done to an order", order=str(turn.order_id))
+        # Something about it cannot be written. It holds back no other.
+        log.exception("nothing could be done to an order", order=str(turn.order_id), shipment=str(turn.shipment_id))
         said = in_words(error)
         shift.write(lambda connection, at: bulk_acts.give_up(connection, merchant_id, turn, said, at=at))
         return

@@ -19,6 +19,7 @@ from hub.jobs import (
     inbox_lane,
     mail_lane,
     messages_lane,
+    picture_lane,
     publish_lane,
     route_lane,
     sandboxes,
@@ -38,6 +39,7 @@ from hub.store import (
     labels,
     orders,
     paces,
+    pictures,
     publications,
     stock,
     stock_import,
@@ -101,16 +103,19 @@ _WORK: dict[str, Callable[[Shift], None]] = {
     "mail": mail_lane.work,
     "bulk": bulk_lane.work,
     desk_lane.LANE: desk_lane.work,
+    picture_lane.LANE: picture_lane.work,
 }
 LANES = tuple(_WORK)
 # What the other shops wait for: a sale comes in, and their stock says so. Labels may take a moment longer.
 URGENT_LANES = ("messages", "inbox", "publish")
+# What nobody waits for: nothing else is to wait for it.
+LEISURELY_LANES = (picture_lane.LANE,)
 
 
 def broke_down(hub: Hub, merchant_id: UUID, connection_id: UUID, lane: str, reason: str) -> None:
     """A drain's process crashed or was killed at its deadline: count it against the connection and tell a person."""
-    if lane == desk_lane.LANE:
-        return  # no connection is to blame, and whoever asked for the work is told on its page
+    if lane in (desk_lane.LANE, picture_lane.LANE):
+        return  # no connector is to blame: whoever asked for the work is told on its page, a picture fails by itself
     with hub.database.write() as connection:
         at = Database.now(connection)
         error = Unavailable(f"The connector broke down while {_DOING[lane]}: {reason}.")
@@ -137,7 +142,7 @@ _DOING = {
     "messages": "reading a queue",
     "fetch": "fetching from the vendor",
     "mail": "sending e-mail",
-    "bulk": "doing something to many orders",
+    "bulk": "doing something to many at once",
 }
 
 
@@ -170,8 +175,12 @@ def due(hub: Hub, connection_id: UUID | None = None, lane: str | None = None) ->
             ("effects", lambda: here(effects.due(connection, at, connection_id))),
             ("fetch", lambda: _shops(connection, fetch_lane.fetch_due(at), _callable(at), *one)),
             ("mail", lambda: here(mail_lane.due(hub.settings, connection, at))),
-            ("bulk", lambda: bulk_acts.due(connection, connection_id)),
+            ("bulk", lambda: bulk_acts.due(connection, at, connection_id)),
             (desk_lane.LANE, lambda: desk_lane.due(connection, connection_id)),
+            (
+                picture_lane.LANE,
+                lambda: _shops(connection, picture_lane.due(at), _callable(at), *one) if hub.settings.pictures else (),
+            ),
         )
         found = [(*each, named) for named, look in looks if lane in (None, named) for each in look()]
         usable = set(_shops(connection, shop.connector.in_(list(hub.registry.connectors)), *one))
@@ -241,7 +250,7 @@ def _merchants(
 
 def tidy(hub: Hub) -> None:
     """Work out how fast everything sells, and forget what is kept for a time only: raw bodies, customers whose goods
-    arrived, the log of requests, ended sessions, set-up tokens, leases nobody holds."""
+    arrived, the log of requests, pictures that no listing shows, ended sessions, set-up tokens, leases nobody holds."""
     with hub.database.read() as connection:
         at = Database.now(connection)
     inbox.forget_bodies(hub.database, at - timedelta(days=hub.settings.raw_days))
@@ -257,6 +266,7 @@ def tidy(hub: Hub) -> None:
     stock_import.forget_old(hub.database, at - timedelta(days=30))
     bulk_acts.forget_old(hub.database, at - timedelta(days=90))
     exchanges.forget_old(hub.database)
+    pictures.tidy(hub.database, wanted=hub.settings.pictures)
     with hub.database.write() as connection:
         tasks.forget_results(connection, at - timedelta(days=1))
         connection.execute(delete(t.session).where(t.session.c.expires_at < at))

@@ -35,7 +35,6 @@ from hub.errors import HubError, Unreadable
 from hub.jobs import messages_lane, provider_facts
 from hub.jobs.shift import Shift, limits
 from hub.store import (
-    activity,
     breaker,
     forgetting,
     inbox,
@@ -266,26 +265,8 @@ def _apply_readings(shift: Shift, reader: Connector, readings: _Readings) -> set
             lanes |= set(tracking.hear(*here, readings.tracked, at=at))
         for said in readings.voids:
             labels.void_heard(*here, said, at=at)
-        for _, reason in readings.quarantined:
-            activity.raise_issue(
-                connection,
-                shift.merchant_id,
-                inbox.QUARANTINE,
-                str(shift.connection_id),
-                f"A record could not be read and was set aside: {reason}",
-                "Its bytes are kept. Update the connector, then read the quarantined records again.",
-                at=at,
-                connection_id=shift.connection_id,
-                link=f"/connections/{shift.connection_id}",
-            )
-        inbox.finish(
-            connection,
-            shift.merchant_id,
-            readings.done.items(),
-            readings.ignored,
-            readings.quarantined,
-            at=at,
-        )
+        inbox.set_aside(*here, readings.quarantined, at=at)
+        inbox.finish(connection, shift.merchant_id, readings.done.items(), readings.ignored, at=at)
         for since, gone in readings.disconnected:
             breaker.note_disconnected(*here, gone.message, since=since, now=at)
         forgetting.keep_erased(*here, {each.external_id for _, each in readings.received}, at=at)

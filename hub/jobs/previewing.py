@@ -11,15 +11,14 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import Connection, Row, func, select, update
 
 from hub.connector import SalesChannel, Unread
 from hub.errors import Conflict, Unavailable
 from hub.jobs import replay
 from hub.jobs.shift import Shift, limits
-from hub.store import matching, publications, tasks
+from hub.store import matching, previews, publications, tasks
 from hub.store import tables as t
-from hub.store.database import upsert
 from hub.store.publications import Foreseen
 
 Tell = Callable[[str, int, int | None], None]  # what it is doing, how far, of how many
@@ -42,9 +41,7 @@ def preview_stock(shift: Shift, task: Row[Any], tell: Tell) -> str | None:
     with shift.hub.database.read() as connection:
         total = publications.count_foreseen(connection, *here)
     if after is None:
-        figure = t.preview_figure.c
-        mine = (figure.merchant_id == shift.merchant_id, figure.connection_id == shift.connection_id)
-        shift.write(lambda connection, _at: connection.execute(delete(t.preview_figure).where(*mine)))
+        shift.write(lambda connection, _at: previews.begin(connection, *here))
     while True:
         shift.keep()
         with shift.hub.database.read() as connection:
@@ -64,6 +61,7 @@ def preview_stock(shift: Shift, task: Row[Any], tell: Tell) -> str | None:
         if not shift.time_left():
             _go_on_later(shift, task, done | _mark(after, looked, silent))
             return None
+    shift.write(lambda connection, at: previews.finish(connection, *here, at=at))
     told = f"{looked} figure{'' if looked == 1 else 's'} compared."
     return f"{told} Of {silent} the shop did not say its stock." if silent else told
 
@@ -90,31 +88,11 @@ def _look(shift: Shift, caller: SalesChannel, batch: list[Foreseen]) -> int:
     answers = caller.read_stock([each.ref for each in batch])
     said = [None if isinstance(figure, Unread) else figure for figure in answers]
 
-    def write(connection: Connection, at: Any) -> None:
-        statement = upsert(connection, t.preview_figure)
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["merchant_id", "listing_id", "location_external_id"],
-                set_={name: statement.excluded[name] for name in ("says", "writes", "drop", "rise", "steps", "at")},
-            ),
-            [
-                {
-                    "merchant_id": shift.merchant_id,
-                    "connection_id": shift.connection_id,
-                    "listing_id": each.listing_id,
-                    "location_external_id": each.ref.location_external_id,
-                    "says": figure,
-                    "writes": each.figure.quantity,
-                    "drop": 0 if figure is None else max(0, figure - each.figure.quantity),
-                    "rise": 0 if figure is None else max(0, each.figure.quantity - figure),
-                    "steps": list(each.figure.steps),
-                    "at": at,
-                }
-                for each, figure in zip(batch, said, strict=True)
-            ],
+    shift.write(
+        lambda connection, at: previews.keep(
+            connection, shift.merchant_id, shift.connection_id, zip(batch, said, strict=True), at=at
         )
-
-    shift.write(write)
+    )
     return said.count(None)
 
 

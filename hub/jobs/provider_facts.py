@@ -15,7 +15,7 @@ from hub.core.shipping import Cancellation, Progress, ProviderShipment, StockAdj
 from hub.errors import HubError, Unreadable
 from hub.jobs import messages_lane
 from hub.jobs.shift import Shift
-from hub.store import activity, inbox, orders, provider_shipments, provider_stock, providers, stock, tracking
+from hub.store import inbox, orders, provider_shipments, provider_stock, providers, stock, tracking
 from hub.store.database import Interrupted, Lanes
 
 log = structlog.get_logger()
@@ -119,7 +119,7 @@ def _count(shift: Shift, counts: _Counts) -> None:
 
     def write(connection: Connection, at: datetime) -> Lanes:
         lanes = provider_stock.count(connection, shift.merchant_id, shift.connection_id, counts.told, at=at)
-        inbox.finish(connection, shift.merchant_id, [(row.id, "") for row in counts.rows], [], [], at=at)
+        inbox.finish(connection, shift.merchant_id, [(row.id, "") for row in counts.rows], [], at=at)
         return lanes
 
     if len(counts.rows) == 1:
@@ -167,23 +167,13 @@ def _write(
     # By our reference a record is found when the order's customer is to be forgotten.
     reference = about.pop() if len(about) == 1 else ""
     done, ignored = ([(row.id, reference)], []) if told else ([], [row.id])
-    inbox.finish(connection, shift.merchant_id, done, ignored, [], at=at)
+    inbox.finish(connection, shift.merchant_id, done, ignored, at=at)
     return lanes
 
 
 def _set_aside(shift: Shift, row: inbox.Stored, reason: str) -> None:
-    def write(connection: Connection, at: datetime) -> None:
-        activity.raise_issue(
-            connection,
-            shift.merchant_id,
-            inbox.QUARANTINE,
-            str(shift.connection_id),
-            f"A record could not be read and was set aside: {reason}",
-            "Its bytes are kept. Update the connector, then read the quarantined records again.",
-            at=at,
-            connection_id=shift.connection_id,
-            link=f"/connections/{shift.connection_id}",
+    shift.write(
+        lambda connection, at: inbox.set_aside(
+            connection, shift.merchant_id, shift.connection_id, [(row.id, reason)], at=at
         )
-        inbox.finish(connection, shift.merchant_id, [], [], [(row.id, reason)], at=at)
-
-    shift.write(write)
+    )

@@ -469,7 +469,7 @@ def _in_the_lane(found: Survey, work: Callable[[Connection, datetime], Result]) 
 
 
 def _settle(found: Survey, connection: Connection, rows: Sequence[tuple[UUID, str]], at: datetime) -> None:
-    inbox.finish(connection, found.merchant_id, rows, (), (), at=at)
+    inbox.finish(connection, found.merchant_id, rows, (), at=at)
     inbox.resolve_quarantine(connection, found.merchant_id, found.connection_id, at=at)
 
 
@@ -601,6 +601,7 @@ _FLAGS = {
     "whole": "whole record",
     "test": "test order",
     "taxes_included": "prices include tax",
+    "priced": "amounts are told",
 }
 
 

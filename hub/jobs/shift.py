@@ -117,10 +117,8 @@ class Hub:
             limiters=limiters,
             on_exchange=_listener(on_exchange),
         )
-        for name in connections.secret_fields(connector):
-            if isinstance(secret := credentials.settings.get(name), str) and secret:
-                client.redact(secret)
-        client.redact(credentials.webhook_secret)
+        for secret in connections.secrets_of(connector, credentials):
+            client.redact(secret)
         files = self._files(connector, credentials, client.limiter, on_exchange)
         vault = Tokens(tokens or Vault(self.database, self.keyring, merchant_id, connection_id))
         context = Context(

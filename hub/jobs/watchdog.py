@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import Connection, Row, select, update
 
 from hub.connector import Connector, Subscriptions
+from hub.core.sentences import enumerated
 from hub.jobs.shift import Shift
 from hub.store import activity, connections, effects, inbox, tracking
 from hub.store import tables as t
@@ -135,8 +136,8 @@ def _note(connection: Connection, shift: Shift, address: str, found: Subscriptio
             connection,
             shift.merchant_id,
             LOST,
-            f"{row.label} had stopped sending webhooks ({_listed(kept['missing'])}): it is told to send them again, "
-            "and asked for what they would have said",
+            f"{row.label} had stopped sending webhooks ({enumerated(kept['missing'], 4)}): it is told to send them "
+            "again, and asked for what they would have said",
             at=at,
             connection_id=shift.connection_id,
             details={"missing": kept["missing"]},
@@ -159,10 +160,6 @@ def _note(connection: Connection, shift: Shift, address: str, found: Subscriptio
         activity.resolve_issue(connection, shift.merchant_id, LOST, subject, at=at)
     connection.execute(update(t.connection).where(*_is(shift)).values(subscriptions=kept))
     return lost
-
-
-def _listed(topics: Sequence[str]) -> str:
-    return ", ".join(topics[:4]) + (f" and {len(topics) - 4} more" if len(topics) > 4 else "")
 
 
 def _silent_at(shift: Shift, row: Row[Any], at: datetime) -> datetime | None:

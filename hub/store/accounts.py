@@ -533,6 +533,11 @@ def add_person(
     return user_id
 
 
+def lock_person(connection: Connection, user_id: UUID) -> None:
+    """Until this commit nobody else counts what is counted by person."""
+    connection.execute(for_update(connection, select(t.user_account.c.id).where(t.user_account.c.id == user_id)))
+
+
 def _replace_password(
     database: Database, connection: Connection, user_id: UUID, password_hash: str, summary: str, *, actor: str
 ) -> None:

@@ -29,6 +29,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from hub.store import rekeying
 from hub.store import tables as t
 from hub.store.database import Database
 from hub.store.secrets import KeyRing, SecretsUnreadable
@@ -712,19 +713,6 @@ _INVARIANTS: tuple[tuple[str, str, Question], ...] = (
 
 # ---------------------------------------------------------------- secrets
 
-_ENCRYPTED = (
-    t.user_account.c.totp_secret,
-    t.connection.c.secrets,
-    t.connection_token.c.value,
-    t.connection_token.c.refresh,
-    t.authorization.c.settings,
-    t.privacy_request.c.subject,
-    t.inbox_body.c.body,
-    t.task.c.request,
-    t.document.c.content,
-    t.exchange.c.details,
-)
-
 
 def _secrets(connection: Connection, keyring: KeyRing) -> Finding:
     def unknown(column: Any) -> Select[Any]:
@@ -732,7 +720,7 @@ def _secrets(connection: Connection, keyring: KeyRing) -> Finding:
             column.is_not(None), not_(_known(column, keyring))
         )
 
-    together = union_all(*(unknown(column) for column in _ENCRYPTED)).subquery()
+    together = union_all(*(unknown(each.column) for each in rekeying.SEALED)).subquery()
     found = _finding(connection, "I17", "Every stored secret can be decrypted", select(together.c.what))
     damaged = tuple(_damaged_credentials(connection, keyring))
     return replace(found, count=found.count + len(damaged), examples=(*found.examples, *damaged)[:_EXAMPLES])

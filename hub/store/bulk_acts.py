@@ -1,8 +1,10 @@
-"""What a person does to many orders at once: planned as one row and a row for each order, and done order by order.
+"""What a person does to many orders or shipments at once: planned as one row and a row for each of them, and done row
+by row.
 
-Each order is a commit of its own, in which the act and the word that it was done stand together: killed at any moment,
-rung for twice or taken over by another worker, an order is done once. Everything is done for the person who asked, with
-what they were allowed to then and are still allowed to now.
+Each is a commit of its own, in which the act and the word that it was done stand together: killed at any moment, rung
+for twice or taken over by another worker, it is done once. What has to be asked of somebody else first is put off, and
+has its turn again. Everything is done for the person who asked, with what they were allowed to then and are still
+allowed to now.
 """
 
 from __future__ import annotations
@@ -10,20 +12,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, select, update
 
 from hub import access
 from hub.access import Permission, grants
+from hub.connector import Connector
 from hub.core.model import HoldReason
 from hub.core.priorities import Urgency
 from hub.core.shipping import CancelReason
 from hub.errors import BadInput, Conflict, HubError
-from hub.store import activity, calling_off, handling, holds, rerouting
+from hub.store import activity, calling_off, handling, holds, labels, rerouting, shipments
 from hub.store import tables as t
 from hub.store.accounts import works_at
 from hub.store.bulk import insert_rows
@@ -32,6 +36,8 @@ from hub.store.database import Database, Interrupted, Lanes, in_chunks, upsert
 from hub.store.locking import connection_of, lock_order
 
 MOST_ORDERS = 25_000  # of one act: what a person can still look through afterwards
+MOST_SHIPMENTS = 500  # of one act: what is printed in one go afterwards
+_ASKED_AGAIN = timedelta(seconds=3)  # how soon one is looked at again that waits for an answer
 
 _WENT_WRONG = ("refused", "failed")
 
@@ -39,15 +45,26 @@ _WENT_WRONG = ("refused", "failed")
 # ---------------------------------------------------------------- what can be done
 
 
+class About(StrEnum):
+    """What an act is done to."""
+
+    ORDERS = "orders"
+    SHIPMENTS = "shipments"
+
+
 @dataclass(frozen=True, slots=True)
 class One:
-    """One order to which something is done. What ``database`` writes is part of the commit that says it was done."""
+    """One order to which something is done, or one shipment of it: ``subject_id`` is the one that the act is about.
+    What ``database`` writes is part of the commit that says it was done. ``looked_at``: when it was put off last."""
 
     database: Database
     merchant_id: UUID
     order_id: UUID
     arguments: Mapping[str, str]
     actor: str
+    subject_id: UUID
+    connectors: Mapping[str, type[Connector]]
+    looked_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +76,19 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class PutOff(Done):
+    """It cannot be done before somebody else has answered, and has its turn again soon: what it waits for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Act:
-    """Something that can be done to many orders. ``perform`` raises HubError for an order to which it cannot be done;
-    ``read`` makes arguments of what was typed, and raises BadInput."""
+    """Something that can be done to many orders or shipments. ``perform`` raises HubError for one to which it cannot be
+    done; ``read`` makes arguments of what was typed, and raises BadInput."""
 
     permission: Permission
     perform: Callable[[One], Done]
     read: Callable[[Mapping[str, str]], Mapping[str, str]] = lambda _typed: {}
+    about: About = About.ORDERS
 
 
 def _hold(one: One) -> Done:
@@ -177,6 +200,41 @@ def _read_cancel(typed: Mapping[str, str]) -> Mapping[str, str]:
     return {"reason": reason, "money": money, "note": " ".join(typed.get("note", "").split())[:250]}
 
 
+def _buy_label(one: One) -> Done:
+    """Order the label that the policy chose; the lane "effects" of the carrier then buys it, once. Offers that are too
+    old are asked for first: a carrier would not sell at them any more."""
+    with one.database.write() as connection:
+        at = one.database.now(connection)
+        row, _ = shipments.locked(connection, one.merchant_id, one.subject_id)
+        if one.looked_at is not None and row.state in ("buying", "labelled"):
+            return Done("Ordered by your shipping policy, as soon as the carriers had answered")
+        if row.state == "draft" and not labels.is_fresh(row, at):
+            if row.rates_wanted_at is not None:
+                return PutOff("The carriers are being asked what it costs now")
+            if one.looked_at is not None and (row.rates_at is None or row.rates_at < one.looked_at):
+                raise Conflict(row.error or "The carriers were asked, and nothing came of it. Ask them again.")
+            lanes = labels.ask_rates(connection, one.merchant_id, row.id, at=at, actor=one.actor)
+            return PutOff("Its offers were too old: the carriers are being asked again", lanes)
+        carrier_id, rate = labels.buy_chosen(
+            connection, one.merchant_id, row.id, one.connectors, at=at, actor=one.actor
+        )
+    return Done(f"Ordered: {rate.name or rate.service}, {rate.cost}", [(carrier_id, "effects")])
+
+
+def _ask_carriers(one: One) -> Done:
+    with one.database.write() as connection:
+        at = one.database.now(connection)
+        lanes = labels.ask_rates(connection, one.merchant_id, one.subject_id, at=at, actor=one.actor)
+    return Done("The carriers are being asked", lanes)
+
+
+def _hand_over(one: One) -> Done:
+    with one.database.write() as connection:
+        at = one.database.now(connection)
+        lanes = shipments.hand_over(connection, one.merchant_id, one.subject_id, at=at, actor=one.actor)
+    return Done("It has left; the shop is being told", lanes)
+
+
 ACTS: Mapping[str, Act] = MappingProxyType(
     {
         "hold": Act(Permission.ORDERS, _hold, _read_hold),
@@ -187,6 +245,9 @@ ACTS: Mapping[str, Act] = MappingProxyType(
         "ship_from": Act(Permission.ORDERS, _ship_from, _read_ship_from),
         "reroute": Act(Permission.ORDERS, _reroute),
         "cancel": Act(Permission.MONEY, _cancel, _read_cancel),
+        "buy_labels": Act(Permission.PACK, _buy_label, about=About.SHIPMENTS),
+        "ask_carriers": Act(Permission.PACK, _ask_carriers, about=About.SHIPMENTS),
+        "hand_over": Act(Permission.PACK, _hand_over, about=About.SHIPMENTS),
     }
 )
 
@@ -208,8 +269,8 @@ def _needed(typed: Mapping[str, str], name: str, otherwise: str, longest: int) -
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a person asks for. ``id`` is made by the form: sent twice, it is one act. ``described``: which orders these
-    are, for a person."""
+    """What a person asks for. ``id`` is made by the form: sent twice, it is one act. ``described``: which orders or
+    shipments these are, by the filter of their list; "": those that were ticked."""
 
     id: UUID
     kind: str
@@ -228,21 +289,22 @@ class Person:
 
 
 def plan(
-    database: Database, merchant_id: UUID, asked: Asked, orders: Sequence[UUID], person: Person
+    database: Database, merchant_id: UUID, asked: Asked, chosen: Sequence[UUID], person: Person
 ) -> Collection[UUID]:
-    """Have this done to these orders, in this sequence; returns the connections whose lane "bulk" is to be rung for.
+    """Have this done to these orders or shipments, in this sequence; returns the connections whose lane "bulk" is to
+    be rung for.
 
-    Raises BadInput for what cannot be done or not like this, for no orders and for too many, and NotPermitted.
+    Raises BadInput for what cannot be done or not like this, for none of them and for too many, and NotPermitted.
     """
     act = _known(asked.kind)
-    return _planned(database, merchant_id, asked, act.read(asked.typed), orders, person)
+    return _planned(database, merchant_id, asked, act.read(asked.typed), chosen, person)
 
 
 def _known(kind: str) -> Act:
     """What is to be done, which whoever asks may do."""
     act = ACTS.get(kind)
     if act is None:
-        raise BadInput("This cannot be done to many orders at once. Reload the page.")
+        raise BadInput("This cannot be done to many at once. Reload the page.")
     access.demand(act.permission)
     return act
 
@@ -252,18 +314,24 @@ def _planned(
     merchant_id: UUID,
     asked: Asked,
     arguments: Mapping[str, str],
-    orders: Sequence[UUID],
+    chosen: Sequence[UUID],
     person: Person,
 ) -> Collection[UUID]:
-    if len(orders) > MOST_ORDERS:
-        raise BadInput(f"These are more than {MOST_ORDERS:,} orders. Narrow the list down, and do it in parts.")
+    about = ACTS[asked.kind].about
+    most = MOST_ORDERS if about is About.ORDERS else MOST_SHIPMENTS
+    if len(chosen) > most:
+        raise BadInput(f"These are more than {most:,} {about}. Narrow the list down, and do it in parts.")
 
     def work(connection: Connection) -> Collection[UUID]:
         at = database.now(connection)
-        shops = _shops_of(connection, merchant_id, orders)
-        there = [order_id for order_id in dict.fromkeys(orders) if order_id in shops]
+        known = (
+            _orders(connection, merchant_id, chosen)
+            if about is About.ORDERS
+            else _sent(connection, merchant_id, chosen)
+        )
+        there = [known[each] for each in dict.fromkeys(chosen) if each in known]
         if not there:
-            raise BadInput("Choose at least one order.")
+            raise BadInput(f"Choose at least one {about.removesuffix('s')}.")
         row = upsert(connection, t.bulk_act).values(
             merchant_id=merchant_id,
             id=asked.id,
@@ -290,37 +358,43 @@ def _planned(
                     "merchant_id": merchant_id,
                     "act_id": asked.id,
                     "number": number,
-                    "order_id": order_id,
-                    "connection_id": shops[order_id],
+                    "order_id": each.order_id,
+                    "shipment_id": each.shipment_id,
+                    "connection_id": each.connection_id,
                 }
-                for number, order_id in enumerate(there, start=1)
+                for number, each in enumerate(there, start=1)
             ],
         )
-        details = {"act": str(asked.id), "kind": asked.kind, "orders": len(there)}
+        details = {"act": str(asked.id), "kind": asked.kind, about.value: len(there)}
         activity.note(
             connection,
             merchant_id,
-            "order_bulk",
-            f"{len(there):,} {'order' if len(there) == 1 else 'orders'} at once: {asked.kind.replace('_', ' ')}",
+            f"{about.removesuffix('s')}_bulk",
+            f"{_told(len(there), about)} at once: {asked.kind.replace('_', ' ')}",
             at=at,
             actor=person.email,
             details=details,
         )
-        return set(shops.values())
+        return {each.connection_id for each in there}
 
     return database.transact(work)
 
 
+def _told(count: int, about: About) -> str:
+    return f"{count:,} {about.removesuffix('s') if count == 1 else about}"
+
+
 def again(database: Database, merchant_id: UUID, act_id: UUID, new: UUID, person: Person) -> Collection[UUID]:
-    """Do the same once more to the orders where it went wrong, for whoever asks now; as ``plan``. Raises Conflict."""
+    """Do the same once more to those where it went wrong, for whoever asks now; as ``plan``. Raises Conflict."""
     this, row = t.bulk_act.c, t.bulk_act_row.c
     with database.read() as connection:
         act = connection.execute(
             select(t.bulk_act).where(this.merchant_id == merchant_id, this.id == act_id)
         ).one_or_none()
         if act is None:
-            raise Conflict("This does not exist. Go back to the list of orders.")
-        query = select(row.order_id).where(row.merchant_id == merchant_id, row.act_id == act_id)
+            raise Conflict("This does not exist. Go back to the list.")
+        which = func.coalesce(row.shipment_id, row.order_id)
+        query = select(which).where(row.merchant_id == merchant_id, row.act_id == act_id)
         wrong = connection.execute(query.where(row.state.in_(_WENT_WRONG)).order_by(row.number)).scalars().all()
     _known(act.kind)
     # What was typed has been read already: what was only there to be confirmed is not asked for again.
@@ -329,7 +403,7 @@ def again(database: Database, merchant_id: UUID, act_id: UUID, new: UUID, person
 
 
 def stop(database: Database, merchant_id: UUID, act_id: UUID, actor: str) -> int:
-    """Leave the orders alone that have not had their turn; returns how many. Raises Conflict, NotPermitted."""
+    """Leave those alone that have not had their turn; returns how many. Raises Conflict, NotPermitted."""
 
     def work(connection: Connection) -> int:
         at = database.now(connection)
@@ -338,7 +412,8 @@ def stop(database: Database, merchant_id: UUID, act_id: UUID, actor: str) -> int
             select(this.kind).where(this.merchant_id == merchant_id, this.id == act_id)
         ).scalar_one_or_none()
         if kind is None:
-            raise Conflict("This does not exist. Go back to the list of orders.")
+            raise Conflict("This does not exist. Go back to the list.")
+        about = ACTS[kind].about
         access.demand(ACTS[kind].permission)
         stopped = connection.execute(
             update(t.bulk_act_row)
@@ -351,21 +426,45 @@ def stop(database: Database, merchant_id: UUID, act_id: UUID, actor: str) -> int
                 .where(this.merchant_id == merchant_id, this.id == act_id)
                 .values(stopped_at=at, stopped_by=actor)
             )
-            told = f"Stopped: {stopped:,} {'order is' if stopped == 1 else 'orders are'} left as they were"
-            details = {"act": str(act_id), "kind": kind, "orders": stopped}
-            activity.note(connection, merchant_id, "order_bulk_stopped", told, at=at, actor=actor, details=details)
+            told = f"Stopped: {_told(stopped, about)} left as {'it was' if stopped == 1 else 'they were'}"
+            noted, details = f"{about.removesuffix('s')}_bulk_stopped", {"act": str(act_id), "kind": kind}
+            activity.note(
+                connection, merchant_id, noted, told, at=at, actor=actor, details=details | {about.value: stopped}
+            )
         return stopped
 
     return database.transact(work)
 
 
-def _shops_of(connection: Connection, merchant_id: UUID, orders: Sequence[UUID]) -> dict[UUID, UUID]:
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What a row is about, and whose lane does it."""
+
+    order_id: UUID
+    shipment_id: UUID | None
+    connection_id: UUID
+
+
+def _orders(connection: Connection, merchant_id: UUID, chosen: Sequence[UUID]) -> dict[UUID, _Subject]:
     order = t.sales_order.c
     return {
-        row.id: row.connection_id
-        for some in in_chunks(orders)
+        row.id: _Subject(row.id, None, row.connection_id)
+        for some in in_chunks(chosen)
         for row in connection.execute(
             select(order.id, order.connection_id).where(order.merchant_id == merchant_id, order.id.in_(some))
+        )
+    }
+
+
+def _sent(connection: Connection, merchant_id: UUID, chosen: Sequence[UUID]) -> dict[UUID, _Subject]:
+    this, order = t.shipment.c, t.sales_order.c
+    return {
+        row.id: _Subject(row.order_id, row.id, row.connection_id)
+        for some in in_chunks(chosen)
+        for row in connection.execute(
+            select(this.id, this.order_id, order.connection_id)
+            .join(t.sales_order, (order.merchant_id == this.merchant_id) & (order.id == this.order_id))
+            .where(this.merchant_id == merchant_id, this.id.in_(some))
         )
     }
 
@@ -375,38 +474,54 @@ def _shops_of(connection: Connection, merchant_id: UUID, orders: Sequence[UUID])
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One order whose turn it is."""
+    """One order, or shipment of an order, whose turn it is."""
 
     act_id: UUID
     number: int
     order_id: UUID
+    shipment_id: UUID | None
+    not_before: datetime | None  # it was put off until then
 
 
-def due(connection: Connection, only: UUID | None = None) -> list[tuple[UUID, UUID]]:
-    """Every (merchant, connection) with orders that wait for something to be done to them; one alone, if it is
-    given."""
+def due(connection: Connection, at: datetime, only: UUID | None = None) -> list[tuple[UUID, UUID]]:
+    """Every (merchant, connection) with orders or shipments whose turn it is; one alone, if it is given."""
     row = t.bulk_act_row.c
     one = [] if only is None else [row.connection_id == only]
-    waiting = select(row.merchant_id, row.connection_id).distinct().where(row.state == "waiting", *one)
+    waiting = select(row.merchant_id, row.connection_id).distinct().where(row.state == "waiting", _now(at), *one)
     found = connection.execute(waiting)
     return [(each.merchant_id, each.connection_id) for each in found]
 
 
-def next_turns(connection: Connection, merchant_id: UUID, connection_id: UUID, limit: int) -> list[Turn]:
-    """The orders of a connection whose turn it is, one act after the other."""
+def next_turns(
+    connection: Connection, merchant_id: UUID, connection_id: UUID, limit: int, *, at: datetime
+) -> list[Turn]:
+    """The orders and shipments of a connection whose turn it is, one act after the other."""
     row = t.bulk_act_row.c
     found = connection.execute(
-        select(row.act_id, row.number, row.order_id)
-        .where(row.merchant_id == merchant_id, row.connection_id == connection_id, row.state == "waiting")
+        select(row.act_id, row.number, row.order_id, row.shipment_id, row.not_before)
+        .where(row.merchant_id == merchant_id, row.connection_id == connection_id, row.state == "waiting", _now(at))
         .order_by(row.act_id, row.number)
         .limit(limit)
     )
-    return [Turn(each.act_id, each.number, each.order_id) for each in found]
+    return [Turn(*each) for each in found]
 
 
-def perform(connection: Connection, database: Database, merchant_id: UUID, turn: Turn, *, at: datetime) -> Lanes:
-    """Do to one order what was asked for, in the caller's transaction, and keep what came of it; returns the lanes to
-    ring for. Nothing, where it was done or stopped meanwhile."""
+def _now(at: datetime) -> ColumnElement[bool]:
+    not_before = t.bulk_act_row.c.not_before
+    return not_before.is_(None) | (not_before <= at)
+
+
+def perform(
+    connection: Connection,
+    database: Database,
+    merchant_id: UUID,
+    turn: Turn,
+    *,
+    connectors: Mapping[str, type[Connector]],
+    at: datetime,
+) -> Lanes:
+    """Do to one order or shipment what was asked for, in the caller's transaction, and keep what came of it; returns
+    the lanes to ring for. Nothing, where it was done or stopped meanwhile."""
     row, this = t.bulk_act_row.c, t.bulk_act.c
     # First of all: whoever stops the act, or is at the same order, waits here until this commit.
     taken = connection.execute(_this_row(merchant_id, turn).where(row.state == "waiting").values(done_at=at))
@@ -415,32 +530,49 @@ def perform(connection: Connection, database: Database, merchant_id: UUID, turn:
     act = connection.execute(select(t.bulk_act).where(this.merchant_id == merchant_id, this.id == turn.act_id)).one()
     try:
         with connection.begin_nested():
-            done = _performed(connection, database.joining(connection), act, turn.order_id)
+            done = _performed(connection, database.joining(connection), act, turn, connectors)
     except Interrupted:
         raise
     except HubError as error:
         connection.execute(_this_row(merchant_id, turn).values(state="refused", said=str(error)[:500]))
         return []
-    connection.execute(_this_row(merchant_id, turn).values(state="done", said=done.said[:500]))
+    became: dict[str, Any] = {"state": "done"}
+    if isinstance(done, PutOff):
+        became = {"done_at": None, "not_before": at + _ASKED_AGAIN}
+    connection.execute(_this_row(merchant_id, turn).values(said=done.said[:500], **became))
     return done.lanes
 
 
 def give_up(connection: Connection, merchant_id: UUID, turn: Turn, why: str, *, at: datetime) -> None:
-    """Say that the hub stumbled over one order, in the caller's transaction. The others have their turn."""
+    """Say that the hub stumbled over one order or shipment, in the caller's transaction. The others have their turn."""
+    what = "shipment" if turn.shipment_id else "order"
     connection.execute(
         _this_row(merchant_id, turn)
         .where(t.bulk_act_row.c.state == "waiting")
-        .values(state="failed", said=f"The hub stumbled over this order: {why}"[:500], done_at=at)
+        .values(state="failed", said=f"The hub stumbled over this {what}: {why}"[:500], done_at=at)
     )
 
 
-def _performed(connection: Connection, database: Database, act: Row[Any], order_id: UUID) -> Done:
+def _performed(
+    connection: Connection, database: Database, act: Row[Any], turn: Turn, connectors: Mapping[str, type[Connector]]
+) -> Done:
     wanted = ACTS.get(act.kind)
     if wanted is None:
-        raise Conflict("This version of the hub cannot do this to many orders.")
+        raise Conflict("This version of the hub cannot do this to many at once.")
     with access.acting_as(_allowed(connection, act)):
         access.demand(wanted.permission)
-        return wanted.perform(One(database, act.merchant_id, order_id, act.arguments, act.actor))
+        return wanted.perform(
+            One(
+                database,
+                act.merchant_id,
+                turn.order_id,
+                act.arguments,
+                act.actor,
+                turn.shipment_id or turn.order_id,
+                connectors,
+                turn.not_before - _ASKED_AGAIN if turn.not_before is not None else None,
+            )
+        )
 
 
 def _allowed(connection: Connection, act: Row[Any]) -> frozenset[Permission]:
@@ -469,7 +601,7 @@ def _this_row(merchant_id: UUID, turn: Turn) -> Any:
 
 
 def forget_old(database: Database, before: datetime) -> None:
-    """Forget the acts that were asked for before then, but those in which orders still wait; what was done to each
+    """Forget the acts that were asked for before then, but those in which some still wait; what was done to each
     order stays in its history."""
     this, row = t.bulk_act.c, t.bulk_act_row.c
     waits = select(row.act_id).where(row.merchant_id == this.merchant_id, row.act_id == this.id, row.state == "waiting")
@@ -503,13 +635,25 @@ class Progress:
     described: str
     retry_of: UUID | None
     created_at: datetime
-    ended_at: datetime | None  # None while orders wait
+    ended_at: datetime | None  # None while some wait
     stopped_by: str
     total: int
     done: int
     refused: int
     failed: int
     stopped: int
+    under_way: int  # labels that were ordered, and of which the carrier has not said yet what became of them
+    bought: int  # labels
+    fell_through: int  # labels that were ordered, and that the carrier refused
+
+    @property
+    def about(self) -> About:
+        return ACTS[self.kind].about if self.kind in ACTS else About.ORDERS
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its page says the same from now on."""
+        return self.ended_at is not None and not self.under_way
 
     @property
     def waiting(self) -> int:
@@ -526,7 +670,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it for one order."""
+    """What came of it for one order, or one shipment of an order: then with what became of its label since."""
 
     number: int
     order_id: UUID
@@ -535,6 +679,11 @@ class Outcome:
     state: str
     said: str
     done_at: datetime | None
+    shipment_id: UUID | None
+    reference: str
+    shipment_state: str
+    trouble: str  # why its label was not bought
+    tracking_numbers: Sequence[str]
 
 
 def progress(connection: Connection, merchant_id: UUID, act_id: UUID) -> Progress | None:
@@ -568,20 +717,53 @@ def progress(connection: Connection, merchant_id: UUID, act_id: UUID) -> Progres
         refused=orders["refused"],
         failed=orders["failed"],
         stopped=orders["stopped"],
+        **_of_labels(connection, merchant_id, act),
     )
+
+
+def _of_labels(connection: Connection, merchant_id: UUID, act: Row[Any]) -> dict[str, int]:
+    """What became of the labels that an act has ordered: done is what the hub has done, and not yet the carrier."""
+    if act.kind != "buy_labels":
+        return {"under_way": 0, "bought": 0, "fell_through": 0}
+    row, sent, effect = t.bulk_act_row.c, t.shipment.c, t.effect.c
+    told = connection.execute(
+        select(
+            func.count().filter(sent.state == "buying", effect.state.in_(("planned", "in_flight"))).label("under_way"),
+            func.count().filter(sent.labelled_at.is_not(None)).label("bought"),
+            func.count().filter(sent.state == "failed").label("fell_through"),
+        )
+        .select_from(t.bulk_act_row)
+        .join(t.shipment, and_(sent.merchant_id == row.merchant_id, sent.id == row.shipment_id))
+        .outerjoin(t.effect, and_(effect.merchant_id == sent.merchant_id, effect.id == sent.effect_id))
+        .where(row.merchant_id == merchant_id, row.act_id == act.id, row.state == "done")
+    ).one()
+    return dict(told._mapping)
 
 
 def outcomes(
     connection: Connection, merchant_id: UUID, act_id: UUID, *, states: Collection[str], after: int, limit: int
 ) -> list[Outcome]:
-    """What came of it order by order, of those in one of ``states``, from the row after number ``after`` on."""
-    row, order = t.bulk_act_row.c, t.sales_order.c
+    """What came of it row by row, of those in one of ``states``, from the row after number ``after`` on."""
+    row, order, sent = t.bulk_act_row.c, t.sales_order.c, t.shipment.c
     found = connection.execute(
         select(row.number, row.order_id, order.number.label("order_number"), order.customer_name)
-        .add_columns(row.state, row.said, row.done_at)
+        .add_columns(row.state, row.said, row.done_at, row.shipment_id, sent.reference, sent.state, sent.error)
+        .add_columns(sent.tracking_numbers)
         .join(t.sales_order, (order.merchant_id == row.merchant_id) & (order.id == row.order_id))
+        .outerjoin(t.shipment, and_(sent.merchant_id == row.merchant_id, sent.id == row.shipment_id))
         .where(row.merchant_id == merchant_id, row.act_id == act_id, row.number > after, row.state.in_(states))
         .order_by(row.number)
         .limit(limit)
     )
     return [Outcome(*each) for each in found]
+
+
+def shipments_of(connection: Connection, merchant_id: UUID, act_id: UUID) -> list[UUID]:
+    """The shipments of an act, in turn."""
+    row = t.bulk_act_row.c
+    found = connection.execute(
+        select(row.shipment_id)
+        .where(row.merchant_id == merchant_id, row.act_id == act_id, row.shipment_id.is_not(None))
+        .order_by(row.number)
+    )
+    return list(found.scalars())

@@ -219,6 +219,12 @@ class Asked:
     noted: str  # the kind of the line in the log
     told: str
     details: Mapping[str, str] = field(default_factory=dict)
+    look_first: bool = False  # it may be so already, by an effect of before: then the channel is not told
+
+
+def turn_to_ask(connection_id: UUID, order_id: UUID) -> str:
+    """Under which ordering key a channel is asked for something about an order, one after the other."""
+    return f"{connection_id}:{order_id}"
 
 
 def ask(
@@ -231,9 +237,10 @@ def ask(
     *,
     at: datetime,
     actor: str,
+    turn: Callable[[UUID, UUID], str] = turn_to_ask,
 ) -> UUID:
-    """Plan that an order's channel is asked for something, after what it was asked before about the same order; returns
-    the effect's id, the same for the same ``business_id``. ``wish`` gets the order's row, locked: so a form that is
+    """Plan that an order's channel is asked for something, after what has the same ``turn`` there; returns the
+    effect's id, the same for the same ``business_id``. ``wish`` gets the order's row, locked: so a form that is
     sent twice at once is one wish, told of once. Raises Conflict for a shop that was removed."""
     order = lock_order(connection, merchant_id, order_id)
     effect = t.effect.c
@@ -256,8 +263,9 @@ def ask(
         business_id,
         asked.request,
         now=at,
-        ordering_key=f"{order.connection_id}:{order_id}",
+        ordering_key=turn(order.connection_id, order_id),
         order_id=order_id,
+        look_first=asked.look_first,
     )
     activity.note(
         connection,

@@ -52,9 +52,8 @@ def put_aside(connection: Connection, row: Row[Any], shipment_id: UUID, *, at: d
         address=_in_lines(from_plain(Address, where.address)),
         code=code,
     )
-    mail.queue(
-        connection, row.merchant_id, told.connection_id, row.order_id, f"ready/{row.id}", told.email, letter, at=at
-    )
+    occasion = f"{mail.READY}{row.id}"
+    mail.queue(connection, row.merchant_id, told.connection_id, row.order_id, occasion, told.email, letter, at=at)
     return [(told.connection_id, "mail")]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,8 +17,20 @@ from hub import access
 from hub.access import Permission
 from hub.connector import Connector, Kind, Token
 from hub.core.model import Account, ChannelLocation
+from hub.core.sentences import enumerated
 from hub.errors import BadInput, Conflict
-from hub.store import activity, exchanges, holds, inbox, labels, publications, routing_queue, vault, warehouse
+from hub.store import (
+    activity,
+    exchanges,
+    holds,
+    inbox,
+    labels,
+    pictures,
+    publications,
+    routing_queue,
+    vault,
+    warehouse,
+)
 from hub.store import tables as t
 from hub.store.database import Database, for_update, in_chunks, new_id, upsert
 from hub.store.locking import lock_orders
@@ -49,6 +61,14 @@ class Credentials:
 def secret_fields(connector: type[Connector]) -> set[str]:
     """The names of the settings that are secret."""
     return _fields_with(connector, "secret")
+
+
+def secrets_of(connector: type[Connector], credentials: Credentials) -> Iterator[str]:
+    """What may stand in no log: the settings that are secret, and what its webhooks may be signed with."""
+    for name in secret_fields(connector):
+        if isinstance(secret := credentials.settings.get(name), str) and secret:
+            yield secret
+    yield credentials.webhook_secret
 
 
 def _fields_with(connector: type[Connector], mark: str) -> set[str]:
@@ -300,6 +320,7 @@ def checked(
     try:
         connection.execute(
             _this(merchant_id, connection_id).values(
+                **_GOES_ON,
                 state="connected",
                 settings={name: text for name, text in plain.items() if name not in hidden},
                 secrets=seal(keyring, merchant_id, connection_id, plain, webhook_secret),
@@ -554,9 +575,10 @@ def go_live(database: Database, merchant_id: UUID, connection_id: UUID, actor: s
 
 
 @access.needs(Permission.SYNC)
-def pause(database: Database, merchant_id: UUID, connection_id: UUID, actor: str) -> None:
-    """Stop talking to the shop. What it sends is still stored and read."""
-    _change_state(database, merchant_id, connection_id, actor, {"connected"}, "paused", "Paused")
+def pause(database: Database, merchant_id: UUID, connection_id: UUID, actor: str, why: str = "") -> None:
+    """Stop talking to the shop. What it sends is still stored and read. ``why`` is for whoever finds it paused."""
+    why = why.strip()[:300]
+    _change_state(database, merchant_id, connection_id, actor, {"connected"}, "paused", "Paused", why=why)
 
 
 @access.needs(Permission.SYNC)
@@ -606,6 +628,9 @@ def forget_removed(database: Database) -> None:
         )
 
 
+_GOES_ON: Mapping[str, Any] = {"paused_at": None, "paused_by": "", "paused_why": ""}
+
+
 def _change_state(
     database: Database,
     merchant_id: UUID,
@@ -615,6 +640,7 @@ def _change_state(
     state: str,
     word: str,
     left: Callable[[Row[Any]], bytes | None] = lambda row: row.secrets,
+    why: str = "",
 ) -> None:
     def work(connection: Connection) -> None:
         row = row_of(connection, merchant_id, connection_id, lock=True)
@@ -622,6 +648,7 @@ def _change_state(
             raise Conflict(f"{row.label} is {row.state} now. Reload the page.")
         at = database.now(connection)
         values: dict[str, Any] = {"state": state, "error": "", "failures": 0, "not_before": None, "secrets": left(row)}
+        values |= {"paused_at": at, "paused_by": actor, "paused_why": why} if state == "paused" else _GOES_ON
         if state == "removed":
             values |= {"live_at": None, "removed_at": at}
             cancelled = connection.execute(
@@ -641,6 +668,7 @@ def _change_state(
             labels.carrier_removed(connection, merchant_id, connection_id, cancelled, at=at)
             inbox.ignore_pending(connection, merchant_id, connection_id, at=at)
             exchanges.forget_connections(connection, merchant_id, [connection_id])
+            pictures.hide(connection, merchant_id, connection_id)
             task = t.task.c
             connection.execute(
                 update(t.task)
@@ -663,7 +691,7 @@ def _change_state(
             connection,
             merchant_id,
             f"connection_{state}",
-            f"{word}: {row.label}",
+            f"{word}: {row.label}{f' ({why})' if why else ''}",
             at=at,
             connection_id=connection_id,
             actor=actor,
@@ -722,16 +750,13 @@ def _tell_of_orders_in_hand(connection: Connection, row: Row[Any], at: datetime)
     )
     if not numbers:
         return
-    named = ", ".join(numbers[:_MOST_NAMED])
-    if len(numbers) > _MOST_NAMED:
-        named += f" and {len(numbers) - _MOST_NAMED} more"
     count = f"{len(numbers)} order{'' if len(numbers) == 1 else 's'}"
     activity.raise_issue(
         connection,
         row.merchant_id,
         IN_HAND,
         str(row.id),
-        f"{row.label} was removed with {count} in hand: {named}",
+        f"{row.label} was removed with {count} in hand: {enumerated(numbers, _MOST_NAMED)}",
         "Ask the 3PL which of them it ships, and say so in the shop. Take the others back on their pages.",
         at=at,
         connection_id=row.id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import socket
@@ -24,7 +25,10 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Integer,
+    TableValuedAlias,
     any_,
+    column,
     create_engine,
     event,
     func,
@@ -329,6 +333,14 @@ def among(connection: Connection, column: ColumnElement[Value], values: Iterable
     if connection.dialect.name == "sqlite":
         return column.in_(list(values))
     return column == any_(literal(list(values), ARRAY(column.type)))
+
+
+def each_of(connection: Connection, values: Iterable[int]) -> TableValuedAlias:
+    """These numbers as rows with one column, ``value``, for a statement to go through."""
+    if connection.dialect.name == "sqlite":
+        return func.json_each(json.dumps(list(values))).table_valued(column("value", Integer), name="each_of")
+    rows = func.unnest(literal(list(values), ARRAY(Integer)))
+    return rows.table_valued(column("value", Integer), name="each_of").render_derived()
 
 
 def for_update(connection: Connection, statement: Any, *, skip_locked: bool = False) -> Any:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import Column, Connection, bindparam, insert, select, update
 
+from hub.core.sentences import enumerated
 from hub.core.stock import MOST_UNITS, Cause, StockBook
 from hub.errors import BadInput, Conflict
 from hub.store import activity, publications
@@ -209,15 +210,13 @@ class Desk:
 
     def listed(self, lines: Mapping[UUID, int]) -> str:
         """“5 × MUG, 3 × TEE”, in the order of their codes."""
-        return enumerated(
-            f"{units} × {code}"
-            for code, units in sorted((self.codes[sku_id], units) for sku_id, units in lines.items())
-        )
+        found = sorted((self.codes[sku_id], units) for sku_id, units in lines.items())
+        return enumerated((f"{units} × {code}" for code, units in found), _NAMED)
 
     def compared(self, differences: Mapping[UUID, tuple[int, int]]) -> str:
         """“MUG 10 → 7, TEE 3 → 4”: expected, and found."""
         found = sorted((self.codes[sku_id], *pair) for sku_id, pair in differences.items())
-        return enumerated(f"{code} {expected} → {units}" for code, expected, units in found)
+        return enumerated((f"{code} {expected} → {units}" for code, expected, units in found), _NAMED)
 
     # ------------------------------------------------------------ writing
 
@@ -422,12 +421,6 @@ def in_words(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d at %H:%M} UTC"
 
 
-def enumerated(each: Iterable[str]) -> str:
-    words = list(each)
-    more = f" and {len(words) - _NAMED} more" if len(words) > _NAMED else ""
-    return ", ".join(words[:_NAMED]) + more
-
-
 def skus(connection: Connection, merchant_id: UUID, sku_ids: Iterable[UUID]) -> dict[UUID, str]:
     """The codes of these SKUs. Raises BadInput for one that does not exist, or has no stock of its own."""
     sku = t.sku.c
@@ -444,7 +437,7 @@ def skus(connection: Connection, merchant_id: UUID, sku_ids: Iterable[UUID]) -> 
         )
     made_of_others = [row for row in rows if row.kit]
     if made_of_others:
-        codes = enumerated(sorted(row.code for row in made_of_others))
+        codes = enumerated(sorted(row.code for row in made_of_others), _NAMED)
         raise BadInput(
             f"{codes}: a kit has no stock of its own. Enter its parts instead.",
             {str(row.id): ["This is a kit. Enter its parts instead."] for row in made_of_others},

@@ -75,7 +75,8 @@ class Effect:
     """A claimed effect: ours to carry out until ``until`` on the steady clock of this machine.
 
     ``unclear`` says that an earlier attempt may have reached the vendor, the first one not before ``sent_at``.
-    ``barred`` says why it must not be done any more, where that became known after such an attempt.
+    ``look_first``: what it is to bring about may be so already, by another effect. ``barred`` says why it must not be
+    done any more, where that became known after such an attempt.
     """
 
     merchant_id: UUID
@@ -88,6 +89,7 @@ class Effect:
     attempts: int
     crash_count: int
     unclear: bool
+    look_first: bool
     sent_at: datetime | None
     claimed_at: datetime
     order_id: UUID | None
@@ -125,12 +127,15 @@ def plan(
     ordering_key: str | None = None,
     order_id: UUID | None = None,
     generation: int = 1,
+    look_first: bool = False,
 ) -> UUID:
     """Plan an effect in the caller's transaction and return its id; planning the same intent again returns the same.
 
     ``business_id`` names what it is about, so that one intent is one row: an order's id, say. Effects with the same
     ``ordering_key`` are carried out one after the other in the order they were planned; by default each stands alone.
-    Raises Conflict when the same intent was planned before with another ``request``.
+    With ``look_first`` the vendor is asked first whether it is so already, and then nothing is written: for what was
+    done before, and is wanted once more (class LOOKUP). Raises Conflict when the same intent was planned before with
+    another ``request``.
     """
     key = effect_key(merchant_id, kind, business_id, generation)
     ordering_key = ordering_key or f"{connection_id}:{kind}:{business_id}"
@@ -152,6 +157,7 @@ def plan(
         "due_at": now,
         "created_at": now if latest is None or latest < now else latest + timedelta(microseconds=1),
         "order_id": order_id,
+        "look_first": look_first,
     }
     insert = upsert(connection, t.effect).values(values)
     connection.execute(insert.on_conflict_do_nothing(index_elements=["merchant_id", "effect_key"]))
@@ -253,6 +259,7 @@ def claim(database: Database, merchant_id: UUID, connection_id: UUID) -> Effect 
             attempts=row.attempts,
             crash_count=row.crash_count,
             unclear=row.unclear,
+            look_first=row.look_first,
             sent_at=row.sent_at,
             claimed_at=row.lease_until - timedelta(seconds=LEASE_SECONDS),
             order_id=row.order_id,
@@ -329,14 +336,17 @@ def _choose(
         passed_over.append(next_one.id)
 
 
+_OLDER = t.effect.alias("older")  # made once: this is asked at every look for work, and making it takes longest
+
+
 def _claimable(now: datetime) -> ColumnElement[bool]:
     """Due, on a connection that may be called, and the oldest of its ordering key that has not come to an end."""
-    this, older, where = t.effect.c, t.effect.alias("older"), t.connection.c
+    this, older, where = t.effect.c, _OLDER.c, t.connection.c
     before = exists().where(
-        older.c.merchant_id == this.merchant_id,
-        older.c.ordering_key == this.ordering_key,
-        older.c.state.in_(("planned", "in_flight", "unknown")),
-        tuple_(older.c.created_at, older.c.id) < tuple_(this.created_at, this.id),
+        older.merchant_id == this.merchant_id,
+        older.ordering_key == this.ordering_key,
+        older.state.in_(("planned", "in_flight", "unknown")),
+        tuple_(older.created_at, older.id) < tuple_(this.created_at, this.id),
     )
     may_be_called = exists().where(
         where.merchant_id == this.merchant_id,
@@ -364,7 +374,8 @@ class _Ending:
 
     ``wait`` seconds until the next one where the state is "planned"; ``unclear``: this or an earlier one may have
     reached the vendor. ``counts``: it is one of the attempts that make the pauses longer. ``crashes``: the count to
-    keep, 0 after an orderly end. ``learned``: the error that tells about the vendor, if ``called`` it was.
+    keep, 0 after an orderly end. ``learned``: the error that tells about the vendor, if ``called`` it was. ``found``:
+    the vendor had it already, and nothing was sent.
     """
 
     state: str
@@ -376,6 +387,7 @@ class _Ending:
     crashes: int = 0
     called: bool = True
     learned: BaseException | None = None
+    found: bool = False
 
 
 def run(
@@ -404,7 +416,10 @@ def run(
 
 def _attempt(effect: Effect, connector: Connector, random: Random) -> _Ending:
     settlement = connector.effects.get(effect.kind, Settlement.NONE)
-    if effect.unclear:
+    if effect.look_first and settlement is not Settlement.LOOKUP:
+        why = f"{connector.label} cannot be asked whether it has this already, so it is not told again."
+        return _Ending("failed", error=why, called=False)
+    if effect.unclear or effect.look_first:
         if settlement is Settlement.NATIVE_KEY and not _key_is_kept(effect):
             finds = hasattr(connector, f"find_{effect.kind}")
             settlement = Settlement.LOOKUP if finds else Settlement.NONE
@@ -456,11 +471,13 @@ def _look_up(effect: Effect, connector: Connector, random: Random) -> _Ending | 
     except Unavailable as error:
         return _not_sent(effect, wait=_SETTLE_SECONDS + backoff(effect.attempts, random), error=error)
     except Rejected as error:
+        if not effect.unclear:
+            return _Ending("failed", error=f"Looking it up was refused, so nothing was sent: {error}", learned=error)
         text = f"It is unclear whether it was done, and looking it up was refused: {error}"
         return _Ending("unknown", unclear=True, error=text, learned=error)
     except (Exception, SystemExit) as error:
         return _broken(effect, Settlement.LOOKUP, random, error)
-    return None if found is None else _Ending("succeeded", result=found)
+    return None if found is None else _Ending("succeeded", result=found, found=True)
 
 
 def _not_sent(effect: Effect, *, wait: float, error: ConnectorError) -> _Ending:
@@ -516,6 +533,9 @@ def _finish(
     if ending.result is not None:
         values["reference"] = _storable(ending.result.reference, 300)
         values["result"] = _json_or_none(ending.result.details)
+    had_it = ending.found and effect.look_first and not effect.unclear
+    if had_it:
+        values["result"] = {**(values["result"] or {}), "already": True}
     this = t.effect.c
     finished = connection.execute(
         update(t.effect)
@@ -537,7 +557,8 @@ def _finish(
             random=random,
         )
     if ending.result is not None:
-        _note(connection, effect, f"{connector.label}: {effect.name} done", now)
+        how = "not necessary, it has it already" if had_it else "done"
+        _note(connection, effect, f"{connector.label}: {effect.name} {how}", now)
         files = _files(ending.result)
         papers.keep(connection, keyring, effect.merchant_id, effect.id, effect.order_id, files, at=now)
         return followups.follow_up(connection, finished, ending.result, now)
@@ -603,7 +624,7 @@ def retry(database: Database, merchant_id: UUID, effect_id: UUID, actor: str) ->
         if row.state == "unknown":
             _set(connection, row, state="cancelled", finished_at=now)
         fresh = new_id()
-        kept = ("connection_id", "kind", "ordering_key", "request", "order_id", "created_at")
+        kept = ("connection_id", "kind", "ordering_key", "request", "order_id", "created_at", "look_first")
         connection.execute(
             t.effect.insert().values(
                 merchant_id=merchant_id,

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, delete, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, not_, or_, select
 
 from hub.http import Exchange
 from hub.store import tables as t
@@ -24,6 +24,7 @@ from hub.store.secrets import KeyRing, SecretsUnreadable
 
 KEPT = timedelta(days=7)
 MOST = 20_000  # of one connection; those of a busy one go sooner
+MOST_REFUSED = 500  # of what came in and was refused: anybody can send that, and it must not push out what is useful
 WEBHOOK = "webhook"  # the lane of what a vendor sends by itself
 _AT_ONCE = 5_000  # deleted in one commit
 
@@ -194,25 +195,28 @@ def _delete(connection: Connection, merchant_id: UUID, connection_id: UUID, ids:
         )
 
 
-def forget_old(database: Database, *, kept: timedelta = KEPT, most: int = MOST) -> int:
-    """Delete what is older than ``kept``, and of each connection what is beyond the newest ``most``; returns how
-    much that was."""
+def forget_old(database: Database, *, kept: timedelta = KEPT, most: int = MOST, refused: int = MOST_REFUSED) -> int:
+    """Delete what is older than ``kept``, and of each connection what is beyond the newest ``most``; of what it has
+    refused beyond the newest ``refused``, which are counted apart. Returns how much that was."""
     this = t.exchange.c
+    is_refused = and_(this.received, this.failed)
     with database.read() as connection:
         before = database.now(connection) - kept
         crowded = connection.execute(
-            select(this.merchant_id, this.connection_id, func.count().label("lines"))
-            .group_by(this.merchant_id, this.connection_id)
-            .having(or_(func.count() > most, func.min(this.at) < before))
+            select(this.merchant_id, this.connection_id, is_refused.label("refused"), func.count().label("lines"))
+            .group_by(this.merchant_id, this.connection_id, is_refused)
+            .having(or_(func.count() > case((is_refused, refused), else_=most), func.min(this.at) < before))
         ).all()
     gone = 0
     for place in crowded:
-        here = (this.merchant_id == place.merchant_id, this.connection_id == place.connection_id)
+        room = refused if place.refused else most
+        of_its_kind = is_refused if place.refused else not_(is_refused)
+        here = (this.merchant_id == place.merchant_id, this.connection_id == place.connection_id, of_its_kind)
         gone += _delete_while(database, here, this.at < before)
-        if place.lines > most:
+        if place.lines > room:
             with database.read() as connection:
                 last = connection.execute(
-                    select(this.id).where(*here).order_by(this.id.desc()).offset(most).limit(1)
+                    select(this.id).where(*here).order_by(this.id.desc()).offset(room).limit(1)
                 ).scalar_one_or_none()
             if last is not None:
                 gone += _delete_while(database, here, this.id <= last)

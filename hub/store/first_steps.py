@@ -16,9 +16,15 @@ from hub.store import activity, connections, locations, matching, policies, task
 from hub.store import tables as t
 from hub.store.database import Database, Lanes
 
-# Where the merchant of the demo and of the sandbox packs.
+# Where the merchant of the demo and of the sandbox packs. Abroad nothing is sent without a telephone number.
 _ADDRESS = Address(
-    name="Kiln & Cloth", line1="1 High Street", city="Leeds", region="West Yorkshire", postcode="LS1 4DY", country="GB"
+    name="Kiln & Cloth",
+    line1="1 High Street",
+    city="Leeds",
+    region="West Yorkshire",
+    postcode="LS1 4DY",
+    country="GB",
+    phone="+44 113 496 0100",
 )
 
 

@@ -16,7 +16,18 @@ from hub.connector import EffectResult
 from hub.core.plain import from_plain
 from hub.core.shipping import Cancellation
 from hub.errors import Conflict
-from hub.store import activity, calling_off, fulfillment, holds, labels, listings, orders, providers, shipments
+from hub.store import (
+    activity,
+    calling_off,
+    fulfillment,
+    holds,
+    labels,
+    listings,
+    orders,
+    providers,
+    shipments,
+    telling_again,
+)
 from hub.store import tables as t
 from hub.store.database import Interrupted, Lanes
 
@@ -257,4 +268,5 @@ GATES: Mapping[str, Gate] = {
     "submit": may_be_submitted,
     "cancel_order": calling_off.may_be_cancelled,
     "refund": calling_off.may_be_refunded,
+    "confirm_shipment": telling_again.may_be_told,
 }

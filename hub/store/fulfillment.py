@@ -268,10 +268,15 @@ def confirm(
         confirmation.reference,
         to_plain(confirmation),
         now=at,
-        ordering_key=f"{connection_id}/order/{order_id}",
+        ordering_key=turn_to_confirm(connection_id, order_id),
         order_id=order_id,
     )
     return [(connection_id, "effects")]
+
+
+def turn_to_confirm(connection_id: UUID, order_id: UUID) -> str:
+    """Under which ordering key a channel is told what left of an order, one after the other."""
+    return f"{connection_id}/order/{order_id}"
 
 
 def deal_out_again(connection: Connection, merchant_id: UUID, order_id: UUID, *, at: datetime) -> Lanes:

@@ -320,7 +320,6 @@ def finish(
     merchant_id: UUID,
     done: Iterable[tuple[UUID, str]],
     ignored: Iterable[UUID],
-    quarantined: Iterable[tuple[UUID, str]],
     *,
     at: datetime,
 ) -> None:
@@ -340,7 +339,32 @@ def finish(
         connection.execute(this.values({**ended, "external_id": bindparam("about")}), rows)
     if rows := [{"this": row_id} for row_id in ignored]:
         connection.execute(this.values(state="ignored", crash_count=0, error="", done_at=at), rows)
-    if rows := [{"this": row_id, "why": error[:2000]} for row_id, error in quarantined]:
+
+
+def set_aside(
+    connection: Connection,
+    merchant_id: UUID,
+    connection_id: UUID,
+    unreadable: Sequence[tuple[UUID, str]],
+    *,
+    at: datetime,
+) -> None:
+    """Put rows into quarantine, each with the reason why it cannot be read, and have a person look at them."""
+    inbox = t.inbox.c
+    for _, reason in unreadable:
+        activity.raise_issue(
+            connection,
+            merchant_id,
+            QUARANTINE,
+            str(connection_id),
+            f"A record could not be read and was set aside: {reason}",
+            "Its bytes are kept. Update the connector, then read the quarantined records again.",
+            at=at,
+            connection_id=connection_id,
+            link=f"/connections/{connection_id}",
+        )
+    if rows := [{"this": row_id, "why": reason[:2000]} for row_id, reason in unreadable]:
+        this = update(t.inbox).where(inbox.merchant_id == merchant_id, inbox.id == bindparam("this"))
         connection.execute(this.values(state="quarantined", error=bindparam("why"), done_at=at), rows)
 
 

@@ -13,6 +13,7 @@ from hub import access
 from hub.access import Permission
 from hub.core.kits import MOST_PARTS, MOST_UNITS, ContainsItself, Impossible, Recipe, TooDeep, explode
 from hub.core.model import OrderStatus
+from hub.core.sentences import enumerated
 from hub.core.services import LineRecord, OrderRecord
 from hub.errors import BadInput, Conflict
 from hub.store import activity, marking, orders, publications, stock
@@ -252,9 +253,8 @@ def _refuse_own_stock(connection: Connection, merchant_id: UUID, kit_id: UUID, c
         for number in connection.execute(_orders_in(table, merchant_id, kit_id)).scalars()
     }
     if orders_with_it:
-        named = ", ".join(sorted(orders_with_it)[:_NAMED])
-        more = f" and {len(orders_with_it) - _NAMED} more" if len(orders_with_it) > _NAMED else ""
-        raise Conflict(f"{code} is held or waited for by order {named}{more}. Ship or cancel first, then make the kit.")
+        named = enumerated(sorted(orders_with_it), _NAMED)
+        raise Conflict(f"{code} is held or waited for by order {named}. Ship or cancel first, then make the kit.")
     for row in rows:
         if row.on_hand:
             raise Conflict(f"{row.on_hand} of {code} are on hand at {row.name}. {own} Set its stock there to 0 first.")

@@ -8,7 +8,7 @@ the same is given back.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -20,8 +20,9 @@ from sqlalchemy import Connection, Row, func, select, update
 
 from hub import access, addresses
 from hub.access import Permission
-from hub.connector import EffectResult
+from hub.connector import CarrierCapabilities, Connector, EffectResult
 from hub.core import customs, rates
+from hub.core.carriers import carrier_name, named_service
 from hub.core.model import Address, Money
 from hub.core.plain import from_plain, to_plain
 from hub.core.rates import Answer, Choice, Offer, ShippedWhen, ShippingPolicy
@@ -395,6 +396,42 @@ def buy(
     return effect_id
 
 
+def buy_chosen(
+    connection: Connection,
+    merchant_id: UUID,
+    shipment_id: UUID,
+    connectors: Mapping[str, type[Connector]],
+    *,
+    at: datetime,
+    actor: str,
+) -> tuple[UUID, Rate]:
+    """Plan the purchase of the offer that the policy chose; returns whose it is, and the rate. As ``buy``, and Conflict
+    where none is chosen."""
+    row, _ = locked(connection, merchant_id, shipment_id)
+    if not row.choice:
+        raise Conflict("No offer is chosen for it. Open it, and choose one.")
+    carrier_id, rate = UUID(row.choice["connection"]), from_plain(Rate, row.choice["rate"])
+    printed = format_of(connection, merchant_id, carrier_id, connectors)
+    buy(connection, merchant_id, shipment_id, carrier_id, rate, row.choice["why"], at=at, actor=actor, format=printed)
+    return carrier_id, rate
+
+
+def format_of(
+    connection: Connection, merchant_id: UUID, carrier_id: UUID, connectors: Mapping[str, type[Connector]]
+) -> DocumentFormat:
+    """The format that the merchant wants labels in, where this account can print it; else its first. Raises Conflict
+    for an account that sells none."""
+    account = t.connection.c
+    found = connection.execute(
+        select(account.connector, account.label).where(account.merchant_id == merchant_id, account.id == carrier_id)
+    ).one()
+    carrier = connectors.get(found.connector)
+    if carrier is None or not isinstance(carrier.capabilities, CarrierCapabilities):
+        raise Conflict(f"{found.label} sells no labels.")
+    wanted, formats = policy(connection, merchant_id).format, carrier.capabilities.label_formats
+    return wanted if wanted in formats else formats[0]
+
+
 def is_fresh(row: Row[Any], at: datetime) -> bool:
     """Whether the offers of a shipment may still be bought as they are."""
     return row.rates_at is not None and at - row.rates_at <= RATES_LAST
@@ -422,7 +459,7 @@ def label_by_hand(
     change(connection, row, rates_wanted_at=None, error="", **values)
     searching.keep_up_parcels(connection, merchant_id, shipment_id)
     named = ", ".join(numbers) or "untracked"
-    summary = f"Label of {row.reference} bought elsewhere: {carrier} ({named})"
+    summary = f"Label of {row.reference} bought elsewhere: {carrier_name(carrier)} ({named})"
     fulfillment.note(connection, work, "label_entered", summary, at=at, actor=actor, shipment=str(row.id))
 
 
@@ -479,7 +516,7 @@ def bought(connection: Connection, effect: Row[Any], result: EffectResult, at: d
     held = shipments.shares(connection, row, work)
     searching.keep_up_parcels(connection, row.merchant_id, row.id)
     named = ", ".join(numbers) or "untracked"
-    summary = f"Label bought: {row.carrier} {row.service}{f', {cost}' if cost else ''} ({named})"
+    summary = f"Label bought: {named_service(row.carrier, row.service)}{f', {cost}' if cost else ''} ({named})"
     shipments.note(connection, row, held, "label_bought", summary, at=at)
     lanes: Lanes = [(effect.connection_id, "fetch")] if label and not result.documents else []
     if why := _unwanted(connection, row, held):
@@ -775,7 +812,7 @@ def _void_said(connection: Connection, row: Row[Any], state: VoidState, message:
     over = {"voided_at": at, "withdrawn_at": row.withdrawn_at or at, "track_at": None, "follow_at": None}
     change(connection, row, state="void", **over, **UNASKED)
     activity.resolve_issue(connection, row.merchant_id, NOT_VOIDED, str(row.id), at=at)
-    summary = f"The label of {row.reference} is given back: {row.carrier} {row.service}".strip()
+    summary = f"The label of {row.reference} is given back: {named_service(row.carrier, row.service)}"
     activity.note(connection, row.merchant_id, "label_voided", summary, at=at, order_id=row.order_id)
 
 

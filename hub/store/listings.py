@@ -14,7 +14,7 @@ from hub.core.model import Listing
 from hub.core.plain import to_plain
 from hub.core.shipping import StockListing
 from hub.errors import Conflict
-from hub.store import activity, effects, publications
+from hub.store import activity, effects, pictures, publications
 from hub.store import tables as t
 from hub.store.database import Database, in_chunks, new_id, upsert
 from hub.store.marking import first_change
@@ -34,11 +34,16 @@ def keep(
     # Webhooks tell less than what is fetched: what they leave out stays as it is known.
     for name in ("image_url", "origin_country", "hs_code"):
         told[name] = func.coalesce(func.nullif(statement.excluded[name], ""), t.listing.c[name])
+    told["picture_id"] = case(
+        (statement.excluded.image_url == "", t.listing.c.picture_id), else_=statement.excluded.picture_id
+    )
     told["weight_grams"] = func.coalesce(statement.excluded.weight_grams, t.listing.c.weight_grams)
     told["price"] = func.coalesce(statement.excluded.price, t.listing.c.price)
     told["currency"] = case(
         (statement.excluded.price.is_(None), t.listing.c.currency), else_=statement.excluded.currency
     )
+    images = {each.external_id: each.image_url if len(each.image_url) <= 1000 else "" for each in latest.values()}
+    shown = pictures.want(connection, merchant_id, connection_id, images.values(), at=at)
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["merchant_id", "connection_id", "external_id"],
@@ -59,7 +64,8 @@ def keep(
                 "price": str(each.price.amount) if each.price else None,
                 "currency": each.price.currency if each.price else "",
                 "handles": dict(each.handles),
-                "image_url": each.image_url if len(each.image_url) <= 1000 else "",
+                "image_url": images[each.external_id],
+                "picture_id": shown.get(images[each.external_id]),
                 "weight_grams": each.weight_grams,
                 "origin_country": each.origin_country[:2],
                 "hs_code": each.hs_code[:20],

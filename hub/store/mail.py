@@ -1,4 +1,7 @@
-"""The outbox: e-mail to customers, one per occasion, each handed to the mail server at most once without a person."""
+"""The outbox: e-mail to customers, one per occasion, each handed to the mail server at most once without a person.
+
+A person can have one that was sent written once more (``send_again``): as another row, whose occasion names the first.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,12 @@ from hub.mail import Handed, Handing, Letter
 from hub.store import activity
 from hub.store import tables as t
 from hub.store.database import Database, for_update, new_id, upsert
+from hub.store.locking import lock_order
 
 ISSUE = "email"  # the kind of issue; the subject is the e-mail's id
 _MOST_ATTEMPTS = 8
+READY = "ready/"  # how the occasion of a notice begins that a fulfillment order, whose id follows, can be collected
+_AGAIN = "/again/"  # between an occasion and the id of the form by which it is told once more
 _LOST = timedelta(minutes=10)  # after so long nobody hands it over any more: the process is gone
 
 
@@ -139,15 +145,87 @@ def decide(database: Database, merchant_id: UUID, email_id: UUID, again: bool, a
         if row is None or row.state in ("sent", "sending", "erased"):
             raise Conflict("This e-mail is sent, or being sent. Reload the page.")
         if again:
-            _change(connection, row, state="waiting", due_at=at, attempts=0, error="")
+            _hand_over_anew(connection, row, at, actor)
         else:
             _change(connection, row, state="sent", sent_at=at, error="")
-        summary = "The e-mail is sent again" if again else "The customer was told by a person"
-        activity.note(connection, merchant_id, "email_decided", summary, at=at, order_id=row.order_id, actor=actor)
-        activity.resolve_issue(connection, merchant_id, ISSUE, str(row.id), at=at, by=actor)
+            _decided(connection, row, "The customer was told by a person", at, actor)
         return row.connection_id  # type: ignore[no-any-return]
 
     return database.transact(work)
+
+
+@access.needs(Permission.ORDERS)
+def send_again(
+    database: Database, merchant_id: UUID, order_id: UUID, email_id: UUID, *, once: UUID, actor: str
+) -> UUID:
+    """A customer says that an e-mail of this order never came: it is written once more, to the address that the order
+    has now. ``once`` is of the form, the same however often it is sent. One that nobody took is handed over anew.
+
+    Returns the connection whose lane "mail" sends it. Raises Conflict where there is nothing to send any more: it is on
+    its way, erased, or what it tells of is over.
+    """
+
+    def work(connection: Connection) -> UUID:
+        at = database.now(connection)
+        order = lock_order(connection, merchant_id, order_id)
+        this = t.email.c
+        of_order = select(t.email).where(this.merchant_id == merchant_id, this.order_id == order_id)
+        every = connection.execute(for_update(connection, of_order.order_by(this.id))).all()
+        row = next((each for each in every if each.id == email_id), None)
+        if row is None or row.state == "erased":
+            raise Conflict("This e-mail is not kept any more. Reload the page.")
+        first = row.occasion.partition(_AGAIN)[0]
+        same = [each for each in every if each.occasion.partition(_AGAIN)[0] == first]
+        occasion = f"{first}{_AGAIN}{once}"
+        if any(each.occasion == occasion for each in same):
+            return row.connection_id  # type: ignore[no-any-return]
+        if any(each.state in ("waiting", "sending") for each in same):
+            raise Conflict("It is on its way to the customer already. Reload the page.")
+        if not _still_holds(connection, merchant_id, first):
+            raise Conflict("What this e-mail tells of is over: the order does not wait to be collected any more.")
+        if row.state != "sent":
+            _hand_over_anew(connection, row, at, actor)
+            return row.connection_id  # type: ignore[no-any-return]
+        letter = Letter(row.subject, row.body, row.html, row.qr)
+        whom = order.email or row.recipient
+        queue(connection, merchant_id, row.connection_id, order_id, occasion, whom, letter, at=at)
+        said = f"“{row.subject}” is sent to the customer once more"
+        activity.note(connection, merchant_id, "email_again", said, at=at, order_id=order_id, actor=actor)
+        return row.connection_id  # type: ignore[no-any-return]
+
+    return database.transact(work)
+
+
+def _still_holds(connection: Connection, merchant_id: UUID, occasion: str) -> bool:
+    """Whether what an e-mail tells of is still so."""
+    if (work_id := announced(occasion)) is None:
+        return True
+    this = t.fulfillment_order.c
+    state = connection.execute(
+        select(this.state).where(this.merchant_id == merchant_id, this.id == work_id)
+    ).scalar_one_or_none()
+    return bool(state == "ready")
+
+
+def announced(occasion: str) -> UUID | None:
+    """The fulfillment order that a notice says can be collected, the first time or once more; None for anything
+    else."""
+    if not occasion.startswith(READY):
+        return None
+    try:
+        return UUID(occasion.removeprefix(READY).partition(_AGAIN)[0])
+    except ValueError:
+        return None
+
+
+def _hand_over_anew(connection: Connection, row: Row[Any], at: datetime, actor: str) -> None:
+    _change(connection, row, state="waiting", due_at=at, attempts=0, error="")
+    _decided(connection, row, "The e-mail is sent again", at, actor)
+
+
+def _decided(connection: Connection, row: Row[Any], summary: str, at: datetime, actor: str) -> None:
+    activity.note(connection, row.merchant_id, "email_decided", summary, at=at, order_id=row.order_id, actor=actor)
+    activity.resolve_issue(connection, row.merchant_id, ISSUE, str(row.id), at=at, by=actor)
 
 
 def _change(connection: Connection, row: Row[Any], **values: Any) -> None:

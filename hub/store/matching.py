@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from threading import Lock
 from typing import Any
 from uuid import UUID
@@ -88,6 +89,7 @@ class Titles:
         self._known: set[UUID] = set()
         self._having: dict[str, list[int]] = {}
         self._growing = Lock()
+        self._titled_at: datetime | None = None  # when a person last gave one of them another title
         self._grow(skus)
 
     def _grow(self, skus: Iterable[tuple[UUID, str, str]]) -> None:
@@ -104,12 +106,17 @@ class Titles:
 
     @classmethod
     def of(cls, connection: Connection, merchant_id: UUID) -> Titles:
-        """Those of a merchant. They are kept: a SKU keeps its title, so that only new ones are read the next time.
+        """Those of a merchant. They are kept, so that only new ones are read the next time.
 
-        Where the newest that is known is gone, all are (a sandbox was removed), and they are read from the start.
+        Where the newest that is known is gone, all are (a sandbox was removed), and where a person has given any of
+        them another title since, they are read from the start.
         """
-        kept = _kept_titles.pop(merchant_id, None) or cls(())
         sku = t.sku.c
+        kept = _kept_titles.pop(merchant_id, None) or cls(())
+        titled_at = connection.execute(select(func.max(sku.titled_at)).where(sku.merchant_id == merchant_id)).scalar()
+        if titled_at != kept._titled_at:
+            kept = cls(())
+            kept._titled_at = titled_at
         every = select(sku.id, sku.code, sku.title).where(sku.merchant_id == merchant_id)
         with kept._growing:
             # Ids rise with time, but what was begun earlier may be committed later.
@@ -120,6 +127,7 @@ class Titles:
                 kept._grow(found)
             else:
                 kept = cls((row.id, row.code, row.title) for row in connection.execute(every))
+                kept._titled_at = titled_at
         _kept_titles[merchant_id] = kept  # the last one asked for is the last one forgotten
         while len(_kept_titles) > _MERCHANTS_KEPT:
             _kept_titles.pop(next(iter(_kept_titles)), None)
@@ -483,6 +491,7 @@ def unbind(database: Database, merchant_id: UUID, listing_id: UUID, actor: str) 
 
     def work(connection: Connection) -> None:
         listing = t.listing.c
+        publications.leave(connection, merchant_id, listing.id == listing_id)
         row = connection.execute(
             update(t.listing)
             .where(listing.merchant_id == merchant_id, listing.id == listing_id, listing.sku_id.is_not(None))
@@ -526,6 +535,7 @@ def undo(database: Database, merchant_id: UUID, act_id: UUID, actor: str) -> int
         at = database.now(connection)
         mine = select(listing.id).where(listing.merchant_id == merchant_id, listing.match_act_id == act_id)
         connection.execute(for_update(connection, mine.order_by(listing.id))).all()
+        publications.leave(connection, merchant_id, listing.match_act_id == act_id)
         changed = connection.execute(
             update(t.listing)
             .where(listing.merchant_id == merchant_id, listing.match_act_id == act_id)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from uuid import UUID
 from zoneinfo import available_timezones
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from hub import access
 from hub.access import Permission, Role
-from hub.errors import BadInput
+from hub.errors import BadInput, Conflict
 from hub.store import accounts
 from hub.store import tables as t
 from hub.store.accounts import Visitor
@@ -65,11 +65,27 @@ def save(database: Database, merchant_id: UUID, name: str, time_zone: str, local
 
 
 @access.needs(Permission.PEOPLE)
-def create(database: Database, name: str, visitor: Visitor) -> UUID:
-    """Another business on this hub, of which the visitor is the owner; nothing is shared. Raises BadInput."""
+def create(database: Database, name: str, visitor: Visitor, *, most: int) -> UUID:
+    """Another business on this hub, of which the visitor is the owner; nothing is shared.
+
+    Raises BadInput, Conflict for who owns ``most`` of them already.
+    """
     name = accounts.line(name, "name", "Give the business a name.", 200)
 
     def work(connection: Connection) -> UUID:
+        this = t.membership.c
+        # Two that are created at the same moment would otherwise both be the last one that may be.
+        accounts.lock_person(connection, visitor.user_id)
+        owned = connection.execute(
+            select(func.count())
+            .select_from(t.membership)
+            .where(this.user_id == visitor.user_id, this.role == Role.OWNER, this.left_at.is_(None))
+        ).scalar_one()
+        if owned >= most:
+            raise Conflict(
+                f"This hub allows {most} businesses to each owner, and you have as many. Whoever runs it can allow "
+                "more (TALLYHUB_BUSINESSES_PER_OWNER)."
+            )
         now, merchant_id = database.now(connection), new_id()
         values = {"time_zone": visitor.time_zone, "locale": visitor.locale}
         connection.execute(t.merchant.insert().values(id=merchant_id, name=name, created_at=now, **values))

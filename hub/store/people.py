@@ -22,6 +22,7 @@ from hub.store.activity import note
 from hub.store.database import Database, for_update, new_id, upsert
 
 INVITATION_LIFE = timedelta(days=7)
+MOST_INVITATIONS = 50  # of a business, at a time
 
 _GONE = "This invitation is not good any more: it was used, taken back or is older than a week. Ask for another one."
 
@@ -96,20 +97,30 @@ def invitations(connection: Connection, merchant_id: UUID) -> list[Invitation]:
 def invite(database: Database, merchant_id: UUID, email: str, role: str, actor: str) -> str:
     """Ask somebody to work here: what makes the link good, of which only the hash is kept. It replaces an earlier one.
 
-    Raises BadInput, Conflict for who works here already.
+    Raises BadInput, Conflict for who works here already, and where MOST_INVITATIONS others are open.
     """
     email = accounts.address(email)
     _known_role(role)
     token = secrets.token_urlsafe(32)
 
     def work(connection: Connection) -> None:
-        now, person, works = database.now(connection), t.user_account.c, t.membership.c
+        now, person, works, asked = database.now(connection), t.user_account.c, t.membership.c, t.invitation.c
+        # Two who ask somebody at the same moment would otherwise both be within what may be open.
+        connection.execute(for_update(connection, select(t.merchant.c.id).where(t.merchant.c.id == merchant_id)))
         if connection.execute(
             select(person.id)
             .join(t.membership, works.user_id == person.id)
             .where(works.merchant_id == merchant_id, person.email == email, works.left_at.is_(None))
         ).first():
             raise Conflict(f"{email} works here already. Change the role in the list.")
+        others = connection.execute(
+            select(func.count()).select_from(t.invitation).where(asked.merchant_id == merchant_id, asked.email != email)
+        ).scalar_one()
+        if others >= MOST_INVITATIONS:
+            raise Conflict(
+                f"{others} invitations are open, which is as many as a business may have at a time. Take some of them "
+                "back first; those that have grown too old count, too."
+            )
         made = {
             "role": role,
             "token_sha256": _sha256(token),

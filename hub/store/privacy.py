@@ -492,8 +492,30 @@ def wishes(connection: Connection, merchant_id: UUID, request_id: UUID | None = 
 
 
 @access.needs(Permission.PRIVACY)
-def gathered(connection: Connection, keyring: KeyRing, merchant_id: UUID, request_id: UUID) -> dict[str, Any]:
-    """Everything that is kept about the customer of a request, as JSON values. Raises Conflict when it is done."""
+def take_along(database: Database, keyring: KeyRing, merchant_id: UUID, request_id: UUID, actor: str) -> dict[str, Any]:
+    """Everything that is kept about the customer of a request, as JSON values, for a file that leaves the hub: who
+    took it along, and for which request, is noted. Raises Conflict when it is done."""
+    with database.read() as connection:
+        found = _gathered(connection, keyring, merchant_id, request_id)
+
+    def work(connection: Connection) -> None:
+        asked = _request(connection, merchant_id, request_id)
+        activity.note(
+            connection,
+            merchant_id,
+            "personal_data_downloaded",
+            f"What is kept about a customer was downloaded, as asked on {asked.received_at:%d %B %Y}",
+            at=database.now(connection),
+            connection_id=asked.connection_id,
+            actor=actor,
+            details={"request": str(request_id), "orders": len(found["orders"])},
+        )
+
+    database.transact(work)
+    return found
+
+
+def _gathered(connection: Connection, keyring: KeyRing, merchant_id: UUID, request_id: UUID) -> dict[str, Any]:
     request = _request(connection, merchant_id, request_id)
     if request.kind != "wanted" or request.subject is None:
         raise Conflict("This request is done: what was gathered for it is gathered no more.")

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, func, select, type_coerce, update
 from hub import access
 from hub.access import Permission
 from hub.core.plain import from_plain, to_plain
+from hub.core.sentences import enumerated
 from hub.core.shipping import Lot, StockAdjustment, StockCount
 from hub.core.stock import MOST_UNITS, Cause, Place, StockBook
 from hub.store import activity, provider_items, providers, publications, stock
@@ -197,16 +198,11 @@ def _take_effect(
             connection,
             merchant_id,
             "counted_by_3pl",
-            f"Counted by the 3PL at {counted[0].place_name}: {_enumerated(changed)}",
+            f"Counted by the 3PL at {counted[0].place_name}: {enumerated(changed, 8)}",
             at=at,
             connection_id=connection_id,
         )
     return lanes + [(each, "publish") for each in sorted(touched)]
-
-
-def _enumerated(texts: Sequence[str]) -> str:
-    more = f" and {len(texts) - 8} more" if len(texts) > 8 else ""
-    return ", ".join(texts[:8]) + more
 
 
 def _stamp(connection: Connection, merchant_id: UUID, counted: Iterable[_Counted]) -> None:
@@ -249,6 +245,18 @@ def _since(
     return found
 
 
+# What was asked of a 3PL, line by line, and which order line each is about.
+_ASKED = t.fulfillment_order.join(
+    t.fulfillment_line,
+    (t.fulfillment_order.c.merchant_id == t.fulfillment_line.c.merchant_id)
+    & (t.fulfillment_order.c.id == t.fulfillment_line.c.fulfillment_order_id),
+).join(
+    t.order_line,
+    (t.order_line.c.merchant_id == t.fulfillment_line.c.merchant_id)
+    & (t.order_line.c.id == t.fulfillment_line.c.order_line_id),
+)
+
+
 def _in_hand(
     connection: Connection, merchant_id: UUID, connection_id: UUID, sku_ids: Collection[UUID]
 ) -> dict[Place, dict[UUID, int]]:
@@ -261,15 +269,7 @@ def _in_hand(
             t.order_line.c.sku_id,
             (asked.quantity - asked.shipped).label("units"),
         )
-        .select_from(
-            t.fulfillment_line.join(
-                t.fulfillment_order,
-                (work.merchant_id == asked.merchant_id) & (work.id == asked.fulfillment_order_id),
-            ).join(
-                t.order_line,
-                (t.order_line.c.merchant_id == asked.merchant_id) & (t.order_line.c.id == asked.order_line_id),
-            )
-        )
+        .select_from(_ASKED)
         .where(
             work.merchant_id == merchant_id,
             work.connection_id == connection_id,
@@ -315,15 +315,7 @@ def _promised(
             asked.quantity,
             t.order_line.c.sku_id,
         )
-        .select_from(
-            t.fulfillment_order.join(
-                t.fulfillment_line,
-                (work.merchant_id == asked.merchant_id) & (work.id == asked.fulfillment_order_id),
-            ).join(
-                t.order_line,
-                (t.order_line.c.merchant_id == asked.merchant_id) & (t.order_line.c.id == asked.order_line_id),
-            )
-        )
+        .select_from(_ASKED)
         .where(
             work.merchant_id == merchant_id,
             work.connection_id == connection_id,

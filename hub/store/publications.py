@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -93,19 +94,7 @@ def ensure(
     listing, place, shop = t.listing.c, t.channel_location.c, t.connection.c
     missing = (
         select(listing.id, place.external_id, listing.connection_id, listing.sku_id)
-        .select_from(
-            t.listing.join(t.connection, (shop.merchant_id == listing.merchant_id) & (shop.id == listing.connection_id))
-            .join(
-                t.channel_location,
-                (place.merchant_id == listing.merchant_id) & (place.connection_id == listing.connection_id),
-            )
-            .outerjoin(
-                t.publication,
-                (t.publication.c.merchant_id == listing.merchant_id)
-                & (t.publication.c.listing_id == listing.id)
-                & (t.publication.c.location_external_id == place.external_id),
-            )
-        )
+        .select_from(_wherever_listed())
         .where(
             listing.merchant_id == merchant_id,
             listing.tracked,
@@ -275,6 +264,7 @@ def _to_be_read_back(at: datetime) -> ColumnElement[bool]:
     return t.publication.c.verify_at <= at
 
 
+@cache
 def _publications() -> Any:
     """Publications with their listing and channel location."""
     publication, listing, place = t.publication.c, t.listing.c, t.channel_location.c
@@ -288,11 +278,31 @@ def _publications() -> Any:
     )
 
 
+@cache
 def _publishable() -> Any:
     """The same, with their connection."""
     publication, shop = t.publication.c, t.connection.c
     return _publications().join(
         t.connection, (shop.merchant_id == publication.merchant_id) & (shop.id == publication.connection_id)
+    )
+
+
+@cache
+def _wherever_listed() -> Any:
+    """Every listing with its connection at each of the channel's locations, and its publication there if it has one."""
+    publication, listing, place, shop = t.publication.c, t.listing.c, t.channel_location.c, t.connection.c
+    return (
+        t.listing.join(t.connection, (shop.merchant_id == listing.merchant_id) & (shop.id == listing.connection_id))
+        .join(
+            t.channel_location,
+            (place.merchant_id == listing.merchant_id) & (place.connection_id == listing.connection_id),
+        )
+        .outerjoin(
+            t.publication,
+            (publication.merchant_id == listing.merchant_id)
+            & (publication.listing_id == listing.id)
+            & (publication.location_external_id == place.external_id),
+        )
     )
 
 
@@ -318,17 +328,20 @@ def _may_be_called(at: datetime) -> tuple[ColumnElement[bool], ...]:
     )
 
 
+_JUDGED = t.pending_push.alias()  # made once: this is asked at every look for work, and making it takes longest
+
+
 def _judged_too_long(at: datetime) -> ColumnElement[bool]:
     """Whether the channel has had the figure it is judging for so long that the listing is written all the same."""
-    publication, this = t.publication.c, t.pending_push.alias()
+    publication, this = t.publication.c, _JUDGED.c
     return (
         exists()
         .where(
-            this.c.merchant_id == publication.merchant_id,
-            this.c.id == publication.pending_id,
+            this.merchant_id == publication.merchant_id,
+            this.id == publication.pending_id,
             or_(
-                this.c.sent_at <= at - ANSWER_WITHIN,
-                and_(this.c.sent_at <= at - NEWS_WAITS, this.c.version < publication.version),
+                this.sent_at <= at - ANSWER_WITHIN,
+                and_(this.sent_at <= at - NEWS_WAITS, this.version < publication.version),
             ),
         )
         .correlate(t.publication)
@@ -557,19 +570,7 @@ def previews(
             publication.published_at,
             case((_DIRTY, publication.dirty_since)).label("unsent_since"),
         )
-        .select_from(
-            t.listing.join(t.connection, (shop.merchant_id == listing.merchant_id) & (shop.id == listing.connection_id))
-            .join(
-                t.channel_location,
-                (place.merchant_id == listing.merchant_id) & (place.connection_id == listing.connection_id),
-            )
-            .outerjoin(
-                t.publication,
-                (publication.merchant_id == listing.merchant_id)
-                & (publication.listing_id == listing.id)
-                & (publication.location_external_id == place.external_id),
-            )
-        )
+        .select_from(_wherever_listed())
         .where(
             listing.merchant_id == merchant_id,
             among(connection, listing.sku_id, sorted(sku_ids)),
@@ -731,7 +732,11 @@ def record(
     written = [each for each in outcomes if isinstance(each, Written)]
     known = [each for each in outcomes if isinstance(each, Known)]
     settled: dict[str, Any] = {
-        "published_version": bindparam("its_version"),
+        # Nobody waits for it any more where the listing was left meanwhile.
+        "published_version": case(
+            (publication.published_version > bindparam("its_version"), publication.published_version),
+            else_=bindparam("its_version"),
+        ),
         # What changed meanwhile is not told yet: it is dirty since then, or a moment earlier.
         "dirty_since": case(
             (
@@ -809,6 +814,28 @@ def doubt(connection: Connection, merchant_id: UUID, about_to_write: Sequence[Du
     # In the order in which others lock them, too.
     each_of_them = sorted(about_to_write, key=lambda each: each.key)
     connection.execute(this_one(merchant_id).values(checked_at=None), [_key(each) for each in each_of_them])
+
+
+def leave(connection: Connection, merchant_id: UUID, *listings: ColumnElement[bool]) -> None:
+    """Listings that meet these conditions are to be published no more: nothing of them waits or fails any longer."""
+    publication, listing = t.publication.c, t.listing.c
+    connection.execute(
+        update(t.publication)
+        .where(
+            publication.merchant_id == merchant_id,
+            publication.listing_id.in_(select(listing.id).where(listing.merchant_id == merchant_id, *listings)),
+        )
+        .values(
+            published_version=publication.version,
+            verify_at=None,
+            checked_at=None,
+            explain_since=None,
+            not_before=None,
+            error="",
+            attempts=0,
+            pending_id=None,
+        )
+    )
 
 
 def stop(connection: Connection, merchant_id: UUID, due: Due, *, error: str) -> None:

@@ -26,6 +26,7 @@ from hub.store.database import Database, for_update
 from hub.store.secrets import KeyRing
 
 AWAY_AFTER = timedelta(seconds=30)  # nobody who serves it has been heard of for so long
+MOST_PER_PERSON = 3  # of all the businesses somebody works for: each is half a dozen servers on this machine
 _THIS = t.sandbox.c
 
 # What stays when a sandbox is removed: the merchant, who works there, and what they are used to. Of what they did, what
@@ -93,12 +94,14 @@ def routes_of(connection: Connection, shop: Row[Any]) -> Mapping[str, str] | Non
 
 @access.needs(Permission.CONNECT)
 def open_up(database: Database, merchant_id: UUID, actor: str) -> None:
-    """Wish for a sandbox. Raises Conflict unless the hub is still empty: all that is in it goes with the sandbox."""
+    """Wish for a sandbox. Raises Conflict unless the hub is still empty, because all that is in it goes with the
+    sandbox; and for who has opened MOST_PER_PERSON of them, which are still there."""
 
     def work(connection: Connection) -> None:
         _lock(connection, merchant_id)
         if connection.execute(select(_THIS.merchant_id).where(_THIS.merchant_id == merchant_id)).first():
             return
+        _refuse_one_too_many(connection, actor)
         for table, what in ((t.connection, "a connection"), (t.sku, "a SKU"), (t.location, "a location")):
             if connection.execute(select(table.c.id).where(table.c.merchant_id == merchant_id).limit(1)).first():
                 raise Conflict(
@@ -250,6 +253,23 @@ def forget(connection: Connection, merchant_id: UUID, *, at: datetime) -> None:
     ).rowcount
     told = "The sandbox was removed with everything in it" if ended else "The sandbox began anew, with nothing in it"
     activity.note(connection, merchant_id, "sandbox_emptied", told, at=at)
+
+
+def _refuse_one_too_many(connection: Connection, actor: str) -> None:
+    person = t.user_account.c
+    connection.execute(for_update(connection, select(person.id).where(person.email == actor)))  # one wish at a time
+    there = connection.execute(
+        select(t.merchant.c.name)
+        .join(t.sandbox, _THIS.merchant_id == t.merchant.c.id)
+        .where(_THIS.wanted_by == actor)
+        .order_by(_THIS.wanted_at)
+    )
+    names = list(there.scalars())
+    if len(names) >= MOST_PER_PERSON:
+        raise Conflict(
+            f"You have opened {len(names)} sandboxes, which is as many as may be at a time: that of {names[0]}, for "
+            "one. Remove one of them first."
+        )
 
 
 def _lock(connection: Connection, merchant_id: UUID) -> None:

@@ -14,7 +14,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -40,7 +40,7 @@ from hub.core.model import ChannelShipment, Order
 from hub.core.plain import from_plain
 from hub.store import tables as t
 from hub.store.bulk import insert_rows
-from hub.store.database import among, in_chunks
+from hub.store.database import among, each_of, in_chunks
 
 LONGEST = 64  # characters of a word
 MOST_WORDS = 200  # of one order
@@ -198,13 +198,20 @@ def add(connection: Connection, merchant_id: UUID, orders: Mapping[UUID, Searcha
 
 
 def add_skus(connection: Connection, merchant_id: UUID, skus: Iterable[tuple[UUID, str, str]]) -> None:
-    """Keep the words of new SKUs (id, code, title), in the transaction that makes them; neither ever changes."""
+    """Keep the words of new SKUs (id, code, title), in the transaction that makes them."""
     rows = [
         {"merchant_id": merchant_id, "sku_id": sku_id, "word": word}
         for sku_id, code, title in skus
         for word in sorted(sku_words(code, title))
     ]
     insert_rows(connection, t.sku_word, rows)
+
+
+def keep_up_sku(connection: Connection, merchant_id: UUID, sku_id: UUID, code: str, title: str) -> None:
+    """Make the words of a SKU those of its new title, in the transaction that gives it one."""
+    word = t.sku_word.c
+    connection.execute(delete(t.sku_word).where(word.merchant_id == merchant_id, word.sku_id == sku_id))
+    add_skus(connection, merchant_id, [(sku_id, code, title)])
 
 
 def keep_up(connection: Connection, merchant_id: UUID, order_ids: Iterable[UUID]) -> None:
@@ -317,7 +324,8 @@ def _stored(connection: Connection, merchant_id: UUID, order_ids: Sequence[UUID]
 
 # ---------------------------------------------------------------- reading
 
-_FEW = 10_000  # rows that are looked at one by one without anybody waiting for it
+_A_WEEK = 64  # words of a week that are counted
+_FEW = 1000  # orders that are looked at one by one without anybody waiting for it
 _FEW_SKUS = 1000
 _END = "\U0010ffff"  # stands in no word, and behind every sign that does
 
@@ -416,21 +424,17 @@ class _Reading:
     asked: Sequence[_Asked]  # what is likely to be rare first
 
     def by_words(self, limit: int) -> list[Mark]:
-        """What is rarest leads: where there are few of it, all of them are looked at. Otherwise the newest weeks are,
-        and more of them as long as they do not hold enough."""
+        """The newest weeks that have every word are looked at, and more of them as long as they do not hold enough.
+        Where fewer orders meet the conditions than have the words, those are."""
         weeks = self._weeks()
-        counts = self._up_to_few(weeks) if weeks else [0]
-        fewest = min(counts)
-        if not fewest:
-            return []
-        leading = counts.index(fewest)
-        if leading == len(self.asked):
+        counts, meeting = self._up_to_a_few(weeks) if weeks else ([], 0)
+        # Of each week that has them all, newest first, how many orders may be found in it at the most.
+        fitting = [(week, min(each[week] for each in counts)) for week in weeks if all(week in each for each in counts)]
+        if self.search.conditions and meeting < min(_FEW, sum(count for _, count in fitting)):
             return self.of_orders(limit)
-        if fewest < _FEW:
-            return self._of_words(leading, weeks, limit)
         found: list[Mark] = []
-        leading = counts.index(min(counts[: len(self.asked)]))
-        for some in _growing(weeks):
+        for some in _growing(fitting, limit):
+            leading = min(range(len(counts)), key=lambda place: sum(counts[place][week] for week in some))
             found += self._of_words(leading, some, limit - len(found))
             if len(found) >= limit:
                 break
@@ -456,26 +460,29 @@ class _Reading:
         """The orders of these weeks that have the leading word, and all the others."""
         word, order = t.order_word.c, t.sales_order.c
         query = select(word.placed_at, word.order_id).where(
-            *self._ranged(self.asked[leading], weeks),
+            word.merchant_id == self.merchant_id,
+            among(self.connection, word.week, weeks),
+            self.asked[leading].fits(word.word),
             *self._in_time(word.placed_at, word.order_id),
-            *(self._has(word.order_id, each) for place, each in enumerate(self.asked) if place != leading),
+            *(self._has(word.order_id, each, weeks) for place, each in enumerate(self.asked) if place != leading),
         )
         if self.search.conditions:
             this = and_(order.merchant_id == word.merchant_id, order.id == word.order_id)
-            query = query.join(t.sales_order, this).where(*self.search.conditions)
+            query = query.join(t.sales_order, this).where(*_within(order.placed_at, weeks), *self.search.conditions)
         return self._first(query.distinct(), word.placed_at, word.order_id, limit)
 
-    def _ranged(self, asked: _Asked, weeks: Sequence[int]) -> Sequence[ColumnElement[bool]]:
-        word = t.order_word.c
-        return word.merchant_id == self.merchant_id, among(self.connection, word.week, weeks), asked.fits(word.word)
-
-    def _has(self, order_id: ColumnElement[UUID], asked: _Asked) -> ColumnElement[bool]:
+    def _has(
+        self, order_id: ColumnElement[UUID], asked: _Asked, weeks: Sequence[int] | None = None
+    ) -> ColumnElement[bool]:
+        """An order has the word; of these weeks, where they are known."""
         word = t.order_word.alias()
-        return exists(
-            select(word.c.word)
-            .where(word.c.merchant_id == self.merchant_id, word.c.order_id == order_id, asked.fits(word.c.word))
-            .correlate(t.order_word, t.sales_order)
+        having = select(word.c.word).where(
+            word.c.merchant_id == self.merchant_id, word.c.order_id == order_id, asked.fits(word.c.word)
         )
+        if weeks is not None and self.connection.dialect.name == "postgresql":
+            # Of two words that many have, PostgreSQL may then read both side by side, instead of one order by order.
+            having = having.where(among(self.connection, word.c.week, weeks))
+        return exists(having.correlate(t.order_word, t.sales_order))
 
     def _in_time(self, placed_at: ColumnElement[datetime], order_id: ColumnElement[UUID]) -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = []
@@ -496,7 +503,9 @@ class _Reading:
         """Every week in which such an order may have been placed, the newest first."""
         order = t.sales_order.c
         ends = (
-            select(end(order.placed_at)).where(order.merchant_id == self.merchant_id).scalar_subquery()
+            select(end(order.placed_at))
+            .where(order.merchant_id == self.merchant_id, *self.search.conditions)
+            .scalar_subquery()
             for end in (func.min, func.max)
         )
         oldest, latest = self.connection.execute(select(*ends)).one()
@@ -506,20 +515,49 @@ class _Reading:
         last = min(each for each in (latest, self.search.until, self.before and self.before[0]) if each is not None)
         return range(week_of(last), week_of(first) - 1, -1)
 
-    def _up_to_few(self, weeks: Sequence[int]) -> list[int]:
-        """How often each asked word is there, and behind them how many orders meet the conditions: up to a few."""
-        every: list[Select[Any]] = [
-            select(t.order_word.c.week).where(*self._ranged(each, weeks)) for each in self.asked
-        ]
+    def _up_to_a_few(self, weeks: Sequence[int]) -> tuple[list[dict[int, int]], int]:
+        """How often each asked word stands in each week that has it, and how many orders meet the conditions; all of
+        them only up to a few."""
+        week, word = each_of(self.connection, weeks).c.value, t.order_word.c
+        rows: list[Select[Any]] = []
+        for place, each in enumerate(self.asked):
+            there = select(word.week).where(
+                word.merchant_id == self.merchant_id, word.week == week, each.fits(word.word)
+            )
+            some = there.correlate(week.table).limit(_A_WEEK).subquery()
+            count = select(func.count()).select_from(some).scalar_subquery()
+            rows.append(select(literal(place).label("place"), week.label("week"), count.label("count")))
         if self.search.conditions:
-            every.append(self._orders())
-        counts = (select(func.count()).select_from(each.limit(_FEW).subquery()).scalar_subquery() for each in every)
-        return list(self.connection.execute(select(*counts)).one())
+            enough = self._orders().limit(_FEW).subquery()
+            rows.append(select(literal(-1), literal(0), select(func.count()).select_from(enough).scalar_subquery()))
+        counts: list[dict[int, int]] = [{} for _ in self.asked]
+        meeting = 0
+        for place, of, count in self.connection.execute(union_all(*rows)):
+            if place < 0:
+                meeting = count
+            elif count:
+                counts[place][of] = count
+        return counts, meeting
 
 
-def _growing(weeks: Sequence[int]) -> Iterator[Sequence[int]]:
-    """The weeks in spans, each several times as long as the one before."""
-    start, size = 0, 2
-    while start < len(weeks):
-        yield weeks[start : start + size]
-        start, size = start + size, size * 8
+def _within(placed_at: ColumnElement[datetime], weeks: Sequence[int]) -> Iterator[ColumnElement[bool]]:
+    """From the beginning of the first of these weeks to the end of the last."""
+    if (first := min(weeks)) > 0:
+        yield placed_at >= _FIRST + timedelta(weeks=first)
+    if (last := max(weeks)) < _LAST_WEEK:
+        yield placed_at < _FIRST + timedelta(weeks=last + 1)
+
+
+def _growing(weeks: Sequence[tuple[int, int]], limit: int) -> Iterator[Sequence[int]]:
+    """The weeks in spans that may each hold several times as much as the one before, the first of them ``limit``; of a
+    week with more than were counted nobody knows how much it holds."""
+    some: list[int] = []
+    held, wanted = 0, limit
+    for week, count in weeks:
+        some.append(week)
+        held += limit if count >= _A_WEEK else count
+        if held >= wanted:
+            yield some
+            some, held, wanted = [], 0, wanted * 4
+    if some:
+        yield some

@@ -1,8 +1,9 @@
 """A file of stock: handed in, read into rows that say what each would change, looked at, applied by a person, undone.
 
-Nothing moves before somebody has looked. What is applied goes through the documents of ``hub.store.warehouse``, some
+Nothing moves before somebody has looked. Figures are applied through the documents of ``hub.store.warehouse``, some
 hundreds of SKUs on each, and a row is marked in the transaction of its document: a worker that dies anywhere leaves
-either both or neither, and the reference of the document refuses the same rows twice.
+either both or neither, and the reference of the document refuses the same rows twice. Details (``stock_details``) are
+entered some rows in one transaction, which marks them as well.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from hub.core.stock import MOST_UNITS, StockBook
 from hub.errors import BadInput, Conflict, HubError, Unreadable
 from hub.rows import Column, FileFormat, FileKind, RowReader, ValueKind, assign_columns, read_values
 from hub.rows import Row as FileRow
+from hub.store import stock_details
 from hub.store import tables as t
 from hub.store import warehouse as house
 from hub.store.bulk import insert_rows
@@ -50,6 +52,7 @@ LARGEST_FILE = 20 * 1024 * 1024  # bytes
 MOST_ROWS = 200_000
 _READ_AT_ONCE = 1000  # rows in one transaction
 _APPLIED_AT_ONCE = 500  # SKUs on one document: they are locked until it is written
+_ENTERED_AT_ONCE = 100  # rows of details in one transaction
 _TRIES = 3  # of a worker that dies over it, before a person is told
 _LONGEST_TEXT = 1000  # of a cell that is kept to be downloaded
 
@@ -62,6 +65,7 @@ class Meaning(StrEnum):
     COUNTED = "counted"  # so many lie there
     CHANGES = "changes"  # so many more, or fewer
     RECEIPTS = "receipts"  # so many came in
+    DETAILS = "details"  # none: titles, safety stock and shelves are set
 
 
 class Stage(StrEnum):
@@ -105,22 +109,38 @@ _CALLED = {
     "stan, quantidade, estoque",
     "location": "location, location name, warehouse, site, store, branch, lager, lagerort, standort, filiale, "
     "entrepôt, emplacement, magasin, dépôt, almacén, ubicación, magazzino, deposito, magazijn, locatie, magazyn",
+    "title": "title, name, product name, item name, description, bezeichnung, artikelbezeichnung, titel, titre, "
+    "désignation, nombre, título, nome, titolo, omschrijving, nazwa, designação",
+    "safety_stock": "safety stock, buffer, reserve, sicherheitsbestand, mindestbestand, stock de sécurité, stock de "
+    "seguridad, scorta di sicurezza, veiligheidsvoorraad, zapas bezpieczeństwa",
+    "zone": "zone, aisle, area, gang, bereich, allée, zona, pasillo, corsia, strefa",
+    "shelf": "shelf, bin, bin location, rack, regal, lagerplatz, fach, étagère, casier, estante, scaffale, schap, "
+    "półka",
 }
 
-# No column is required here: the page asks for those that are, by the names that people see there.
+# No column is required here: the page asks for those that are, and says in its own words what each is.
 KIND = FileKind(
     label="Stock",
     hint="One row for each SKU and location.",
     folder="",
     columns={
-        name: Column(label=label, hint=hint, kind=kind, usual=tuple(_CALLED[name].split(", ")))
-        for name, label, hint, kind in (
-            ("sku", "SKU", "The SKU's code, or a barcode of one of its listings.", ValueKind.IDENTIFIER),
-            ("quantity", "Quantity", "Whole units.", ValueKind.WHOLE),
-            ("location", "Location", "Its name as in the hub.", ValueKind.TEXT),
+        name: Column(label=label, hint="", kind=kind, usual=tuple(_CALLED[name].split(", ")))
+        for name, label, kind in (
+            ("sku", "SKU", ValueKind.IDENTIFIER),
+            ("quantity", "Quantity", ValueKind.WHOLE),
+            ("location", "Location", ValueKind.TEXT),
+            ("title", "Title", ValueKind.TEXT),
+            ("safety_stock", "Safety stock", ValueKind.WHOLE),
+            ("zone", "Zone", ValueKind.TEXT),
+            ("shelf", "Shelf", ValueKind.TEXT),
         )
     },
 )
+
+
+def columns_of(meaning: Meaning) -> Sequence[str]:
+    """The columns that are read of a file of this meaning."""
+    return ("sku", "location", *stock_details.NAMES) if meaning is Meaning.DETAILS else ("sku", "quantity", "location")
 
 
 # ---------------------------------------------------------------- what a person does
@@ -147,6 +167,7 @@ def hand_in(database: Database, merchant_id: UUID, file_name: str, content: byte
         at = database.now(connection)
         import_id = new_id()
         before = remembered(connection, merchant_id, mark)
+        said = {name: before.columns[name] for name in columns_of(Meaning(before.meaning))} if before else {}
         connection.execute(
             insert(t.stock_import).values(
                 merchant_id=merchant_id,
@@ -159,7 +180,7 @@ def hand_in(database: Database, merchant_id: UUID, file_name: str, content: byte
                 header=header,
                 header_mark=mark,
                 meaning=before.meaning if before else "",
-                columns=before.columns if before else assign_columns(KIND, header, {}),
+                columns=assign_columns(KIND, header, said),
                 location_id=before.location_id if before else None,
                 state=Stage.COLUMNS.value,
                 total=lines,
@@ -193,30 +214,47 @@ def choose(
     location_id: UUID | None,
     reason: str,
     actor: str,
+    *,
+    make_skus: bool = False,
 ) -> None:
     """Say what the file means, and have it read. ``columns`` name the header of each thing, "" for what it has not.
 
-    What was read of it before, in another way, is dropped.
+    What was read of it before, in another way, is dropped. ``make_skus``: codes nobody knows become SKUs, by a file of
+    details. Raises NotPermitted where somebody may not do by hand what the file would do.
     """
+    used = columns_of(meaning)
+    columns = {name: columns.get(name, "") if name in used else "" for name in KIND.columns}
+    if columns["title"] or make_skus:
+        access.demand(Permission.CATALOG)
+    if columns["zone"] or columns["shelf"]:
+        access.demand(Permission.PACK)
 
     def work(connection: Connection) -> None:
         row = _mine(connection, merchant_id, import_id, actor, Stage.COLUMNS, Stage.PREVIEW)
         wrong = {
             name: [f"Say which column has the {KIND.columns[name].label.lower()}."]
             for name in ("sku", "quantity")
-            if columns.get(name) not in row.header or not columns.get(name)
+            if name in used and (columns[name] not in row.header or not columns[name])
         }
         chosen = [text for text in columns.values() if text]
         if not wrong and len(chosen) != len(set(chosen)):
-            wrong["quantity"] = ["One column cannot be two things. Choose another one."]
-        if columns.get("location", "") and columns["location"] not in row.header:
-            wrong["location"] = ["The file has no such column."]
+            wrong["quantity" if "quantity" in used else "title"] = [
+                "One column cannot be two things. Choose another one."
+            ]
+        wrong |= {
+            name: ["The file has no such column."]
+            for name in used
+            if name not in ("sku", "quantity") and columns[name] and columns[name] not in row.header
+        }
+        if meaning is Meaning.DETAILS and not any(columns[name] for name in stock_details.NAMES) and not make_skus:
+            wrong["title"] = ["Choose at least one column of what the file sets."]
+        says_where = meaning is not Meaning.DETAILS or any(columns[name] for name in stock_details.OF_A_PLACE)
         places = {place.id: place for place in _places(connection, merchant_id)}
         if location_id is not None and location_id not in places:
             wrong["location_id"] = ["This location does not exist."]
-        elif location_id is not None and places[location_id].kind == "3pl":
+        elif location_id is not None and places[location_id].kind == "3pl" and meaning is not Meaning.DETAILS:
             wrong["location_id"] = [_of_3pl(places[location_id].name)]
-        if location_id is None and not columns.get("location"):
+        if says_where and location_id is None and not columns["location"]:
             wrong["location_id"] = ["Choose a location: the file does not say where its stock lies."]
         if wrong:
             raise BadInput("Some fields need another look.", wrong)
@@ -226,7 +264,8 @@ def choose(
             row,
             database.now(connection),
             meaning=meaning.value,
-            columns={name: columns.get(name, "") for name in KIND.columns},
+            columns=columns,
+            make_skus=make_skus and meaning is Meaning.DETAILS,
             location_id=location_id,
             reason=" ".join(_storable(reason).split())[:200],
             state=Stage.READING.value,
@@ -389,6 +428,7 @@ class _Known:
     skus: Mapping[str, _AnyRow]
     levels: Mapping[tuple[UUID, UUID], StockLevel]
     places: Mapping[str, _AnyRow]
+    said: Mapping[tuple[UUID, UUID], stock_details.Said]
 
 
 def _read(database: Database, row: _AnyRow, time_left: Callable[[], bool]) -> set[UUID]:
@@ -438,12 +478,13 @@ def _keep(connection: Connection, row: _AnyRow, form: FileFormat, some: Sequence
         except Unreadable as error:
             problems[each.line] = str(error)
     known = _known(connection, row.merchant_id, {read["sku"] for read in values.values() if "sku" in read})
+    judged = _details_judged if row.meaning == Meaning.DETAILS else _judged
     insert_rows(
         connection,
         t.stock_import_row,
         [
             {"merchant_id": row.merchant_id, "import_id": row.id, "line": each.line}
-            | _judged(row, known, values.get(each.line, {}), problems.get(each.line, ""))
+            | judged(row, known, values.get(each.line, {}), problems.get(each.line, ""))
             | {"texts": [_storable(text) for text in cells(each)]}
             for each in some
         ],
@@ -478,6 +519,37 @@ def _judged(row: _AnyRow, known: _Known, read: Mapping[str, Any], problem: str) 
         "quantity": quantity if fits else None,
         "before": before,
         "after": None if problem else after,
+        "problem": _storable(problem),
+    }
+
+
+def _details_judged(row: _AnyRow, known: _Known, read: Mapping[str, Any], problem: str) -> dict[str, Any]:
+    """What one row of a file of details would do."""
+    code, named = read.get("sku", ""), " ".join(read.get("location", "").split())
+    sku = known.skus.get(code)
+    place = known.places.get(named.casefold()) if named else known.places.get(str(row.location_id))
+    details: stock_details.Details = {}
+    try:
+        if problem or not code:
+            raise BadInput(problem or "It names no SKU.")
+        wanted = stock_details.wished(read)
+        if sku is None:
+            details = stock_details.of_unknown(code, wanted, made=row.make_skus)
+        else:
+            said = known.said.get((sku.id, place.id)) if place else None
+            details = stock_details.of_known(sku, named, place, said, wanted)
+    except BadInput as error:
+        problem = str(error)
+    fate = Fate.BAD if problem else Fate.READY if details else Fate.UNCHANGED
+    return {
+        "state": fate.value,
+        "code": _storable(code)[:255],
+        "sku_id": sku.id if sku else None,
+        "location_id": place.id if place else None,
+        "quantity": None,
+        "before": None,
+        "after": None,
+        "details": dict(details),
         "problem": _storable(problem),
     }
 
@@ -533,7 +605,8 @@ def _known(connection: Connection, merchant_id: UUID, codes: Collection[str]) ->
     places: dict[str, _AnyRow] = {}
     for place in _places(connection, merchant_id):
         places[str(place.id)] = places[" ".join(place.name.split()).casefold()] = place
-    return _Known(skus, levels, places)
+    said = stock_details.at_places(connection, merchant_id, {row.id: row.title for row in skus.values()})
+    return _Known(skus, levels, places, said)
 
 
 def _skus_called(connection: Connection, merchant_id: UUID, codes: Collection[str]) -> dict[str, _AnyRow]:
@@ -541,7 +614,7 @@ def _skus_called(connection: Connection, merchant_id: UUID, codes: Collection[st
     the only one with this barcode."""
     sku, listing = t.sku.c, t.listing.c
     found: dict[str, _AnyRow] = {}
-    columns = (sku.id, sku.code, sku.kit)
+    columns = (sku.id, sku.code, sku.kit, sku.title)
     for some in in_chunks(sorted(codes)):
         for row in connection.execute(select(*columns).where(sku.merchant_id == merchant_id, sku.code.in_(some))):
             found[row.code] = row
@@ -583,7 +656,10 @@ def _level(row: Any) -> StockLevel:
 
 
 def _refuse_twins(connection: Connection, row: _AnyRow) -> None:
-    """Where two rows are about the same SKU at the same location, nobody can tell which is meant: neither is taken."""
+    """Where two rows are about the same SKU at the same location, nobody can tell which is meant: neither is taken. Nor
+    is it known which is meant of different titles of one SKU."""
+    if row.meaning == Meaning.DETAILS:
+        _refuse_contradictions(connection, row)
     this = t.stock_import_row.c
     good = and_(
         this.merchant_id == row.merchant_id,
@@ -592,7 +668,7 @@ def _refuse_twins(connection: Connection, row: _AnyRow) -> None:
     )
     twins = connection.execute(
         select(this.sku_id, this.location_id)
-        .where(good)
+        .where(good, this.sku_id.is_not(None))
         .group_by(this.sku_id, this.location_id)
         .having(func.count() > 1)
     ).all()
@@ -604,6 +680,30 @@ def _refuse_twins(connection: Connection, row: _AnyRow) -> None:
         connection.execute(
             update(t.stock_import_row).where(same).values(state=Fate.BAD.value, after=None, problem=problem)
         )
+
+
+def _refuse_contradictions(connection: Connection, row: _AnyRow) -> None:
+    this = t.stock_import_row.c
+    good = and_(
+        this.merchant_id == row.merchant_id,
+        this.import_id == row.id,
+        this.state.in_([Fate.READY.value, Fate.UNCHANGED.value]),
+    )
+    headings, column = [text for text in row.header if text], row.columns.get("title", "")
+    where = headings.index(column) if column else None
+    rows: list[tuple[int, Any, str]] = []
+    made: dict[str, list[int]] = {}
+    for each in connection.execute(select(this.line, this.sku_id, this.code, this.texts).where(good)):
+        if each.sku_id is None:
+            made.setdefault(each.code, []).append(each.line)
+        elif where is not None and where < len(each.texts):
+            rows.append((each.line, each.sku_id, each.texts[where]))
+    refused = [(lines, "want different titles for one SKU") for lines in stock_details.contradictions(rows)]
+    refused += [(sorted(lines), "would make the same SKU") for lines in made.values() if len(lines) > 1]
+    for lines, what in refused:
+        told = ", ".join(str(line) for line in lines[:5]) + (" and more" if len(lines) > 5 else "")
+        problem = f"Lines {told} {what}. Leave one of them, or make them agree."
+        _write(connection, row, [{"this_line": line, "state": Fate.BAD.value, "problem": problem} for line in lines])
 
 
 # ---------------------------------------------------------------- applying, and taking back
@@ -659,7 +759,9 @@ def _write(connection: Connection, row: _AnyRow, changed: Sequence[Mapping[str, 
 
 
 def _apply_some(database: Database, row: _AnyRow, _time_left: Callable[[], bool]) -> set[UUID]:
-    """Enter the next rows of one location as one document."""
+    """Enter the next rows of one location as one document, and rows of details in one transaction."""
+    if row.meaning == Meaning.DETAILS:
+        return _do_details(database, row, Fate.READY, Stage.APPLIED)
     rows = _next_rows(database, row, Fate.READY)
     if not rows:
         _end(database, row, Stage.APPLIED)
@@ -694,7 +796,9 @@ def _apply_some(database: Database, row: _AnyRow, _time_left: Callable[[], bool]
 
 
 def _undo_some(database: Database, row: _AnyRow, _time_left: Callable[[], bool]) -> set[UUID]:
-    """Take the next rows of one location back with one counter document."""
+    """Take the next rows of one location back with one counter document, and rows of details in one transaction."""
+    if row.meaning == Meaning.DETAILS:
+        return _do_details(database, row, Fate.APPLIED, Stage.UNDONE)
     rows = _next_rows(database, row, Fate.APPLIED)
     if not rows:
         _end(database, row, Stage.UNDONE)
@@ -734,6 +838,49 @@ def _undo_some(database: Database, row: _AnyRow, _time_left: Callable[[], bool])
         _mark(desk, row, rows, Fate.UNDONE)
 
     return _enter(database, row, rows, enter, look, Fate.KEPT)
+
+
+def _do_details(database: Database, row: _AnyRow, fate: Fate, stage: Stage) -> set[UUID]:
+    """Enter the next rows of details, or take them back: each by itself, and with its mark, some in one commit."""
+    this = t.stock_import_row.c
+    act, became, otherwise = (
+        (stock_details.enter, Fate.APPLIED, Fate.REFUSED)
+        if fate is Fate.READY
+        else (stock_details.take_back, Fate.UNDONE, Fate.KEPT)
+    )
+
+    def work(connection: Connection) -> set[UUID] | None:
+        waiting = (this.merchant_id == row.merchant_id, this.import_id == row.id, this.state == fate.value)
+        some = select(t.stock_import_row).where(*waiting).order_by(this.line).limit(_ENTERED_AT_ONCE)
+        rows = connection.execute(for_update(connection, some)).all()
+        if not rows:
+            return None
+        touched: set[UUID] = set()
+        for each in sorted(rows, key=lambda each: (str(each.sku_id), each.line)):  # as whoever else locks SKUs
+            changed: dict[str, Any] = {"state": became.value}
+            try:
+                with connection.begin_nested():
+                    changed["sku_id"], published = act(database.joining(connection), row.merchant_id, each, row.actor)
+            except Interrupted:
+                raise
+            except stock_details.Moved as error:
+                told = Fate.MOVED if error.now else Fate.UNCHANGED
+                changed = {"state": told.value, "details": dict(error.now)}
+            except HubError as error:
+                changed = {"state": otherwise.value, "problem": str(error)}
+            else:
+                touched |= published
+            connection.execute(
+                update(t.stock_import_row)
+                .where(this.merchant_id == row.merchant_id, this.import_id == row.id, this.line == each.line)
+                .values(changed)
+            )
+        return touched
+
+    touched = database.transact(work)
+    if touched is None:
+        _end(database, row, stage)
+    return touched or set()
 
 
 _STEPS: dict[Stage, Callable[[Database, _AnyRow, Callable[[], bool]], set[UUID]]] = {

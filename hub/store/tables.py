@@ -266,6 +266,9 @@ connection = Table(
     _moment("checked_at"),
     _moment("live_at"),  # set by a person; nothing is published before
     _text("error"),  # why it is not working, for a person
+    _moment("paused_at"),  # by a person; None where it goes on, or the vendor refused the credentials
+    _text("paused_by", 320),
+    _text("paused_why", 300),
     _moment("not_before"),  # a rate limit or an open breaker: no call to this vendor before
     _count("failures"),  # Unavailable in a row
     _moment("last_event_at"),
@@ -436,9 +439,16 @@ sku = Table(
     _moment("created_at", nullable=False),
     _moment("counted_since"),  # when its opening stock was adopted; None: the hub keeps no stock of it yet
     _flag("kit"),  # made of others: it has no stock of its own
+    _moment("titled_at"),  # when a person gave it another title; None: it has the one that it was made with
     PrimaryKeyConstraint("merchant_id", "id"),
     UniqueConstraint("merchant_id", "code"),
     _of_merchant(),
+    Index(
+        "ix_sku_titled",
+        *("merchant_id", "titled_at"),
+        sqlite_where=text("titled_at is not null"),
+        postgresql_where=text("titled_at is not null"),
+    ),
     Index(
         "ix_sku_uncounted",
         *("merchant_id", "id"),
@@ -493,6 +503,45 @@ match_act = Table(
     Index("ix_match_act_at", "merchant_id", "at", "id"),
 )
 
+# What listings of a connection show at one address of their channel: kept here in small, since no page may load
+# anything of a foreign host. The id is made of the address (store.pictures), so that an import knows it without asking.
+picture = Table(
+    "picture",
+    metadata,
+    _id("merchant_id"),
+    _id(),
+    _id("connection_id"),
+    _text("source", 1000),
+    _text("host", 255),
+    _text("state", 10),  # wanted, kept, failed
+    _text("address", 50),  # where our pages find it, by its id and its content; "": not kept
+    _count("attempts"),  # in a row that brought nothing; counted before each
+    _moment("due_at"),  # when it is fetched; None: it is kept, or given up
+    _text("error", 300),
+    _moment("wanted_at", nullable=False),
+    _moment("fetched_at"),
+    PrimaryKeyConstraint("merchant_id", "id"),
+    _belongs("merchant_id", "connection_id", to="connection"),
+    Index(
+        "ix_picture_due",
+        *("merchant_id", "connection_id", "due_at", "id"),
+        sqlite_where=text("due_at is not null"),
+        postgresql_where=text("due_at is not null"),
+    ),
+)
+
+# The picture itself, in each size that pages show: apart, so that looking for what is due reads no pictures.
+picture_file = Table(
+    "picture_file",
+    metadata,
+    _id("merchant_id"),
+    _id("picture_id"),
+    Column("size", String(5), nullable=False),  # hub.pictures.SIZES
+    Column("content", LargeBinary, nullable=False),  # WebP, drawn by ourselves
+    PrimaryKeyConstraint("merchant_id", "picture_id", "size"),
+    _belongs("merchant_id", "picture_id", to="picture"),
+)
+
 listing = Table(
     "listing",
     metadata,
@@ -518,6 +567,7 @@ listing = Table(
     _moment("ignored_at"),  # a person does not want it matched
     _text("variant", 200),
     _text("image_url", 1000),
+    _id("picture_id", nullable=True),  # what is at image_url; it is kept, or wanted
     Column("weight_grams", Integer),
     _text("origin_country", 2),
     _text("hs_code", 20),
@@ -526,6 +576,7 @@ listing = Table(
     _belongs("merchant_id", "connection_id", to="connection"),
     _belongs("merchant_id", "sku_id", to="sku"),
     _belongs("merchant_id", "match_act_id", to="match_act"),
+    _belongs("merchant_id", "picture_id", to="picture"),
     Index("ix_listing_sku", "merchant_id", "sku_id"),
     Index("ix_listing_sku_text", "merchant_id", "connection_id", "sku_text"),
     Index("ix_listing_sold", "merchant_id", "connection_id", "sku_id"),
@@ -556,6 +607,13 @@ listing = Table(
         "match_act_id",
         sqlite_where=text("match_act_id is not null"),
         postgresql_where=text("match_act_id is not null"),
+    ),
+    Index(
+        "ix_listing_picture",
+        "merchant_id",
+        "picture_id",
+        sqlite_where=text("picture_id is not null"),
+        postgresql_where=text("picture_id is not null"),
     ),
 )
 
@@ -728,6 +786,7 @@ stock_import = Table(
     Column("columns", JSON, nullable=False),  # which header each thing stands under
     _id("location_id", nullable=True),  # where a row says none
     _text("reason", 200),
+    _flag("make_skus"),  # of a file of details: a code that nobody knows becomes a SKU
     _text("state", 10),  # store.stock_import.Stage
     _text("message"),  # why it stopped, for a person
     _count("read_to"),  # the last line that was read
@@ -764,6 +823,7 @@ stock_import_row = Table(
     Column("quantity", Integer),  # as the file has it: a figure, or by how much
     Column("before", Integer),  # on hand when it was looked at, or, once applied, before; None: never counted there
     Column("after", Integer),
+    Column("details", JSON),  # of a file of details: what it would change, each as it is and as it would be
     _text("problem"),
     Column("texts", JSON),  # the whole of a row that cannot be taken, to be downloaded
     _id("document_id", nullable=True),  # what changed the stock
@@ -925,14 +985,27 @@ preview_figure = Table(
     Column("location_external_id", String(200), nullable=False),
     Column("says", Integer),  # None: the channel keeps no stock of it there, or did not say
     Column("writes", Integer, nullable=False),
-    _count("drop"),  # how much less it would say, 0 where it does not
-    _count("rise"),
+    _count("change"),  # by how much the two differ, 0 where nothing was said
     Column("steps", JSON, nullable=False),  # how the figure came about (core.selling.Figure)
     _moment("at", nullable=False),
     PrimaryKeyConstraint("merchant_id", "listing_id", "location_external_id"),
     _belongs("merchant_id", "listing_id", to="listing"),
     _belongs("merchant_id", "connection_id", to="connection"),
-    Index("ix_preview_figure_drop", "merchant_id", "connection_id", "drop", "listing_id"),
+    Index("ix_preview_figure_change", "merchant_id", "connection_id", "change", "listing_id", "location_external_id"),
+)
+
+# The last preview of a connection that was finished, counted when it was: its page is asked for more often than made.
+preview = Table(
+    "preview",
+    metadata,
+    _id("merchant_id"),
+    _id("connection_id"),
+    _moment("looked_at", nullable=False),
+    *(_count(name) for name in ("raised", "lowered", "to_zero", "big_drops", "unchanged", "silent")),
+    # What it left out, and why: listings, figures at places, and places of the channel.
+    *(_count(name) for name in ("unmatched", "untracked", "uncounted", "not_here", "unbound_locations")),
+    PrimaryKeyConstraint("merchant_id", "connection_id"),
+    _belongs("merchant_id", "connection_id", to="connection"),
 )
 
 # Append-only: each quantity written to a channel, with its cause and the window that remained.
@@ -994,6 +1067,7 @@ sales_order = Table(
     Column("discount_minor", BigInteger, nullable=False, default=0),
     Column("fees_minor", BigInteger, nullable=False, default=0),
     Column("rounding_minor", BigInteger, nullable=False, default=0),
+    _flag("priced", True),  # False: the channel has told no amounts yet, and those above are zero for want of any
     _flag("taxes_included"),
     _text("customer_name", 300),
     _text("email", 320),
@@ -2047,6 +2121,7 @@ effect = Table(
     _count("attempts"),
     _count("crash_count"),
     _flag("unclear"),  # an earlier attempt may have reached the vendor: settle before sending again
+    _flag("look_first"),  # what another effect has brought about may still be so: then nothing is written
     _moment("due_at", nullable=False),
     _moment("sent_at"),  # of the first attempt
     _text("reference", 300),
@@ -2370,17 +2445,27 @@ bulk_act_row = Table(
     _id("act_id"),
     Column("number", Integer, nullable=False),  # its turn: in the sequence in which the list shows them
     _id("order_id"),
+    _id("shipment_id", nullable=True),  # of an act on shipments, each of which is the row's, with its order
     _id("connection_id"),  # the order's: its lane "bulk" does it
     # waiting; done; refused: it may not or cannot be done to this order; failed: the hub stumbled; stopped by a person
     Column("state", String(10), nullable=False, default="waiting", server_default=text("'waiting'")),
     _text("said", 500),  # what came of it, for a person
     _moment("done_at"),
+    _moment("not_before"),  # of one that waits for an answer from elsewhere: when it is looked at again
     PrimaryKeyConstraint("merchant_id", "act_id", "number"),
-    UniqueConstraint("merchant_id", "act_id", "order_id"),
+    UniqueConstraint("merchant_id", "act_id", "shipment_id"),
     _belongs("merchant_id", "act_id", to="bulk_act"),
     _belongs("merchant_id", "order_id", to="sales_order"),
+    _belongs("merchant_id", "shipment_id", to="shipment"),
     _belongs("merchant_id", "connection_id", to="connection"),
     CheckConstraint("state in ('waiting', 'done', 'refused', 'failed', 'stopped')", name="state"),
+    Index(
+        "ix_bulk_act_row_order",
+        *("merchant_id", "act_id", "order_id"),
+        unique=True,
+        sqlite_where=text("shipment_id is null"),
+        postgresql_where=text("shipment_id is null"),
+    ),
     Index(
         "ix_bulk_act_row_waiting",
         "merchant_id",

@@ -76,29 +76,6 @@ def location_called(connection: Connection, merchant_id: UUID, name: str, *, at:
     raise AssertionError("There are infinitely many numbers.")
 
 
-@access.needs(Permission.SETTINGS)
-def add_location(database: Database, merchant_id: UUID, name: str, actor: str) -> UUID:
-    """A further place with stock. Raises BadInput for a name that cannot be, Conflict for one that is taken."""
-    called = name.strip()
-    if not called or len(called) > 200 or not called.isprintable():
-        raise BadInput("A location needs a name of 1 to 200 characters.", {"name": ["Enter a name."]})
-
-    def work(connection: Connection) -> UUID:
-        at = database.now(connection)
-        statement = upsert(connection, t.location).values(
-            merchant_id=merchant_id, id=new_id(), name=called, created_at=at
-        )
-        made: UUID | None = connection.execute(
-            statement.on_conflict_do_nothing(index_elements=["merchant_id", "name"]).returning(t.location.c.id)
-        ).scalar_one_or_none()
-        if made is None:
-            raise Conflict(f"There is a location called “{called}” already. Give the new one another name.")
-        activity.note(connection, merchant_id, "location_added", f"Location {called} added", at=at, actor=actor)
-        return made
-
-    return database.transact(work)
-
-
 @access.needs(Permission.STOCK)
 def set_safety_stock(
     database: Database, merchant_id: UUID, sku_id: UUID, location_id: UUID, units: int, actor: str
@@ -219,7 +196,7 @@ def change(
                     f"{desk.codes[sku_id]}: {before.on_hand} at {desk.where} cannot be changed by {units:+}."
                 ]
         if refused:
-            raise BadInput(" ".join(each for (each,) in list(refused.values())[:_NAMED]), refused)
+            raise _refusing(refused)
         differences = {}
         for sku_id, units in sorted(lines.items()):
             on_hand = book.before[sku_id, location_id].on_hand
@@ -392,7 +369,7 @@ def send(
             if place not in book.before or book.before[place].available < units:
                 refused[str(sku_id)] = [_not_to_be_sent(desk, book, sku_id, units)]
         if refused:
-            raise BadInput(" ".join(each for (each,) in list(refused.values())[:_NAMED]), refused)
+            raise _refusing(refused)
         for sku_id, units in sorted(lines.items()):
             book.send((sku_id, location_id), (sku_id, to_location_id), units, paper.cited)
             desk.line(sku_id, units)
@@ -405,6 +382,11 @@ def send(
 
     touched = enter(database, merchant_id, paper, work)
     return sent[0], touched
+
+
+def _refusing(lines: dict[str, list[str]]) -> BadInput:
+    """Nothing is entered, because of these lines: by SKU, what is wrong with each."""
+    return BadInput(" ".join(each for (each,) in list(lines.values())[:_NAMED]), lines)
 
 
 def _not_to_be_sent(desk: Desk, book: StockBook, sku_id: UUID, units: int) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hub.testing.carrier import CarrierSimulator as CarrierSimulator
     from hub.testing.carrier import Charge as Charge
+    from hub.testing.clock import Clock as Clock
     from hub.testing.context import WEBHOOK_SECRET as WEBHOOK_SECRET
     from hub.testing.context import MemoryTokenVault as MemoryTokenVault
     from hub.testing.context import connector_for as connector_for
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from hub.testing.queues import QueueServer as QueueServer
     from hub.testing.queues import queue_server as queue_server
     from hub.testing.simulator import Attempt as Attempt
+    from hub.testing.simulator import Customer as Customer
     from hub.testing.simulator import DeliveryFault as DeliveryFault
     from hub.testing.simulator import Fault as Fault
     from hub.testing.simulator import Letter as Letter
@@ -40,12 +42,13 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "hub.testing.carrier": "CarrierSimulator Charge",
+    "hub.testing.clock": "Clock",
     "hub.testing.context": "WEBHOOK_SECRET MemoryTokenVault connector_for context_for",
     "hub.testing.contract": "CarrierContract ConnectorContract FulfillmentProviderContract SalesChannelContract",
     "hub.testing.files": "FileVendor",
     "hub.testing.queues": "QueueServer queue_server",
     "hub.testing.simulator": (
-        "Attempt DeliveryFault Fault Letter Sale ShopSimulator SimRequest SimResponse Simulator StockWrite"
+        "Attempt Customer DeliveryFault Fault Letter Sale ShopSimulator SimRequest SimResponse Simulator StockWrite"
         " VendorSimulator"
     ),
     "hub.testing.town": "Town town_of",

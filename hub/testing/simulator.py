@@ -34,6 +34,7 @@ from hub.translation import load_json
 
 __all__ = [
     "Attempt",
+    "Customer",
     "DeliveryFault",
     "Fault",
     "Letter",
@@ -414,7 +415,7 @@ class Simulator(ABC):
         """Let one of ``faults`` happen to a part of all webhooks, by the seed; a rate of 0 stops it."""
         self._post.disturb_randomly(rate, faults)
 
-    def wait_for_deliveries(self, timeout: float = 10.0) -> bool:
+    def wait_for_deliveries(self, timeout: float = 60.0) -> bool:
         """Wait until nothing is left to send; False if that takes longer."""
         return self._post.wait_until_empty(timeout)
 
@@ -694,6 +695,21 @@ class _PostOffice:
 # ---------------------------------------------------------------- shops
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Customer:
+    """Who buys: where they live, under their name, and what comes with what they buy.
+
+    ``note`` is what they write to the shop, ``tags`` what the shop puts on the order. With ``pays_later`` the order
+    waits for its payment.
+    """
+
+    address: Address
+    email: str
+    note: str = ""
+    tags: tuple[str, ...] = ()
+    pays_later: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Sale:
     """A checkout that the shop accepted: its order and what was bought, (SKU, quantity). ``at`` is monotonic time."""
@@ -734,8 +750,16 @@ class ShopSimulator(VendorSimulator):
         """
         return None
 
-    def customers_live_at(self, address: Address) -> None:
-        """What is bought from now on is sent to this address; a simulator may know no other than its own."""
+    def goes_abroad(self, sku: str, weight_grams: int, origin_country: str, hs_code: str) -> bool:
+        """Say what customs ask of a product. False: the shop keeps none of it, and sells within its country."""
+        return False
+
+    def show_picture(self, sku: str, content: bytes) -> bool:
+        """Show this picture (PNG) of a product, at an address of the vendor's. False: the shop shows none."""
+        return False
+
+    def customer_comes(self, customer: Customer) -> None:
+        """Whoever buys from now on; a simulator may know only its own customer, and of this one only a part."""
 
     @abstractmethod
     def buy(self, items: Sequence[tuple[str, int]]) -> Sale | None:

@@ -43,6 +43,7 @@ OWNER = "owner@example.test"
 
 _AWAITED = [
     t.address_check.c.due_at,
+    t.bulk_act_row.c.not_before,
     t.connection.c.not_before,
     t.cursor.c.due_at,
     t.effect.c.due_at,
@@ -51,6 +52,7 @@ _AWAITED = [
     t.lease.c.until,
     t.pending_push.c.ask_at,
     t.pending_push.c.sent_at,
+    t.picture.c.due_at,
     t.publication.c.explain_since,
     t.publication.c.not_before,
     t.publication.c.verify_at,
@@ -87,14 +89,14 @@ class Town:
 
     # ------------------------------------------------------------ working
 
-    def work(self, seconds: float = 20.0) -> None:
+    def work(self, seconds: float = 90.0) -> None:
         """Do everything that is due, and what follows from it, until nothing is due for now."""
         ends = time.monotonic() + seconds
         while waiting := jobs.due(self.hub):
             for merchant_id, connection_id, lane in waiting:
                 if lane == "publish":
                     self._gather(connection_id)
-                jobs.drain(self.hub, merchant_id, connection_id, lane, budget_seconds=5.0)
+                jobs.drain(self.hub, merchant_id, connection_id, lane, budget_seconds=60.0)
             if time.monotonic() > ends:
                 raise AssertionError(f"still due after {seconds} s: {waiting}")
 
@@ -106,7 +108,7 @@ class Town:
             of_late = (publication.connection_id == connection_id, publication.dirty_since > earlier)
             connection.execute(update(t.publication).where(*of_late).values(dirty_since=earlier))
 
-    def settle(self, seconds: float = 20.0) -> None:
+    def settle(self, seconds: float = 90.0) -> None:
         """Work until the shops' webhooks are delivered and nothing is due any more."""
         ends = time.monotonic() + seconds
         while True:
@@ -248,8 +250,12 @@ def town(
     *,
     public_url: str | None = None,
 ) -> Iterator[Town]:
-    """A town whose shops are closed at the end; with ``public_url`` it has webhooks sent there."""
-    settings = Settings(data_dir=data_dir, database_url="", secret_keys=(new_key(),), public_url=public_url)
+    """A town whose shops are closed at the end; with ``public_url`` it has webhooks sent there.
+
+    Pictures are not fetched: nothing that happens in a town depends on them.
+    """
+    keys = (new_key(),)
+    settings = Settings(data_dir=data_dir, database_url="", secret_keys=keys, public_url=public_url, pictures=False)
     built = Town(Hub(settings, database, keyring, registry, Rings()), merchant)
     try:
         yield built

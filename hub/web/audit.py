@@ -21,7 +21,7 @@ from hub.store.queries import audit as queries
 from hub.store.queries.audit import AuditView
 from hub.web import exports, lists
 from hub.web.exports import Column
-from hub.web.gate import hub, needs, visitor
+from hub.web.gate import gives_a_file, hub, needs, needs_password, visitor
 from hub.web.reader import reader
 
 pages = Blueprint("audit", __name__)
@@ -35,7 +35,10 @@ AREAS = {
         lazy_gettext("Connections"),
         ("connection_", "went_live", "sync_", "records_", "word_", "columns_", "sandbox_"),
     ),
-    "orders": (lazy_gettext("Orders"), ("order_", "hold_", "address_", "priority_", "routed_", "collection_")),
+    "orders": (
+        lazy_gettext("Orders"),
+        ("order_", "hold_", "address_", "priority_", "routed_", "collection_", "shipment_", "email_"),
+    ),
     "stock": (lazy_gettext("Stock and listings"), ("stock_", "listing_", "kit_", "safety_", "selling_", "location")),
     "privacy": (lazy_gettext("Personal data and exports"), ("personal_", "exported", "erasure_")),
 }
@@ -83,6 +86,8 @@ def index() -> str:
 
 @pages.post("/settings/audit.csv")
 @needs(Permission.PEOPLE)
+@needs_password
+@gives_a_file
 def download() -> Any:
     """The same, all of it, as a file."""
     access.demand(Permission.PEOPLE)  # the rows are read while the file leaves: too late to refuse

@@ -1,4 +1,4 @@
-"""Something done to many orders at once: what is offered in the list, asking for it, and the page that follows it."""
+"""Something done to many orders or shipments at once: what the list of orders offers, asking for it, following it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from flask import Blueprint, flash, render_template, request, url_for
+from flask import Blueprint, flash, g, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_babel import ngettext
 
@@ -16,13 +16,13 @@ from hub.core.model import HoldReason
 from hub.core.priorities import Urgency
 from hub.errors import BadInput
 from hub.store import bulk_acts
-from hub.store.bulk_acts import MOST_ORDERS, Asked, Person
+from hub.store.bulk_acts import MOST_ORDERS, About, Asked, Person, Progress
 from hub.store.queries import orders, packing
 from hub.store.queries.connections import LocationView
 from hub.web import forms, lists, order_filter
 from hub.web.failures import existing
 from hub.web.forms import Field
-from hub.web.gate import hub, needs, safe_path, see_other, visitor
+from hub.web.gate import hub, needs, needs_password_where, safe_path, see_other, visitor
 from hub.web.looks import state_of
 from hub.web.orders import cancel_reasons
 from hub.web.waking import wake
@@ -133,6 +133,7 @@ def _chosen(name: str, label: str, hint: str, choices: tuple[tuple[str, str], ..
 
 @pages.post("/orders/bulk")
 @needs(Permission.LOOK)
+@needs_password_where(lambda: request.form.get("act") == "cancel")
 def ask() -> Any:
     """Have something done to the ticked orders, or to all that the list is narrowed down to. What it takes to be
     allowed to is asked by the act itself."""
@@ -147,13 +148,18 @@ def ask() -> Any:
         request.form,
         chosen.query() if all_of_them else "",
     )
+    return begin(asked, picked, chosen.address())
+
+
+def begin(asked: Asked, picked: Sequence[UUID], back: str) -> Any:
+    """Have it done by a worker, and follow it; ``back``: the list it is asked on, which tells what is wrong with it."""
     try:
-        shops = bulk_acts.plan(database, visitor().merchant_id, asked, picked, _person())
+        shops = bulk_acts.plan(hub().database, visitor().merchant_id, asked, picked, _person())
     except BadInput as error:
         flash(str(error), "danger")
-        return see_other(chosen.address())
+        return see_other(back)
     wake(shops, "bulk")
-    return see_other(url_for(".follow", bulk_id=asked.id))
+    return see_other(url_for("bulk.follow", bulk_id=asked.id))
 
 
 def _person() -> Person:
@@ -171,6 +177,7 @@ def follow(bulk_id: UUID) -> str:
     merchant_id = visitor().merchant_id
     with hub().database.read() as connection:
         act = existing(bulk_acts.progress(connection, merchant_id, bulk_id), _("act"))
+        g.room = str(act.about)
         rows = bulk_acts.outcomes(
             connection, merchant_id, bulk_id, states=_RESULTS[show], after=after, limit=lists.ONE_MORE
         )
@@ -178,7 +185,8 @@ def follow(bulk_id: UUID) -> str:
         "bulk.html",
         act=act,
         label=_label(act.kind),
-        which=order_filter.of_query(act.described) if act.described else None,
+        is_about_orders=act.about is About.ORDERS,
+        back=_list_of(act),
         said=", ".join(text for text in act.arguments.values() if text and len(text) != 36),
         page=lists.listed(rows, lambda row: str(row.number), parameter="after"),
         show=show,
@@ -214,8 +222,21 @@ def again(bulk_id: UUID) -> Any:
     return see_other(url_for(".follow", bulk_id=new))
 
 
+def _list_of(act: Progress) -> str:
+    """The list that it was asked on, narrowed down as it was then."""
+    if act.about is About.SHIPMENTS:
+        return f"{url_for('shipments.index')}?{act.described or 'show=to_label'}"
+    return order_filter.of_query(act.described).address() if act.described else url_for("orders.index", all=1)
+
+
 def _label(kind: str) -> str:
-    return next((each.label for each in offers([]) if each.kind == kind), kind.replace("_", " ").capitalize())
+    to_shipments = {
+        "buy_labels": _("Buy labels"),
+        "ask_carriers": _("Ask the carriers again"),
+        "hand_over": _("Hand over"),
+    }
+    called = to_shipments | {each.kind: each.label for each in offers([])}
+    return called.get(kind, kind.replace("_", " ").capitalize())
 
 
 # ---------------------------------------------------------------- papers

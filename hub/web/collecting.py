@@ -91,7 +91,7 @@ def _order_page(fulfillment_order_id: UUID, message: str = "") -> str:
     return render_template(
         "collect_order.html",
         bench=found,
-        notices=[each for each in notices if each.occasion == f"ready/{fulfillment_order_id}"],
+        notices=[each for each in notices if mail.announced(each.occasion) == fulfillment_order_id],
         sends_mail=hub().settings.sends_mail,
         message=message,
     )

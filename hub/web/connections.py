@@ -30,6 +30,7 @@ from hub.store.queries import connections, importing, journal, previews, sync
 from hub.web import forms, lists, streams
 from hub.web.failures import existing
 from hub.web.gate import hub, needs, needs_password, public_address, see_other, visitor
+from hub.web.verdicts import last_success, verdict
 from hub.web.waking import ring, wake
 
 pages = Blueprint("connections", __name__)
@@ -304,13 +305,17 @@ def connection(connection_id: UUID) -> str:
         shop = existing(connections.connection_summary(db, merchant_id, connection_id), _("connection"))
         issues = journal.issues(db, merchant_id, connection_id=connection_id)
         unreadable = any(each.kind == _UNREADABLE for each in issues)
+        read = connections.streams(db, merchant_id, connection_id)
+        removed = shop.state == "removed"
         return render_template(
             "connection.html",
             shop=shop,
+            verdict=None if removed else verdict(shop, datetime.now(UTC), is_channel=is_channel(shop)),
+            heard=last_success(shop, read),
             connector=hub().registry.connectors.get(shop.connector),
             is_channel=is_channel(shop),
             preview=previews.latest(db, merchant_id, connection_id),
-            streams=connections.streams(db, merchant_id, connection_id),
+            streams=read,
             progress=importing.progress(db, merchant_id, connection_id),
             left=budget_left(connection_id, hub().registry.connectors.get(shop.connector)),
             subscriptions=sync.subscriptions(db, merchant_id, connection_id),
@@ -349,7 +354,14 @@ def remove_form(connection_id: UUID) -> str:
     with hub().database.read() as db:
         removal = connections.removal(db, visitor().merchant_id, connection_id)
     connector = hub().registry.connectors.get(shop.connector)
-    return render_template("remove.html", shop=shop, removal=removal, connector=connector, is_channel=is_channel(shop))
+    return render_template(
+        "remove.html",
+        shop=shop,
+        removal=removal,
+        most=connections.MOST_COUNTED,
+        connector=connector,
+        is_channel=is_channel(shop),
+    )
 
 
 # ---------------------------------------------------------------- what a person does with a connection
@@ -446,7 +458,8 @@ def adopt(connection_id: UUID) -> Any:
 @needs(Permission.SYNC)
 def pause(connection_id: UUID) -> Any:
     shop = summary(connection_id)
-    commands.pause(hub().database, visitor().merchant_id, connection_id, visitor().email)
+    why = request.form.get("why", "")
+    commands.pause(hub().database, visitor().merchant_id, connection_id, visitor().email, why)
     flash(_("%(label)s is paused. What it sends is still kept.", label=shop.label), "success")
     return see_other(url_for(".connection", connection_id=connection_id))
 
@@ -499,6 +512,7 @@ def decide(connection_id: UUID, effect_id: UUID) -> Any:
 
 @pages.post("/connections/<uuid:connection_id>/remove")
 @needs(Permission.CONNECT)
+@needs_password
 def remove(connection_id: UUID) -> Any:
     shop = summary(connection_id)
     connector = hub().registry.connectors.get(shop.connector)

@@ -216,9 +216,19 @@ def _accept_as_known(found: Invitation, token: str) -> Any:
 @own_account
 def accept_here(token: str) -> Any:
     """Whoever is signed in already takes their invitation, and goes on for that business."""
+    with hub().database.read() as connection:
+        if people.invitation(connection, token) is None:
+            return _invitation_page(None, {}, 404)  # pressed twice, say
     merchant_id = people.accept_as(hub().database, token, visitor().user_id)
     go_on_for(merchant_id)
     return see_other(url_for("home.home"))
+
+
+@pages.get("/invitation/<token>/mine")
+@public
+def invitation_again(token: str) -> Any:
+    """Where somebody reloads what came of that, or goes back to it: the invitation itself says how it stands."""
+    return see_other(url_for(".invitation", token=token))
 
 
 def _invitation_page(found: Invitation | None, errors: Any, status: int) -> tuple[str, int]:

@@ -5,29 +5,34 @@ from __future__ import annotations
 import base64
 import hashlib
 import ipaddress
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 import structlog
-from flask import Flask, Response, current_app, g, jsonify, redirect, request, session, url_for
+from flask import Flask, Response, current_app, g, jsonify, redirect, render_template, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface
 from flask_babel import gettext as _
 from flask_wtf.csrf import CSRFProtect
 from sqlalchemy import select
+from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.exceptions import BadRequest, Forbidden, NotFound, RequestEntityTooLarge
 from werkzeug.wrappers import Response as AnyResponse
 
 from hub import access
 from hub.access import Permission
+from hub.errors import BadInput
 from hub.store import accounts
 from hub.store import tables as t
 from hub.store.accounts import Visitor
 from hub.store.database import Database, DatabaseAway
 from hub.store.queries.home import surroundings
+from hub.store.secrets import SecretsUnreadable
 
 if TYPE_CHECKING:
     from hub.config import Settings
@@ -96,8 +101,26 @@ def takes_files(largest: int) -> Callable[[View], View]:
 
 
 def needs_password(view: View) -> View:
-    """A page or form for which the password has to have been typed lately, by whoever sits at the browser now."""
-    view.needs_password = True  # type: ignore[attr-defined]
+    """A page or form for which the password has to have been typed lately, by whoever sits at the browser now.
+
+    A form that asks for it is not lost over the question: it is sent on, as it was, once the password was right.
+    """
+    return needs_password_where(lambda: True)(view)
+
+
+def needs_password_where(this: Callable[[], bool]) -> Callable[[View], View]:
+    """The same for the forms alone of which ``this`` is so."""
+
+    def mark(view: View) -> View:
+        view.needs_password = this  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def gives_a_file(view: View) -> View:
+    """A form whose answer the browser saves, while it stays on the page that it shows."""
+    view.gives_a_file = True  # type: ignore[attr-defined]
     return view
 
 
@@ -254,17 +277,87 @@ def _admit() -> AnyResponse | None:
         if needed is None:
             raise Forbidden(_("Nobody has been given the right to do this."))
         access.demand(needed)
-    if getattr(view, "needs_password", False) and g.now - g.visitor.confirmed_at > accounts.CONFIRMED_FOR:
-        return _ask_for_the_password()
-    return None
+    is_asked_for: Callable[[], bool] | None = getattr(view, "needs_password", None)
+    if is_asked_for is None:
+        return None
+    _take_up_the_form()
+    if g.now - g.visitor.confirmed_at <= accounts.CONFIRMED_FOR or not is_asked_for():
+        return None
+    return _ask_for_the_password(gives_a_file=getattr(view, "gives_a_file", False))
 
 
-def _ask_for_the_password() -> AnyResponse:
-    """Lead to the page that asks for it, and from there to the page itself, or to the one its form was on."""
+# ---------------------------------------------------------------- the password once more
+
+KEPT_FORM = "kept_form"  # the field of the question that holds the form it was asked about
+_KEPT_FOR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptForm:
+    """A form that waits for the password of whoever sent it: where it was sent to, and what it said."""
+
+    address: str
+    fields: Sequence[tuple[str, str]]
+
+
+def _ask_for_the_password(*, gives_a_file: bool) -> AnyResponse:
+    """The question, or the way to it; from there it goes on to the page, or the form, that was asked for."""
+    if request.method == "GET":
+        return see_other(url_for("security.confirm", next=_wanted()))
     asked = urlsplit(request.referrer or "")
-    form = f"{asked.path}?{asked.query}" if asked.query else asked.path
-    wanted = request.full_path.rstrip("?") if request.method == "GET" else safe_path(form)
-    return see_other(url_for("security.confirm", next=wanted))
+    back = safe_path(f"{asked.path}?{asked.query}" if asked.query else asked.path)
+    if gives_a_file:
+        # The browser would save the answer and go on showing the question.
+        return see_other(url_for("security.confirm", next=back, again="yes"))
+    question = render_template("confirm.html", kept=_sealed_form(), next=back, again="", errors={})
+    whole_page = {"HX-Retarget": "body", "HX-Reselect": "main", "HX-Reswap": "innerHTML"} if is_partial() else {}
+    return Response(question, headers=whole_page)
+
+
+def _sealed_form() -> str:
+    """The form of this request for a hidden field: what was typed may be secret, and is for nobody to read there."""
+    told = {
+        "address": _wanted(),
+        "at": g.now.isoformat(),
+        "fields": [each for each in request.form.items(multi=True) if each[0] != "csrf_token"],
+    }
+    return base64.b64encode(hub().keyring.pack(json.dumps(told).encode(), _whose_form())).decode()
+
+
+def kept_form() -> KeptForm | None:
+    """The form that was kept in this one, None where there is none. Raises BadInput for somebody else's, or an old
+    one."""
+    sealed = request.form.get(KEPT_FORM)
+    if sealed is None:
+        return None
+    try:
+        told = json.loads(hub().keyring.unpack(base64.b64decode(sealed), _whose_form()))
+    except (ValueError, SecretsUnreadable):
+        told = None
+    if told is None or g.now - datetime.fromisoformat(told["at"]) > _KEPT_FOR:
+        raise BadInput(_("This question is too old, or was not asked of you. Nothing was done: begin again."))
+    return KeptForm(told["address"], [(name, text) for name, text in told["fields"]])
+
+
+def _whose_form() -> str:
+    return f"form:{visitor().user_id}:{visitor().merchant_id}"
+
+
+def _take_up_the_form() -> None:
+    """Put the form that was kept over the question into the place of the one that brings it."""
+    kept = kept_form()
+    if kept is None:
+        return
+    if kept.address != _wanted():
+        raise BadInput(_("This form is damaged. Reload the page."))
+    request.form = ImmutableMultiDict(kept.fields)
+
+
+def _wanted() -> str:
+    return request.full_path.rstrip("?")
+
+
+# ---------------------------------------------------------------- who may pass
 
 
 def needs_no_session(view: View) -> View:
@@ -317,7 +410,7 @@ def _ask_to_sign_in() -> AnyResponse:
         answer = jsonify(error=_("Sign in first."), request_id=g.request_id)
         answer.status_code = 401
         return answer
-    wanted = request.full_path.rstrip("?") if request.method == "GET" and not is_partial() else ""
+    wanted = _wanted() if request.method == "GET" and not is_partial() else ""
     address = url_for("entrance.sign_in") + (f"?next={quote(wanted)}" if wanted not in ("", "/") else "")
     return see_other(address)
 
@@ -337,6 +430,6 @@ def _add_headers(answer: Response) -> Response:
     headers["X-Request-Id"] = g.get("request_id", "")
     if request.is_secure:
         headers["Strict-Transport-Security"] = "max-age=31536000"
-    if request.endpoint != "static":
+    if request.endpoint != "static" and not answer.cache_control.immutable:
         headers["Cache-Control"] = "no-store"
     return answer

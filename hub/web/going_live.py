@@ -16,7 +16,7 @@ from hub.store import tasks
 from hub.store.queries import connections, previews
 from hub.web import lists
 from hub.web.connections import follow_task, is_channel, summary
-from hub.web.gate import hub, needs, see_other, visitor
+from hub.web.gate import hub, needs, needs_password, see_other, visitor
 from hub.web.waking import wake
 
 pages = Blueprint("going_live", __name__)
@@ -36,13 +36,10 @@ def form(connection_id: UUID) -> str:
             if found
             else []
         )
-        plan = connections.live_plan(db, merchant_id, connection_id)
         task = connections.latest_tasks(db, merchant_id, connection_id).get("preview")
     return render_template(
         "go_live.html",
         shop=shop,
-        plan=plan,
-        most_foreseen=connections.MOST_FORESEEN,
         preview=found,
         page=lists.listed(rows, _mark, parameter="after"),
         show=show,
@@ -62,6 +59,7 @@ def preview(connection_id: UUID) -> Any:
 
 @pages.post("/connections/<uuid:connection_id>/go-live")
 @needs(Permission.CONNECT)
+@needs_password
 def go_live(connection_id: UUID) -> Any:
     """Allowed after a look at what would be written, or when a person says to do without."""
     shop = _channel(connection_id)
@@ -91,18 +89,18 @@ def _channel(connection_id: UUID) -> connections.ConnectionSummary:
 
 
 def _mark(row: previews.Difference) -> str:
-    return f"{row.drop}~{row.listing_id}~{row.place}"
+    return f"{row.change}~{row.listing_id}~{row.place}"
 
 
 def _read_mark() -> tuple[int, UUID, str] | None:
     value = request.args.get("after", "")
     if not value:
         return None
-    drop, _, rest = value.partition("~")
+    change, _, rest = value.partition("~")
     listing_id, separator, place = rest.partition("~")
     try:
-        if not separator or "\x00" in place or not drop.isascii() or not drop.isdigit() or len(drop) > 9:
+        if not separator or "\x00" in place or not change.isascii() or not change.isdigit() or len(change) > 9:
             raise ValueError(value)
-        return int(drop), UUID(listing_id), place
+        return int(change), UUID(listing_id), place
     except ValueError:
         raise lists.stale() from None

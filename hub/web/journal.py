@@ -137,7 +137,7 @@ def resolve(issue_id: UUID) -> Any:
     return see_other(safe_path(request.form.get("back", "") or url_for(".issues")))
 
 
-@pages.post("/issues/resolve")
+@pages.post("/issues")
 @needs(Permission.ISSUES)
 def resolve_many() -> Any:
     """A person says that all of these are dealt with; what came of each is shown above the list."""

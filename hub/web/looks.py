@@ -17,6 +17,7 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup
 
+from hub.core.carriers import carrier_name, named_service
 from hub.core.model import Money
 from hub.store.queries.connections import Health
 from hub.store.queries.documents import DocumentSummary
@@ -276,6 +277,8 @@ def install(app: Flask) -> None:
         document_name=document_name,
         edit=edits.told,
         web_address=web_address,
+        carrier=carrier_name,
+        named_service=named_service,
     )
     versions = _versions(Path(str(app.static_folder)))
 

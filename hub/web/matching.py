@@ -58,12 +58,15 @@ def _page(typed: dict[UUID, str] | None = None, wrong: str = "") -> str:
         )
         looked_at = rows if score else rows[:PAGE]
         offers = matching.offers(db, merchant_id, [row.id for row in looked_at]) if show == "waiting" else {}
+        likely = {best.sku_id for each in offers.values() if (best := each.best) and best.sku_id}
+        pictures = queries.pictures(db, merchant_id, likely)
         shops = queries.queues(db, merchant_id)
         acts = queries.acts(db, merchant_id)
     return render_template(
         "matching.html",
         page=_fitting(rows, offers, score) if score else lists.listed(rows, _mark, parameter="after"),
         offers=offers,
+        pictures=pictures,
         shops=shops,
         acts=acts,
         show=show,

@@ -1,11 +1,12 @@
-"""Where everything is: the sections in the side bar, the pages within each as tabs, and the keys that lead there."""
+"""Where everything is: the sections of the side bar, the pages of each as tabs or as a menu, and the keys."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
-from flask import current_app, request, url_for
+from flask import current_app, g, request, url_for
 from flask_babel import lazy_gettext as _
 
 from hub.access import Permission
@@ -14,11 +15,13 @@ from hub.web.gate import visitor
 
 @dataclass(frozen=True, slots=True)
 class Tab:
-    """A page of a section. ``also``: pages below it, which show this tab as the one they belong to."""
+    """A page of a section. ``also``: pages below it, which show this tab as the one they belong to. ``group``: the
+    heading it stands under, in a section that has too many pages for a row."""
 
     endpoint: str
     label: str
     also: tuple[str, ...] = ()
+    group: str = ""
 
     @property
     def address(self) -> str:
@@ -51,6 +54,23 @@ class Section:
         """The tabs whose pages the visitor may see."""
         return [tab for tab in self.tabs if may_see(tab.endpoint)]
 
+    @property
+    def groups(self) -> list[tuple[str, list[Tab]]]:
+        """What is offered, under its headings; empty in a section whose pages fit into a row."""
+        grouped = groupby((tab for tab in self.offered if tab.group), key=lambda tab: tab.group)
+        return [(heading, list(tabs)) for heading, tabs in grouped]
+
+    @property
+    def open_tab(self) -> Tab | None:
+        """The tab of the page that is shown."""
+        return next((tab for tab in self.tabs if tab.is_here), None)
+
+
+# What the settings are about.
+_BUSINESS = _("Your business")
+_ORDERS = _("Orders and stock")
+_SHIPPING = _("Warehouse and shipping")
+_ACCOUNT = _("Your account")
 
 SECTIONS = (
     Section(_("Today"), "home", "t", (Tab("home.home", _("Today")),), ("home",)),
@@ -127,23 +147,26 @@ SECTIONS = (
         "settings",
         "e",
         (
-            Tab("settings.settings", _("Business"), ("settings.save", "settings.create_merchant")),
-            Tab("people.index", _("People"), ("people.invite", "people.change")),
+            Tab("settings.settings", _("Business"), ("settings.save", "settings.create_merchant"), _BUSINESS),
+            Tab("people.index", _("People"), ("people.invite", "people.change"), _BUSINESS),
+            Tab("settings.email", _("E-mail"), (), _BUSINESS),
+            Tab("audit.index", _("Audit log"), (), _BUSINESS),
+            Tab("privacy.index", _("Personal data"), ("privacy.wish",), _BUSINESS),
+            Tab("settings.stock_policy", _("Stock policy"), ("settings.save_policy",), _ORDERS),
+            Tab("routing.index", _("Routing"), ("routing.change",), _ORDERS),
+            Tab("handling.rules", _("Order rules"), ("handling.save_rules",), _ORDERS),
+            Tab(
+                "locations.index", _("Locations"), ("locations.location", "locations.add", "locations.save"), _SHIPPING
+            ),
+            Tab("packing.shelves", _("Shelves"), ("packing.save_shelves",), _SHIPPING),
+            Tab("packing.boxes", _("Boxes"), ("packing.save_box",), _SHIPPING),
+            Tab("shipments.policy", _("Shipping"), ("shipments.save_policy",), _SHIPPING),
             Tab(
                 "security.security",
                 _("Your sign-in"),
                 ("security.change_password", "security.turn_on", "security.new_codes"),
+                _ACCOUNT,
             ),
-            Tab("settings.stock_policy", _("Stock policy"), ("settings.save_policy",)),
-            Tab("settings.email", _("E-mail")),
-            Tab("audit.index", _("Audit log")),
-            Tab("locations.index", _("Locations"), ("locations.location", "locations.add", "locations.save")),
-            Tab("routing.index", _("Routing"), ("routing.change",)),
-            Tab("shipments.policy", _("Shipping"), ("shipments.save_policy",)),
-            Tab("handling.rules", _("Order rules"), ("handling.save_rules",)),
-            Tab("packing.boxes", _("Boxes"), ("packing.save_box",)),
-            Tab("packing.shelves", _("Shelves"), ("packing.save_shelves",)),
-            Tab("privacy.index", _("Personal data"), ("privacy.request",)),
         ),
         ("settings", "people", "security", "audit", "locations", "routing", "privacy"),
     ),
@@ -156,7 +179,7 @@ def section() -> Section | None:
     for each in SECTIONS:
         if any(tab.is_here for tab in each.tabs):
             return each
-    room = endpoint.partition(".")[0]
+    room = g.get("room") or endpoint.partition(".")[0]  # a page that serves several sections says whose it is
     return next((each for each in SECTIONS if room in each.rooms), None)
 
 

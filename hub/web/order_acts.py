@@ -17,7 +17,7 @@ from hub.connector import Capabilities, Connector
 from hub.core.model import Money
 from hub.core.shipping import CancelReason
 from hub.errors import BadInput, Conflict
-from hub.store import calling_off, channel_work, effects, handling, inbox, mail
+from hub.store import calling_off, channel_work, effects, handling, inbox, mail, telling_again
 from hub.store import tables as t
 from hub.store.calling_off import CancelWish, Refundable, RefundWish
 from hub.store.queries import orders, shipments
@@ -25,8 +25,9 @@ from hub.store.queries.orders import OrderHead
 from hub.store.queries.shipments import WorkView
 from hub.web import forms
 from hub.web.failures import existing
-from hub.web.gate import hub, needs, see_other, visitor
+from hub.web.gate import hub, needs, needs_password, see_other, visitor
 from hub.web.orders import cancel_reasons, connector_of
+from hub.web.topics import about
 from hub.web.waking import ring, wake
 
 pages = Blueprint("order_acts", __name__)
@@ -88,6 +89,7 @@ def refund(order_id: UUID) -> str:
 
 @pages.post("/orders/<uuid:order_id>/refund")
 @needs(Permission.MONEY)
+@needs_password
 def give_back(order_id: UUID) -> Any:
     """Give so much back, once the sum was typed again."""
     order, left = _found(order_id), _refundable(order_id)
@@ -217,6 +219,7 @@ def cancel(order_id: UUID) -> str:
 
 @pages.post("/orders/<uuid:order_id>/cancel")
 @needs(Permission.MONEY)
+@needs_password
 def cancel_now(order_id: UUID) -> Any:
     """Have the shop cancel it, once its number was typed again."""
     order = _found(order_id)
@@ -294,8 +297,18 @@ def again(order_id: UUID) -> Any:
         wake([order.connection_id], "effects")
         flash(_("%(shop)s is told again.", shop=order.connection_label), "success")
     elif act == "email":
-        ring([(mail.decide(hub().database, merchant_id, forms.identity("email"), True, who), "mail")])
+        email_id = forms.identity("email")
+        there = mail.send_again(hub().database, merchant_id, order_id, email_id, once=forms.once(), actor=who)
+        ring([(there, "mail")])
         flash(_("The e-mail is sent again."), "success")
+    elif act == "tell":
+        reference, connector = request.form.get("shipment", "")[:35], connector_of(order)
+        ring(
+            telling_again.tell(
+                hub().database, merchant_id, order_id, reference, connector, once=forms.once(), actor=who
+            )
+        )
+        flash(_("%(shop)s is asked whether it has it, and told if not.", shop=order.connection_label), "success")
     elif act == "fetch":
         ring(channel_work.fetch_again(hub().database, merchant_id, order_id, who))
         flash(_("%(shop)s is asked how the order stands.", shop=order.connection_label), "success")
@@ -337,6 +350,7 @@ def record(order_id: UUID, record_id: UUID) -> str:
         "order_record.html",
         order=order,
         row=row,
+        about=about(row.topic),
         headers=_hidden(dict(row.headers or {})),
         body=_pretty(stored.record.body) if stored else None,
         damage=stored.damage if stored else "",

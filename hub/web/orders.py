@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,7 +17,7 @@ from hub.core.model import Address, HoldReason, Money
 from hub.core.plain import from_plain
 from hub.core.shipping import CancelReason, WorkQuestion
 from hub.errors import BadInput
-from hub.store import calling_off, channel_work
+from hub.store import calling_off, channel_work, telling_again
 from hub.store.queries import handling, journal, orders, routing, shipments
 from hub.store.queries import timeline as timelines
 from hub.web import forms, lists, timeline
@@ -132,6 +132,7 @@ def _order_page(order_id: UUID, wrong: Mapping[str, str] | None = None) -> str:
         shipping = shipments.of_order(connection, visitor().merchant_id, order_id)
         dealt = routing.of_order(connection, visitor().merchant_id, order_id, found.connection_id)
         handled = handling.beside(connection, visitor().merchant_id, order_id, found.status, found.ship_to)
+    verdict = addresses.check(from_plain(Address, found.ship_to))
     return render_template(
         "order.html",
         shipping=shipping,
@@ -140,12 +141,14 @@ def _order_page(order_id: UUID, wrong: Mapping[str, str] | None = None) -> str:
         dealt=dealt,
         handled=handled,
         places=dealt.theirs,
-        verdict=addresses.check(from_plain(Address, found.ship_to)),
+        verdict=verdict,
         asked_for=[each for each in found.wishes if each.kind in calling_off.KINDS],
         wishes=[each for each in found.wishes if each.kind in channel_work.KINDS],
         undone=[each for each in found.wishes if each.state in ("failed", "unknown")],
+        not_told_again=telling_again.why_not(connector_of(found)) if found.told else "",
+        ready={work.id for work in shipping if work.state == "ready"},
         effect_name=timeline.effect_name,
-        acts=_acts(found),
+        acts=_acts(found, handled, verdict),
         balance=_balance(found),
         wanted=wanted,
         choices=timeline.choices(),
@@ -185,42 +188,72 @@ def cancel_reasons() -> tuple[tuple[str, str], ...]:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Something that can be done with the whole order; ``barred`` says why it cannot, "" if it can."""
+    """Something that can be done with the whole order; ``barred`` says why it cannot, "" if it can. What ``endangers``
+    it cannot be taken back."""
 
     name: str
     label: str
     icon: str
     address: str
     barred: str = ""
+    endangers: bool = False
 
 
-def _acts(found: orders.OrderView) -> list[Act]:
-    """What is offered at the top of the page, to those who may."""
-    declared = _declared(found)
-    over = "" if found.status in ("open", "pending") else _("It is over.")
-    acts = []
-    if visitor().may(Permission.ORDERS):
-        handling_page = url_for("handling.order", order_id=found.id)
-        if not over and not found.shipped_by_channel:
-            acts += [
-                Act("hold", _("Hold or release"), "hand-stop", "#handling"),
-                Act("address", _("Correct the address"), "map-pin", f"{handling_page}#address"),
-                Act("handle", _("Priority and tags"), "tags", handling_page),
-                Act("split", _("Split, merge or reroute"), "arrows-exchange", "#dealt-out"),
-            ]
-        acts.append(Act("again", _("Send again"), "refresh", "#again"))
-    if visitor().may(Permission.MONEY):
-        for kind, endpoint, label, icon in (
-            ("refund", "order_acts.refund", _("Give money back"), "receipt-refund"),
-            ("cancel_order", "order_acts.cancel", _("Cancel the order"), "ban"),
-        ):
-            barred = over if kind == "cancel_order" else ""
-            if kind not in declared:
-                barred = _(
-                    "%(shop)s takes no such wish from here. Do it there: it is heard of.", shop=found.connection_label
-                )
-            acts.append(Act(kind, label, icon, url_for(endpoint, order_id=found.id), barred))
+@dataclass(frozen=True, slots=True)
+class Acts:
+    """What is offered at the top of the page: ``first``, at most two, are what an order in this state is most often
+    opened for, ``more`` stands behind them. What endangers the order is last, and never among the first."""
+
+    first: Sequence[Act]
+    more: Sequence[Act]
+
+
+def _acts(found: orders.OrderView, handled: handling.Beside, verdict: addresses.Verdict) -> Acts:
+    """What those who may are offered."""
+    is_held = any(each.releasable and not each.released_at for each in handled.holds)
+    offered = _harmless(found, is_held=is_held) + _endangering(found)
+    is_wrong = bool(verdict.remarks) and not found.collect_at
+    names = ("address", "hold") if is_wrong and not is_held else ("hold", "address")
+    first = [act for name in names for act in offered if act.name == name]
+    first = first or [act for act in offered if act.name == "again"]
+    return Acts(first, [act for act in offered if act not in first])
+
+
+def _harmless(found: orders.OrderView, *, is_held: bool) -> list[Act]:
+    if not visitor().may(Permission.ORDERS):
+        return []
+    again = Act("again", _("Send again"), "refresh", "#again")
+    if not _is_going_on(found) or found.shipped_by_channel:
+        return [again]
+    page = url_for("handling.order", order_id=found.id)
+    return [
+        Act("hold", _("Release") if is_held else _("Hold"), "player-play" if is_held else "hand-stop", "#handling"),
+        Act("address", _("Correct the address"), "map-pin", f"{page}#address"),
+        Act("handle", _("Priority and tags"), "tags", page),
+        Act("split", _("Split, merge or reroute"), "arrows-exchange", "#dealt-out"),
+        again,
+    ]
+
+
+def _endangering(found: orders.OrderView) -> list[Act]:
+    if not visitor().may(Permission.MONEY):
+        return []
+    declared, acts = _declared(found), []
+    for kind, endpoint, label, icon in (
+        ("refund", "order_acts.refund", _("Give money back"), "receipt-refund"),
+        ("cancel_order", "order_acts.cancel", _("Cancel the order"), "ban"),
+    ):
+        barred = _("It is over.") if kind == "cancel_order" and not _is_going_on(found) else ""
+        if kind not in declared:
+            barred = _(
+                "%(shop)s takes no such wish from here. Do it there: it is heard of.", shop=found.connection_label
+            )
+        acts.append(Act(kind, label, icon, url_for(endpoint, order_id=found.id), barred, endangers=True))
     return acts
+
+
+def _is_going_on(found: orders.OrderView) -> bool:
+    return found.status in ("open", "pending")
 
 
 def _balance(found: orders.OrderView) -> list[tuple[str, Money]]:

@@ -12,7 +12,7 @@ from werkzeug.exceptions import NotFound
 
 from hub.access import Permission
 from hub.store import privacy as commands
-from hub.web.gate import hub, needs, needs_password, see_other, visitor
+from hub.web.gate import gives_a_file, hub, needs, needs_password, see_other, visitor
 
 pages = Blueprint("privacy", __name__)
 
@@ -31,14 +31,14 @@ def wish(request_id: UUID) -> str:
     return render_template("privacy_request.html", wish=_wish(request_id))
 
 
-@pages.get("/privacy/<uuid:request_id>/download")
+@pages.post("/privacy/<uuid:request_id>/download")
 @needs(Permission.PRIVACY)
 @needs_password
+@gives_a_file
 def download(request_id: UUID) -> Response:
-    """Everything that is kept about the customer, as a file."""
+    """Everything that is kept about the customer, as a file, of which the audit log tells."""
     asked = _wish(request_id)
-    with hub().database.read() as db:
-        found = commands.gathered(db, hub().keyring, visitor().merchant_id, request_id)
+    found = commands.take_along(hub().database, hub().keyring, visitor().merchant_id, request_id, visitor().email)
     text = json.dumps(found, indent=1, ensure_ascii=False)
     disposition = {"Content-Disposition": f'attachment; filename="customer-{asked.received_at:%Y-%m-%d}.json"'}
     return Response(text, mimetype="application/json", headers=disposition)

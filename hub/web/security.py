@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import segno
-from flask import Blueprint, flash, render_template, request, session, url_for
+from flask import Blueprint, flash, redirect, render_template, request, session, url_for
 from flask_babel import gettext as _
 from flask_babel import ngettext
 from markupsafe import Markup
@@ -15,7 +15,7 @@ from hub.store import accounts, throttle, two_factor
 from hub.store.throttle import Throttle
 from hub.web.entrance import forget_session
 from hub.web.forms import Messages
-from hub.web.gate import hub, needs_password, own_account, safe_path, see_other, visitor
+from hub.web.gate import KEPT_FORM, hub, kept_form, needs_password, own_account, safe_path, see_other, visitor
 
 pages = Blueprint("security", __name__)
 
@@ -60,6 +60,7 @@ def confirm() -> str:
 @pages.post("/confirm")
 @own_account
 def confirm_password() -> Any:
+    kept = kept_form()
     try:
         _may_guess("password")
     except BadInput as error:
@@ -69,11 +70,22 @@ def confirm_password() -> Any:
         _guessed_wrong()
         return _confirm_page({"password": [_("This is not your password.")]}), 422
     session["token"] = token
+    if kept is not None:
+        return redirect(kept.address, code=307)  # the browser sends the form on
+    if request.form.get("again"):
+        flash(_("That was your password. Press the button again: nothing more is asked."), "info")
     return see_other(safe_path(request.form.get("next", "/")))
 
 
 def _confirm_page(errors: Messages) -> str:
-    return render_template("confirm.html", next=request.values.get("next", "/"), errors=errors)
+    asked = request.values
+    return render_template(
+        "confirm.html",
+        kept=request.form.get(KEPT_FORM, ""),
+        next=asked.get("next", "/"),
+        again=asked.get("again", ""),
+        errors=errors,
+    )
 
 
 def _may_guess(field: str) -> None:

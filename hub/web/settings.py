@@ -14,7 +14,7 @@ from flask_babel import gettext as _
 from hub import mail
 from hub.access import Permission
 from hub.core.allocation import QueueOrder, StockPolicy
-from hub.errors import BadInput
+from hub.errors import BadInput, Conflict
 from hub.mail import Handed
 from hub.store import merchants, policies, stock
 from hub.store.merchants import Works
@@ -79,9 +79,12 @@ def create_merchant() -> Any:
     """Another business, with nothing of this one in it."""
     name = request.form.get("new_name", "")
     try:
-        merchant_id = merchants.create(hub().database, name, visitor())
+        most = hub().settings.businesses_per_owner
+        merchant_id = merchants.create(hub().database, name, visitor(), most=most)
     except BadInput as error:
         return _business_page({"new_name": error.fields["name"]}), 422
+    except Conflict as error:
+        return _business_page({"new_name": [str(error)]}), 409
     go_on_for(merchant_id)
     flash(_("%(name)s is there, and empty. You are its owner.", name=name.strip()), "success")
     return see_other(url_for("home.home"))

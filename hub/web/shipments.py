@@ -6,27 +6,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
-from uuid import UUID
+from urllib.parse import parse_qsl, urlencode
+from uuid import UUID, uuid4
 
 from flask import Blueprint, Response, flash, render_template, request, url_for
 from flask_babel import gettext as _
-from sqlalchemy import select
 from werkzeug.exceptions import NotFound
 
 from hub.access import Permission
-from hub.connector import Carrier, CarrierCapabilities
+from hub.connector import Carrier
 from hub.core.rates import ShippedWhen, ShippingPolicy
 from hub.core.shipping import DocumentFormat
 from hub.errors import BadInput, Conflict
 from hub.papers import joined_labels
-from hub.store import labels, papers, policies
+from hub.store import bulk_acts, labels, papers, policies
 from hub.store import shipments as goods
-from hub.store import tables as t
 from hub.store.database import Lanes
 from hub.store.queries import connections, journal, packing
 from hub.store.queries import shipments as queries
 from hub.store.queries.parts import PAGE
-from hub.web import forms, lists
+from hub.web import bulk, forms, lists
 from hub.web.failures import existing
 from hub.web.gate import hub, needs, see_other, visitor
 from hub.web.reader import reader
@@ -54,23 +53,33 @@ _HOLD_UP = (
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """What came of an act on many shipments: in one sentence, and each that was refused with the reason."""
+class _Narrowed:
+    """What a list of parcels is narrowed down to."""
 
-    said: str
-    refused: Sequence[tuple[str, str]]
+    show: str
+    text: str
+    location_id: UUID | None
+    carrier: str
+
+    @classmethod
+    def of(cls, said: Mapping[str, str]) -> _Narrowed:
+        return cls(
+            _one_of(said.get("show", ""), (*_STEPS, *queries.SHOWN)),
+            said.get("q", "").strip()[:200],
+            forms.read_identity(said["location"]) if said.get("location") else None,
+            said.get("carrier", "")[:60],
+        )
+
+    @property
+    def query(self) -> str:
+        said = {"show": self.show, "q": self.text, "location": self.location_id or "", "carrier": self.carrier}
+        return urlencode({name: value for name, value in said.items() if value})
 
 
 @pages.get("/shipments")
 def index() -> str:
-    return _list()
-
-
-def _list(done: Done | None = None) -> str:
-    asked = request.form if done else request.args
-    show, text = _one_of(asked.get("show", ""), (*_STEPS, *queries.SHOWN)), lists.search_text()
-    location_id = forms.read_identity(asked["location"]) if asked.get("location") else None
-    carrier, due = asked.get("carrier", "")[:60], _one_of(asked.get("due", ""), tuple(_DUE))
+    chosen, due = _Narrowed.of(request.args), _one_of(request.args.get("due", ""), tuple(_DUE))
+    show, text, location_id, carrier = chosen.show, chosen.text, chosen.location_id, chosen.carrier
     here = visitor().merchant_id
     rows: list[queries.ShipmentSummary] = []
     works: list[packing.ToDo] = []
@@ -117,7 +126,9 @@ def _list(done: Done | None = None) -> str:
         location_id=location_id,
         carrier=carrier,
         due=due,
-        done=done,
+        narrowed=chosen.query,
+        most_at_once=bulk_acts.MOST_SHIPMENTS,
+        once=uuid4(),
     )
 
 
@@ -128,42 +139,51 @@ def _one_of(text: str, allowed: Sequence[str]) -> str:
 @pages.post("/shipments")
 @needs(Permission.PACK)
 def act_on_many() -> Any:
-    """The same act about every chosen shipment, each by itself: what is refused holds up no other."""
-    chosen = forms.identities("shipment")
-    act = request.form.get("act", "")
-    if not chosen:
+    """The same act about every chosen shipment, each by itself, by a worker: what is refused holds up no other."""
+    picked, act = forms.identities("shipment"), request.form.get("act", "")
+    narrowed = _Narrowed.of(dict(parse_qsl(request.form.get("query", ""))))
+    if all_of_them := request.form.get("all") == "yes":
+        with hub().database.read() as db:
+            picked = queries.shipment_ids(
+                db,
+                visitor().merchant_id,
+                show=narrowed.show,
+                text=narrowed.text,
+                location_id=narrowed.location_id,
+                carrier=narrowed.carrier,
+                limit=bulk_acts.MOST_SHIPMENTS + 1,
+            )
+    if not picked:
         flash(_("Choose shipments first, by the boxes before them."), "warning")
-        return see_other(url_for(".index", show=request.form.get("show") or None))
-    if len(chosen) > PAGE:
-        raise BadInput(_("Choose at most %(most)s shipments at once.", most=PAGE))
+        return see_other(f"{url_for('.index')}?{narrowed.query}")
     if act == "print":
-        return see_other(url_for(".labels_pdf", shipment=chosen))
-    wanted = _ON_MANY.get(act)
-    if wanted is None:
-        raise forms.damaged()
-    lanes: Lanes = []
-    refused = []
-    with hub().database.read() as db:
-        known = queries.references(db, visitor().merchant_id, chosen)
-    for shipment_id, reference in known:
-        try:
-            lanes += wanted(shipment_id)
-        except (BadInput, Conflict) as error:
-            refused.append((reference, str(error)))
-    ring(lanes)
-    said = _("%(done)s of %(all)s shipments: done.", done=len(known) - len(refused), all=len(known))
-    return _list(Done(said, refused))
+        return _label_file(picked) if all_of_them else see_other(url_for(".labels_pdf", shipment=picked[:PAGE]))
+    asked = bulk_acts.Asked(forms.once(), act, request.form, narrowed.query if all_of_them else "")
+    return bulk.begin(asked, picked, f"{url_for('.index')}?{narrowed.query}")
 
 
 @pages.get("/shipments/labels.pdf")
 def labels_pdf() -> Response:
-    """The labels of the chosen shipments in one file, in the order of the list."""
+    """The labels of the chosen shipments, or of all that something was done to at once, in one file, in the order of
+    the list."""
     try:
         chosen = [UUID(text) for text in request.args.getlist("shipment")]
+        act_id = UUID(request.args["act"]) if "act" in request.args else None
     except ValueError:
         raise BadInput(_("This address is damaged. Go back to the shipments.")) from None
-    if not 0 < len(chosen) <= PAGE:
+    if act_id is not None:
+        with hub().database.read() as db:
+            chosen = bulk_acts.shipments_of(db, visitor().merchant_id, act_id)
+    elif not 0 < len(chosen) <= PAGE:
         raise BadInput(_("Choose from 1 to %(most)s shipments.", most=PAGE))
+    return _label_file(chosen)
+
+
+def _label_file(chosen: Sequence[UUID]) -> Response:
+    if len(chosen) > bulk_acts.MOST_SHIPMENTS:
+        raise BadInput(
+            _("These are more than %(most)s shipments. Narrow the list down first.", most=bulk_acts.MOST_SHIPMENTS)
+        )
     with hub().database.read() as db:
         kept = queries.label_papers(db, visitor().merchant_id, chosen)
         files = [papers.read(db, hub().keyring, visitor().merchant_id, document_id) for document_id in kept]
@@ -253,18 +273,8 @@ def _buy(shipment_id: UUID) -> _Done:
 
 
 def _format(carrier_id: UUID) -> DocumentFormat:
-    """The format that the merchant wants, where the carrier can print it."""
-    account = t.connection.c
     with hub().database.read() as connection:
-        wanted = labels.policy(connection, visitor().merchant_id).format
-        name = connection.execute(
-            select(account.connector).where(account.merchant_id == visitor().merchant_id, account.id == carrier_id)
-        ).scalar_one()
-    carrier = hub().registry.connector(name)
-    if not isinstance(carrier.capabilities, CarrierCapabilities):
-        raise Conflict(_("%(label)s sells no labels.", label=carrier.label))
-    formats = carrier.capabilities.label_formats
-    return wanted if wanted in formats else formats[0]
+        return labels.format_of(connection, visitor().merchant_id, carrier_id, hub().registry.connectors)
 
 
 def _by_hand(shipment_id: UUID) -> _Done:
@@ -307,27 +317,6 @@ _ACTS: Mapping[str, Callable[[UUID], _Done]] = {
     "offer_again": _another(labels.offer_again),
     "replace": _another(labels.replace_label),
     "return": _another(labels.return_label),
-}
-
-
-def _buy_what_was_chosen(shipment_id: UUID) -> Lanes:
-    """Buy the offer that the policy has chosen."""
-    found = _found(shipment_id)
-    offer = next((each for each in found.offers if each.chosen), None)
-    if offer is None:
-        raise Conflict(_("No offer is chosen for it. Open it, and choose one."))
-    if found.rates_at is None or datetime.now(UTC) - found.rates_at > labels.RATES_LAST:
-        ring(_do(labels.ask_rates, shipment_id))
-        raise Conflict(_("Its offers were too old: the carriers are being asked again. Buy it in a moment."))
-    carrier_id = UUID(offer.key.partition("|")[0])
-    _do(labels.buy, shipment_id, carrier_id, offer.rate, found.why, format=_format(carrier_id))
-    return [(carrier_id, "effects")]
-
-
-_ON_MANY: Mapping[str, Callable[[UUID], Lanes]] = {
-    "buy": _buy_what_was_chosen,
-    "ask": lambda shipment_id: _do(labels.ask_rates, shipment_id),
-    "hand_over": lambda shipment_id: _do(goods.hand_over, shipment_id),
 }
 
 

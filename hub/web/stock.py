@@ -22,6 +22,7 @@ from hub.store.queries.parts import PAGE
 from hub.web import exports, forms, lists
 from hub.web.failures import existing
 from hub.web.gate import hub, needs, see_other, visitor
+from hub.web.looks import number
 from hub.web.waking import wake
 
 pages = Blueprint("stock", __name__)
@@ -124,6 +125,8 @@ def export() -> Response:
         exports.Column(_("Incoming"), lambda row: row.level.incoming),
         exports.Column(_("Available"), lambda row: row.level.available),
         exports.Column(_("Safety stock"), lambda row: row.safety_stock),
+        exports.Column(_("Zone"), lambda row: row.zone),
+        exports.Column(_("Shelf"), lambda row: row.shelf),
         exports.Column(_("Counted at"), lambda row: row.counted_at),
     ]
     rows = exports.pages(read, lambda row: (row.code, row.location_id))
@@ -294,6 +297,54 @@ def _kit_page(sku_id: UUID, typed: Mapping[UUID, str], errors: forms.Messages, m
     )
 
 
+# ---------------------------------------------------------------- what a channel sees, in words
+
+
+def seen_in_words(each: stock.Figure) -> str:
+    """What a channel shows of a SKU, whether that is right, and if not, why not and what happens next."""
+    names = {"shop": each.connection_label}
+    if not each.active:
+        return _("The listing is gone from %(shop)s: nothing is sold by it.", **names)
+    if not each.tracked:
+        return _(
+            "%(shop)s keeps this stock itself: it ships from its own warehouse, or sells without counting. The hub "
+            "only reads it, and writes no figure there.",
+            **names,
+        )
+    if each.place is None:
+        return _(
+            "No place of %(shop)s stands for a location of yours, and so it is told nothing. Match its places on the "
+            "page of the connection.",
+            **names,
+        )
+    if each.wanted is None:
+        return _(
+            "%(shop)s goes by its own figure: this SKU was never counted here. Count it, and %(shop)s is told.", **names
+        )
+    figures = names | {"wanted": number(each.wanted), "published": number(each.published)}
+    if not each.live:
+        return (
+            _("%(shop)s is paused, and told nothing. Resumed, it would show %(wanted)s.", **figures)
+            if each.paused
+            else _(
+                "%(shop)s goes by its own figure: the hub writes nothing there before you set it live. It would then "
+                "show %(wanted)s.",
+                **figures,
+            )
+        )
+    if each.error:
+        return _("%(shop)s should show %(wanted)s, and did not take it: the hub tries again.", **figures)
+    if each.sent_at is not None:
+        return _(
+            "%(shop)s was sent %(pending)s, and has not said yet that it took it.",
+            **figures,
+            pending=number(each.pending),
+        )
+    if each.dirty or each.published != each.wanted:
+        return _("%(shop)s is being told %(wanted)s.", **figures)
+    return _("%(shop)s shows %(published)s, and that is right.", **figures)
+
+
 # ---------------------------------------------------------------- what is inside
 
 
@@ -330,6 +381,7 @@ def _page(sku_id: UUID, errors: forms.Messages | None = None, act: str = "") -> 
     return render_template(
         "sku.html",
         sku=found,
+        seen=[(each, seen_in_words(each)) for each in found.figures],
         ledger=lists.listed(rows, lambda _row: _mark(shown, before)),
         why=why,
         where=where,

@@ -9,10 +9,12 @@ from uuid import UUID
 
 from flask import Blueprint, Response, flash, render_template, request, url_for
 from flask_babel import gettext as _
+from flask_babel import lazy_gettext as _l
 
 from hub.access import Permission
 from hub.errors import BadInput, Unreadable
 from hub.jobs.desk_lane import LANE
+from hub.store import stock_details
 from hub.store import stock_import as acts
 from hub.store.queries import connections
 from hub.store.queries import stock_import as queries
@@ -33,6 +35,18 @@ _SHOWN: dict[str, tuple[Fate, ...]] = {
     "undone": (Fate.UNDONE,),
 }
 _TEMPLATE = "SKU,Quantity,Location\r\nTEA-GREEN-100,12,Main warehouse\r\nTEA-MINT-50,0,Main warehouse\r\n"
+
+
+# What a file may have, and what is meant by it.
+_COLUMNS = {
+    "sku": (_l("SKU"), _l("The SKU's code, or a barcode of one of its listings.")),
+    "quantity": (_l("Quantity"), _l("Whole units.")),
+    "location": (_l("Location"), _l("Its name as in the hub.")),
+    "title": (_l("Title"), _l("What the SKU is called in the hub.")),
+    "safety_stock": (_l("Safety stock"), _l("Units at the location that no shop is shown.")),
+    "zone": (_l("Zone"), _l("The part of the location where it lies.")),
+    "shelf": (_l("Shelf"), _l("The shelf or bin where it lies.")),
+}
 
 
 @pages.get("/stock/import")
@@ -97,7 +111,8 @@ def _page(import_id: UUID, message: str = "", errors: forms.Messages | None = No
             return render_template(
                 "stock_import_columns.html",
                 meanings=tuple(Meaning),
-                columns=acts.KIND.columns,
+                columns=_COLUMNS,
+                details=stock_details.NAMES,
                 places=connections.locations(connection, merchant_id),
                 rows=queries.beginning(connection, merchant_id, import_id),
                 **common,
@@ -152,6 +167,7 @@ def choose(import_id: UUID) -> Any:
             forms.optional_identity("location_id"),
             request.form.get("reason", ""),
             visitor().email,
+            make_skus=request.form.get("make_skus") == "yes",
         )
     except BadInput as error:
         return _page(import_id, str(error), error.fields), 422

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from hub.web import forms, lists
 from hub.web.connections import budget_left, follow_task, is_channel, summary, units_left
 from hub.web.failures import existing
 from hub.web.gate import hub, needs, see_other, visitor
+from hub.web.verdicts import last_success, verdict
 from hub.web.waking import wake
 
 pages = Blueprint("sync", __name__)
@@ -32,14 +34,17 @@ def health(connection_id: UUID) -> str:
     connector = hub().registry.connectors.get(shop.connector)
     budget = connector.rate_budget if connector else None
     with hub().database.read() as db:
+        read = connections.streams(db, *here)
         return render_template(
             "health.html",
             shop=shop,
             connector=connector,
             is_channel=is_channel(shop),
+            verdict=verdict(shop, datetime.now(UTC), is_channel=is_channel(shop)) if shop.state != "removed" else None,
+            heard=last_success(shop, read),
             sends_webhooks=_sends_webhooks(connector),
             lanes=queries.lanes(db, *here),
-            streams=connections.streams(db, *here),
+            streams=read,
             subscriptions=queries.subscriptions(db, *here),
             budget=budget,
             left=budget_left(connection_id, connector),

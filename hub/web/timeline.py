@@ -13,17 +13,20 @@ from flask_babel import gettext as _
 
 from hub.core.changes import Change
 from hub.core.model import utc
+from hub.store import mail
 from hub.store.queries.parts import PAGE
 from hub.store.queries.timeline import KINDS, SOURCES, Event, Mark
 from hub.web import edits, lists
 from hub.web.looks import cause, kind_icon, state_of
 from hub.web.reader import reader
+from hub.web.topics import about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """One event as the page shows it. ``changes`` are those of an edit, ``record_id`` leads to what came in,
-    ``email_id`` names an e-mail that can be sent again."""
+    ``email_id`` names an e-mail that can be sent again, as long as ``announced``, the fulfillment order that it says
+    can be collected, still can."""
 
     at: datetime
     icon: str
@@ -35,6 +38,7 @@ class Told:
     details: Mapping[str, Any] = field(default_factory=dict)
     record_id: UUID | None = None
     email_id: UUID | None = None
+    announced: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,7 @@ def effect_name(kind: str) -> str:
         "cancel_order": _("Cancel the order"),
         "refund": _("Give money back"),
         "confirm_shipment": _("Tell of the shipment"),
+        "confirm_shipment_again": _("Tell of the shipment again"),
         "hold_work": _("Hold a part"),
         "release_work": _("Release a part"),
         "move_work": _("Move a part"),
@@ -119,33 +124,46 @@ def effect_name(kind: str) -> str:
         "void_label": _("Give a label back"),
         "submit": _("Ask the 3PL to ship"),
         "cancel": _("Ask the 3PL not to ship"),
+        "stock_listing": _("Keep stock of a listing"),
     }
     return names.get(kind, kind.replace("_", " ").capitalize())
 
 
 def _effect(event: Event, places: Mapping[str, str]) -> Told:
     state = state_of("asked", event.state)
+    had_it = isinstance(event.details, dict) and event.details.get("already") is True
     return Told(
         at=event.at,
         icon=state.icon,
         tone=f"tone-{state.tone}",
         text=f"{effect_name(event.kind)}: {state.label}",
-        more=event.more,
+        more=_("It had it already, so nothing was written.") if had_it else event.more,
         by=_("asked of %(whom)s", whom=event.about),
         details={"reference": event.text} if event.text else {},
     )
 
 
 def _record(event: Event, places: Mapping[str, str]) -> Told:
-    state = state_of("record", event.state)
-    how = {"webhook": _("told by webhook"), "poll": _("seen when polled"), "fetch": _("fetched")}
+    states = {
+        "pending": _("waits to be read"),
+        "done": _("read"),
+        "ignored": _("not needed"),
+        "quarantined": _("set aside"),
+    }
+    said = {"shop": event.text, "what": about(event.about), "state": states.get(event.state, event.state)}
+    texts = {
+        "webhook": _("%(shop)s told us of %(what)s: %(state)s", **said),
+        "poll": _("%(shop)s was asked what is new, and told of %(what)s: %(state)s", **said),
+        "fetch": _("%(shop)s was asked for %(what)s: %(state)s", **said),
+    }
+    how = {"webhook": _("by itself"), "poll": _("asked every now and then"), "fetch": _("asked by the hub")}
     return Told(
         at=event.at,
         icon={"webhook": "webhook", "poll": "refresh", "fetch": "cloud-download"}.get(event.kind, "inbox"),
-        tone=f"tone-{state.tone}" if event.state == "quarantined" else "",
-        text=f"{event.about}: {state.label}",
+        tone="tone-bad" if event.state == "quarantined" else "",
+        text=texts.get(event.kind) or _("%(shop)s told of %(what)s: %(state)s", **said),
         more=event.more,
-        by=how.get(event.kind, event.kind),
+        by=how.get(event.kind, ""),
         record_id=_id(event.key),
     )
 
@@ -190,7 +208,8 @@ def _email(event: Event, places: Mapping[str, str]) -> Told:
         text=f"{event.text or _('E-mail')}: {state.label}",
         more=event.more,
         by=_("to %(whom)s", whom=event.about) if event.about else _("to the customer"),
-        email_id=_id(event.key) if event.state in ("failed", "unclear") else None,
+        email_id=_id(event.key) if event.state in ("sent", "failed", "unclear") else None,
+        announced=mail.announced(event.kind),
     )
 
 

@@ -84,7 +84,7 @@ def receive_for_app(merchant_id: UUID, connector: str) -> Response:
 
 
 def _webhook() -> Webhook:
-    g.began = time.monotonic()
+    g.began, g.redactor = time.monotonic(), Redactor()
     return Webhook({name.lower(): value for name, value in request.headers.items()}, raw_body(LARGEST_BODY))
 
 
@@ -164,6 +164,8 @@ def _reader(row: Row[Any]) -> Connector:
         raise _CannotCheck(f"The connector “{row.connector}” is not installed")
     try:
         credentials = connections.unseal(hub().keyring, row.merchant_id, row.id, connector, row.secrets)
+        for secret in connections.secrets_of(connector, credentials):
+            g.redactor.add(secret)
         return hub().reader(connector, credentials)
     except SecretsUnreadable as error:
         raise _CannotCheck(f"The credentials of this connection cannot be read: {error}") from error
@@ -233,7 +235,7 @@ _refused: dict[UUID, float] = {}  # connections of which a refused webhook was n
 
 
 def _line(webhook: Webhook, status: int, error: str = "") -> exchanges.Line:
-    redactor = Redactor()
+    redactor: Redactor = g.redactor
     exchange = Exchange(
         method=request.method,
         url=redactor.text(request.url),

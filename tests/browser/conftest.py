@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, Request, expect, sync_playwright
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from hub import plugins
@@ -26,6 +26,8 @@ from tests.web.shop_builder import PASSWORD, Shop, hub_on, open_shop
 
 ASSETS = Path(__file__).parents[2] / "hub" / "web" / "static" / "vendor" / "manifest.json"
 AXE = Path(__file__).parents[1] / "vendor" / "axe.min.js"
+PATIENCE = 60_000  # milliseconds; it shares the machine with the rest of the suite
+expect.set_options(timeout=PATIENCE)
 
 
 def _chromium() -> str | None:
@@ -132,7 +134,7 @@ class Visit:
 
     def tab(self) -> Page:
         page = self.context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(PATIENCE)
         page.on("console", lambda message: self._note(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: self._note(f"script error: {error}"))
         page.on("dialog", lambda dialog: (self._note(f"dialog: {dialog.message}"), dialog.dismiss()))
@@ -159,10 +161,12 @@ class Visit:
         self.page.wait_for_url(f"{self.site.address}/")
         return self
 
-    def accessibility_problems(self) -> list[str]:
+    def accessibility_problems(self, *rules: str) -> list[str]:
+        """What axe finds on the page as it is now; by these rules alone, if any are named."""
         if not self.page.evaluate("'axe' in window"):
             self.page.evaluate(AXE.read_text())
-        found = self.page.evaluate("async () => (await axe.run(document, {resultTypes: ['violations']})).violations")
+        asked = {"resultTypes": ["violations"]} | ({"runOnly": list(rules)} if rules else {})
+        found = self.page.evaluate("async asked => (await axe.run(document, asked)).violations", asked)
         return [
             f"{each['id']}: {node['html'][:160]} {node['any'][0]['message'] if node['any'] else ''}"
             for each in found
@@ -194,8 +198,11 @@ def phone(chromium: Browser, site: Site) -> Iterator[Visit]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In CI a journey that fails is taken once more, and told as a rerun: a browser shares two cores with the suite."""
-    if os.environ.get("CI"):
-        for item in items:
-            if item.path.is_relative_to(Path(__file__).parent):
+    """A browser shares two cores with the suite: a journey has more time, and in CI one that fails is taken once more,
+    and told as a rerun."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(300))
+            if os.environ.get("CI"):
                 item.add_marker(pytest.mark.flaky(reruns=1))

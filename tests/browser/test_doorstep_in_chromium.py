@@ -14,6 +14,7 @@ from hub.core.model import Address, Money
 from hub.core.shipping import TrackingStatus, Weight, WeightUnit
 from hub.store import connections
 from hub.store import tables as t
+from hub.testing import Customer
 from hub_3pl.shipbob import ShipBobConnector
 from hub_3pl.simulator_shipbob import ShipBobSimulator
 from hub_amazon.channel import AmazonConnector
@@ -31,7 +32,6 @@ from tests.browser.conftest import Site, Visit, move_to_leeds
 from tests.town import OWNER, Town
 
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=15_000)
 
 YORK = Address(
     name="Grace Hopper", line1="7 Stonegate", city="York", postcode="YO1 8AS", country="GB", phone="+441904000"
@@ -57,7 +57,7 @@ def street(town: Town, site: Site) -> Iterator[Street]:
     shopify, woo = ShopifySimulator(), WooCommerceSimulator(site="https://woo.example")
     easypost, ups, shipbob = EasyPostSimulator(), UpsSimulator(), ShipBobSimulator()
     amazon = AmazonSimulator(marketplaces=("UK",))
-    amazon.customers_live_at(YORK)
+    amazon.customer_comes(Customer(address=YORK, email="ada@example.com"))
     everybody = (shopify, woo, amazon, easypost, ups, shipbob)
     for each in everybody:
         town.lead_to(each)

@@ -24,7 +24,6 @@ from tests.town import Town
 from tests.web.shop_builder import PASSWORD
 
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=15_000)
 
 ADDRESS = "https://woo.example"
 MOST_STOPS = 150  # of one page: who has not arrived by then is held in a circle

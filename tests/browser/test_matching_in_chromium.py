@@ -10,13 +10,13 @@ from playwright.sync_api import expect
 from sqlalchemy import select, update
 
 from hub.jobs import Hub
+from hub.store import previews
 from hub.store import tables as t
 from hub.store.database import new_id
 from tests.browser.conftest import Visit
 from tests.web.shop_builder import Shop
 
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=15_000)
 
 
 def two_shops(shop: Shop) -> tuple[UUID, UUID]:
@@ -53,12 +53,13 @@ def finish_preview(hub: Hub, place: UUID) -> None:
                     location_external_id="",
                     says=says,
                     writes=writes,
-                    drop=max(0, says - writes),
-                    rise=max(0, writes - says),
+                    change=abs(says - writes),
                     steps=[f"{writes} available"],
                     at=now,
                 )
             )
+        merchant_id = db.execute(select(t.connection.c.merchant_id).where(t.connection.c.id == place)).scalar_one()
+        previews.finish(db, merchant_id, place, at=now)
         db.execute(
             update(t.task)
             .where(t.task.c.kind == "preview")
@@ -122,14 +123,14 @@ def test_from_the_queue_to_a_live_shop(hub: Hub, shop: Shop, visit: Visit) -> No
     expect(page.get_by_role("heading", name="Comparing stock with the shop")).to_be_visible()
     finish_preview(hub, hall)
     page.get_by_role("link", name="See the differences").click()
-    expect(page.get_by_text("2 raised, 1 lowered, 0 unchanged")).to_be_visible()
+    expect(page.get_by_role("heading", name="3 figures change")).to_be_visible()
     expect(page.get_by_role("row", name="Grüner Tee TEA-1")).to_contain_text("−8")
     problems += visit.accessibility_problems()
     page.get_by_role("button", name="Go live").click()
     expect(page.get_by_text("Market Hall is live.")).to_be_visible()
 
     page.get_by_role("link", name="all of its health").click()
-    expect(page.get_by_role("heading", name="Keeping up")).to_be_visible()
+    expect(page.get_by_role("heading", name="Works, up to date")).to_be_visible()
     problems += visit.accessibility_problems()
     assert problems == []
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pyotp
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from hub.jobs import Hub
 from hub.store import tables as t
 from tests.browser.conftest import Site, Visit
+from tests.web.shop_builder import PASSWORD as ADAS_PASSWORD
 from tests.web.shop_builder import Shop
 
 pytestmark = pytest.mark.browser
@@ -105,3 +107,76 @@ def test_another_browser_is_signed_out(shop: Shop, visit: Visit, phone: Visit) -
     phone.go("/orders")
 
     expect(phone.page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def let_the_password_grow_old(hub: Hub) -> None:
+    with hub.database.write() as db:
+        at = db.execute(select(t.session.c.confirmed_at)).scalar_one()
+        db.execute(update(t.session).values(confirmed_at=at - timedelta(minutes=11)))
+
+
+def test_the_password_is_asked_for_again_and_nothing_typed_is_lost(hub: Hub, shop: Shop, visit: Visit) -> None:
+    visit.expected.append("status of 422")
+    page = visit.sign_in().go("/settings/people")
+    page.get_by_label("E-mail address").fill(NOOR)
+    page.get_by_label("Support").check()
+    let_the_password_grow_old(hub)
+
+    page.get_by_role("button", name="Invite").click()
+    asking = page.get_by_role("heading", name="Your password again")
+    expect(asking).to_be_visible()
+    expect(page.get_by_text("What you entered is kept")).to_be_visible()
+    assert visit.accessibility_problems() == []
+    page.get_by_label("Password").fill("not this one")
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_text("This is not your password.")).to_be_visible()
+    page.get_by_label("Password").fill(ADAS_PASSWORD)
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_role("heading", name=f"Send this link to {NOOR}")).to_be_visible()
+    expect(page.get_by_text(f"{NOOR} · Support")).to_be_visible()
+
+    # A form that htmx sends.
+    visit.go("/connectors/tea")
+    page.get_by_label("Shop address").fill("https://tea.example")
+    page.get_by_label("Access token").fill("a token of mine")
+    let_the_password_grow_old(hub)
+    page.get_by_role("button", name="Connect", exact=True).click()
+    expect(asking).to_be_visible()
+    assert visit.accessibility_problems() == []
+    page.get_by_label("Password").fill(ADAS_PASSWORD)
+    page.get_by_role("button", name="Go on").click()
+    page.wait_for_url("**/tasks/*")
+
+    # What is saved as a file.
+    let_the_password_grow_old(hub)
+    visit.go("/settings/audit?area=people")
+    page.get_by_role("button", name="Export as CSV").click()
+    expect(page.get_by_text("press the button again")).to_be_visible()
+    page.get_by_label("Password").fill(ADAS_PASSWORD)
+    page.get_by_role("button", name="Go on").click()
+    page.wait_for_url("**/settings/audit?area=people")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Export as CSV").click()
+    assert f"{NOOR} invited as support" in saved.value.path().read_text()
+
+
+def test_the_settings_are_reached_on_a_telephone_by_keyboard(shop: Shop, phone: Visit) -> None:
+    page = phone.sign_in().go("/settings")
+    opener = page.get_by_role("button", name="Pages of Settings, now: Business")
+    locations = page.get_by_role("link", name="Locations")
+    expect(locations).to_be_hidden()
+
+    opener.focus()
+    page.keyboard.press("Enter")
+    expect(locations).to_be_visible()
+    expect(opener).to_have_attribute("aria-expanded", "true")
+    assert phone.accessibility_problems() == []
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="People", exact=True)).to_be_focused()
+    page.keyboard.press("Enter")
+
+    page.wait_for_url("**/settings/people")
+    expect(page.get_by_role("button", name="Pages of Settings, now: People")).to_be_visible()
+    expect(locations).to_be_hidden()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -16,7 +16,6 @@ from tests.browser.conftest import Visit
 from tests.web.shop_builder import Shop
 
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=15_000)
 
 
 def work(hub: Hub) -> None:

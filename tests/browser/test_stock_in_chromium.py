@@ -9,7 +9,6 @@ from tests.browser.conftest import Visit
 from tests.web.shop_builder import Shop
 
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=15_000)
 
 
 def test_a_day_in_the_warehouse(shop: Shop, visit: Visit) -> None:
@@ -79,7 +78,7 @@ def test_a_day_in_the_warehouse(shop: Shop, visit: Visit) -> None:
     page.get_by_role("button", name="Save the rule").click()
     expect(page.get_by_text("The rule is stored.")).to_be_visible()
     visit.go(f"/stock/{box}")
-    page.get_by_text("Why 8").click()
+    page.get_by_text("How 8 comes about").click()
     expect(page.get_by_text("buffer of 3: 3 kept back")).to_be_visible()
 
     # A transfer that arrives in two parts.

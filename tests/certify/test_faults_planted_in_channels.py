@@ -181,8 +181,7 @@ class TakesUnsignedPermission(ShopifyConnector):
     def read_authorization(
         cls, settings: Mapping[str, Any], answer: hub.AuthorizationAnswer
     ) -> Mapping[str, Any] | None:
-        if not hmac.compare_digest(answer.state.encode(), answer.parameters.get("state", "").encode()):
-            raise hub.Unverified("Another state.")
+        answer.check_state(answer.parameters.get("state", ""))
         if not answer.parameters.get("code"):
             raise hub.Unverified("No code.")
         return {**settings, "grant": "authorization_code", "authorization_code": answer.parameters["code"]}

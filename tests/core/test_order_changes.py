@@ -165,6 +165,15 @@ EDITS: Mapping[str, tuple[dict[str, Any], dict[str, Any], list[tuple[Any, ...]]]
             ("tags", "", "rush", None, "rush"),
         ],
     ),
+    "amounts that were not told before": (
+        {"priced": False, "lines": (a_line(2, total=euros(0)),), "total": euros(0)},
+        {"lines": (a_line(2),), "total": euros(25), "shipping": euros(5)},
+        [
+            ("lines", "1", "total", None, {"amount": "20.00", "currency": "EUR"}),
+            ("total", "", "", None, {"amount": "25.00", "currency": "EUR"}),
+            ("shipping", "", "", None, {"amount": "5.00", "currency": "EUR"}),
+        ],
+    ),
     "what the customer saw": (
         {},
         {"presentment_total": Money.of("31.20", "USD")},

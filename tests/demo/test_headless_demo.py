@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import insert
 
 from hub.store import migrate
 from hub.store import tables as t
 from hub.store.database import Database, new_id
 from tests.ops.shop import NOON
+from tests.servers import empty_database
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -78,15 +79,8 @@ def demo(tmp_path: Path) -> Iterator[Callable[..., DemoRun]]:
 @pytest.fixture
 def empty_postgresql(_postgres_url: str) -> Iterator[str]:
     """The address of a database without tables."""
-    server = Database(_postgres_url, pooled=False)
-    unbound = server.engine.execution_options(isolation_level="AUTOCOMMIT")
-    name = f"demo_{new_id().hex}"
-    with unbound.connect() as connection:
-        connection.execute(text(f'create database "{name}"'))
-    yield server.url.set(database=name, drivername="postgresql").render_as_string(hide_password=False)
-    with unbound.connect() as connection:
-        connection.execute(text(f'drop database "{name}" with (force)'))
-    server.close()
+    with empty_database(_postgres_url, f"demo_{new_id().hex}") as url:
+        yield url
 
 
 def assert_clean(code: int, said: str, report: dict[str, Any]) -> None:

@@ -3,7 +3,8 @@
     python -m tests.engine.real_worker DATABASE_URL REDIS_URL|poll FOLDER [SWEEP_SECONDS [DEADLINE_SECONDS]]
 
 A file ``due/<merchant>_<connection>_<lane>`` means that the lane has work; what draining it does is the lane's name.
-``done`` has a line for each drain that came to its end, ``broke`` one for each that did not, ``chores`` one per sweep.
+``done`` has a line for each drain that came to its end, ``broke`` one for each that did not, ``chores`` one per sweep,
+``asked to stop`` one for each slow drain that was. Slow ones end when there is a file ``go``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from hub.wakeup import Chore, RedisDoorbell, Worker
 
 
 def main(
-    database_url: str, redis_url: str, folder: str, sweep_seconds: str = "0.5", deadline_seconds: str = "2.0"
+    database_url: str, redis_url: str, folder: str, sweep_seconds: str = "0.5", deadline_seconds: str = "60"
 ) -> None:
     root = Path(folder)
     doorbell = RedisDoorbell(redis_url) if redis_url != "poll" else None
@@ -55,8 +56,13 @@ def main(
         elif lane == "away":
             raise DatabaseAway("The database cannot be reached.")
         elif lane == "slow":
-            time.sleep(1.5)
-        elif lane in ("patient", "pressing"):
+            asked = False
+            while not (root / "go").exists():
+                if stop_requested() and not asked:
+                    asked = True
+                    say("asked to stop", lane)
+                time.sleep(0.01)
+        elif lane in ("patient", "pressing", "leisure"):
             while not stop_requested():
                 time.sleep(0.01)
         elif lane == "litter":
@@ -75,13 +81,27 @@ def main(
         drain=drain,
         due=due,
         broke_down=lambda merchant_id, connection_id, lane, reason: say("broke", connection_id, lane, reason),
-        lanes=["work", "hang", "stuck", "crash", "exit", "away", "slow", "patient", "litter", "urgent", "pressing"],
+        lanes=[
+            "work",
+            "hang",
+            "stuck",
+            "crash",
+            "exit",
+            "away",
+            "slow",
+            "patient",
+            "litter",
+            "urgent",
+            "pressing",
+            "leisure",
+        ],
         urgent=["urgent", "pressing"],
+        leisurely=["leisure"],
         chores=[Chore("sweep", float(sweep_seconds), sweep)],
         redis_url=None if redis_url == "poll" else redis_url,
         at_once=4,
         deadline_seconds=float(deadline_seconds),
-        grace_seconds=3.0,
+        grace_seconds=60.0,
     ).run()
 
 

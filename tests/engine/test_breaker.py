@@ -170,7 +170,7 @@ def test_storing_a_webhook_does_not_wait_for_an_outcome_being_noted(
         breaker.note_outcome(connection, merchant, connection_id, Unavailable("away"), now=clock())
         thread = threading.Thread(target=store)
         thread.start()
-        in_time = stored.wait(5)
+        in_time = stored.wait(30)
     thread.join()
 
     assert in_time

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,6 +38,20 @@ def start() -> Iterator[Callable[..., Child]]:
             wait_for(child)
 
 
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """``later(seconds)``: so much later it is now for those who look after children."""
+    passed = 0.0
+
+    def later(seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + passed, sleep=time.sleep)
+    monkeypatch.setattr(children, "time", clock)
+    return later
+
+
 def alive(child: Child) -> list[int]:
     try:
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -45,8 +60,8 @@ def alive(child: Child) -> list[int]:
     return [child.pid]
 
 
-def wait_for(child: Child, seconds: float = 10.0) -> Exit:
-    end = time.monotonic() + seconds
+def wait_for(child: Child) -> Exit:
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         if (ended := child.ended()) is not None:
             return ended
@@ -107,7 +122,7 @@ def test_a_database_that_is_away_is_nobodys_fault(start: Callable[..., Child]) -
 
 
 def test_is_killed_at_its_deadline_with_all_it_started(
-    start: Callable[..., Child], tmp_path: Path, eventually: Eventually
+    start: Callable[..., Child], tmp_path: Path, eventually: Eventually, later: Callable[[float], None]
 ) -> None:
     def target() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -117,12 +132,14 @@ def test_is_killed_at_its_deadline_with_all_it_started(
         while True:
             time.sleep(60)
 
-    child = start(target, deadline=0.8)
-    began = time.monotonic()
-
-    assert wait_for(child) == Exit("it took longer than 1 seconds")
-    assert 0.7 < time.monotonic() - began < 3
+    child = start(target, deadline=60)
+    eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
     grandchild = int((tmp_path / "pid").read_text())
+    assert child.ended() is None
+
+    later(60)
+
+    assert wait_for(child) == Exit("it took longer than 60 seconds")
     eventually(lambda: not runs(grandchild))
 
 
@@ -141,9 +158,9 @@ def test_the_system_ends_it_when_nobody_looks_after_it(start: Callable[..., Chil
     child = start(lambda: time.sleep(60), deadline=0.2)
     began = time.monotonic()
 
-    select.select([child], (), (), 10)  # the parent does nothing
+    assert select.select([child], (), (), 60)[0]  # the parent does nothing
 
-    assert 1.0 < time.monotonic() - began < 4
+    assert time.monotonic() - began > 1.0
     assert wait_for(child) == Exit("it took longer than 0 seconds")
 
 
@@ -166,12 +183,9 @@ def test_is_asked_to_stop_and_may_finish(start: Callable[..., Child], tmp_path: 
 def test_waking_up_does_not_wait_for_a_fork_of_the_child(start: Callable[..., Child]) -> None:
     def target() -> None:
         if os.fork() == 0:
-            time.sleep(30)
-
-    began = time.monotonic()
+            time.sleep(600)
 
     assert wait_for(start(target)) == Exit("")
-    assert time.monotonic() - began < 5
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
@@ -240,7 +254,7 @@ def test_what_it_says_is_cut_off_before_it_fills_the_disk(tmp_path: Path) -> Non
         "print('the parent goes on')\n"
     )
 
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30).stdout
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60).stdout
 
     assert len(said) < 1200
     assert said.startswith("line 0\nline 1\n")
@@ -281,7 +295,7 @@ def tasks(tmp_path: Path) -> Tasks:
 
 @pytest.fixture
 def runner(tasks: Tasks) -> Iterator[Runner]:
-    runner = Runner(tasks, deadline=1.0)
+    runner = Runner(tasks, deadline=60.0)
     yield runner
     if runs(runner.pid):
         runner.retire()
@@ -289,7 +303,7 @@ def runner(tasks: Tasks) -> Iterator[Runner]:
 
 def outcome(runner: Runner, task: str) -> Exit:
     assert runner.begin(task)
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         select.select([runner], (), (), 0.1)
         if (ended := runner.ended()) is not None:
@@ -315,15 +329,15 @@ def test_each_task_of_a_runner_may_say_something(tmp_path: Path) -> None:
         "runner.retire()\n"
     )
 
-    done = subprocess.run([sys.executable, "-u", "-c", program], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-u", "-c", program], capture_output=True, text=True, timeout=60)
 
     assert done.stdout == f"{'a' * 40}\n{'b' * 40}\n"
 
 
-def test_each_task_of_a_runner_has_the_whole_time(runner: Runner) -> None:
+def test_each_task_of_a_runner_has_the_whole_time(later: Callable[[float], None], runner: Runner) -> None:
     for number in range(3):
         assert outcome(runner, f"task {number}") == Exit()
-        time.sleep(0.6)  # idle time is nobody's
+        later(40)  # idle time is nobody's
 
     assert runs(runner.pid)
 
@@ -331,7 +345,6 @@ def test_each_task_of_a_runner_has_the_whole_time(runner: Runner) -> None:
 @pytest.mark.parametrize(
     ("task", "reason"),
     [
-        ("hang", "it took longer than 1 seconds"),
         ("break", "ValueError: break"),
         ("leave", "it ended its process"),
     ],
@@ -341,6 +354,22 @@ def test_a_task_that_goes_wrong_ends_its_runner(runner: Runner, task: str, reaso
 
     assert outcome(runner, task) == Exit(reason)
 
+    assert not runs(runner.pid)
+
+
+def test_a_task_that_takes_too_long_ends_its_runner(
+    later: Callable[[float], None], runner: Runner, tasks: Tasks, eventually: Eventually
+) -> None:
+    assert outcome(runner, "first") == Exit()
+    assert runner.begin("hang")
+    eventually((tasks.folder / "hang").exists)
+    assert runner.ended() is None
+
+    later(60)
+    ended: list[Exit | None] = []
+    eventually(lambda: ended.append(runner.ended()) or ended[-1])
+
+    assert ended[-1] == Exit("it took longer than 60 seconds")
     assert not runs(runner.pid)
 
 

@@ -652,7 +652,7 @@ def test_does_not_wait_for_an_effect_that_somebody_is_deciding_upon(desk: Desk) 
         connection.execute(select(t.effect).where(t.effect.c.id == locked).with_for_update())
         began = time.monotonic()
         effect = desk.claim()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15, "a lock is waited for for twenty seconds"
     assert effect is not None and effect.request == {"id": "2"}
 
 

@@ -7,7 +7,6 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import insert, inspect, select, text
@@ -16,6 +15,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from hub.errors import HubError
 from hub.store import migrate, tables
 from hub.store.database import Database, new_id
+from tests.servers import empty_database
 
 
 @pytest.fixture
@@ -26,15 +26,10 @@ def empty(database: Database, tmp_path: Path) -> Iterator[Database]:
         yield created
         created.close()
         return
-    name = f"{database.url.database}_{uuid4().hex[:8]}"
-    unbound = database.engine.execution_options(isolation_level="AUTOCOMMIT")
-    with unbound.connect() as connection:
-        connection.execute(text(f'create database "{name}"'))
-    created = Database(database.url.set(database=name).render_as_string(hide_password=False))
-    yield created
-    created.close()
-    with unbound.connect() as connection:
-        connection.execute(text(f'drop database "{name}" with (force)'))
+    with empty_database(database.url.render_as_string(hide_password=False), f"empty_{new_id().hex}") as url:
+        created = Database(url)
+        yield created
+        created.close()
 
 
 def schema(database: Database) -> dict[str, list[str]]:

@@ -144,12 +144,12 @@ def test_does_not_wait_for_a_renewal_while_the_old_token_is_good(
 
     def slow() -> Token:
         renewing.set()
-        go_on.wait(10)
+        go_on.wait(60)
         return issuer()
 
     thread = threading.Thread(target=vault.token, args=("access", slow))
     thread.start()
-    renewing.wait(10)
+    renewing.wait(60)
 
     assert vault.token("access", issuer) == "t1"
 

@@ -29,7 +29,7 @@ class Site:
         (folder / "due").mkdir()
 
     def start(
-        self, redis_url: str = "poll", sweep_seconds: float = 0.5, deadline_seconds: float = 2.0
+        self, redis_url: str = "poll", sweep_seconds: float = 0.5, deadline_seconds: float = 60.0
     ) -> subprocess.Popen[bytes]:
         log = (self.folder / f"log{len(self.workers)}").open("wb")
         worker = subprocess.Popen(
@@ -39,7 +39,7 @@ class Site:
         )  # fmt: skip
         log.close()
         self.workers.append(worker)
-        self.eventually(lambda: "worker started" in self.log(-1), seconds=20)
+        self.eventually(lambda: "worker started" in self.log(-1))
         return worker
 
     def log(self, number: int = -1) -> str:
@@ -50,6 +50,10 @@ class Site:
         connection_id = connection_id or uuid4()
         (self.folder / "due" / f"{SHOP}_{connection_id}_{lane}").touch()
         return connection_id
+
+    def let_go(self) -> None:
+        """Let the drains of the lane "slow" come to their end, now and from here on."""
+        (self.folder / "go").touch()
 
     def lines(self, file: str) -> list[str]:
         path = self.folder / file
@@ -95,28 +99,27 @@ def test_polls_drains_and_stops_in_order(site: Site, database: Database, eventua
     worker = site.start()
     for _ in range(5):
         site.need()
-    eventually(site.all_done, seconds=10)
+    eventually(site.all_done)
 
     worker.send_signal(signal.SIGTERM)
 
-    assert worker.wait(10) == 0
+    assert worker.wait(60) == 0
     assert "worker stopped" in site.log()
     assert len(site.lines("done")) == 5
 
 
 @on_sqlite
-def test_a_plugin_that_hangs_is_killed_while_the_others_are_served(site: Site, eventually: Eventually) -> None:
+def test_a_plugin_that_hangs_holds_up_nobody(site: Site, eventually: Eventually) -> None:
     site.start()
-    bad = site.need("hang")
-    began = time.monotonic()
-    eventually(lambda: (site.folder / "pid_hang").exists())
+    site.need("hang")
+    hanging = site.drainer("hang")
     good = [site.need() for _ in range(10)]
 
-    eventually(lambda: len(site.lines("done")) >= 10, seconds=10)
+    eventually(lambda: len(site.lines("done")) >= 10)
 
-    assert time.monotonic() - began < 2 or site.lines("broke")
     assert sorted(site.lines("done")) == sorted(f"{each} work" for each in good)
-    eventually(lambda: f"{bad} hang it took longer than 2 seconds" in site.lines("broke"), seconds=8)
+    assert site.lines("broke") == []  # it had not to be killed before
+    assert runs(hanging)
 
 
 @on_sqlite
@@ -128,7 +131,7 @@ def test_a_connection_all_of_whose_lanes_hang_cannot_take_every_child(site: Site
     site.drainer("hang")
     good = site.need()
 
-    eventually(lambda: f"{good} work" in site.lines("done"), seconds=10)
+    eventually(lambda: f"{good} work" in site.lines("done"))
 
     assert site.lines("broke") == []  # there was room before the first of them was killed
 
@@ -140,11 +143,11 @@ def test_what_is_urgent_finds_room_however_busy_the_others_are(site: Site, event
         site.need(lane, busy)
     for _ in range(3):
         site.need("patient")
-    site.start(deadline_seconds=60)
+    site.start()
     site.drainer("patient")
     site.need("urgent", busy)
 
-    eventually(lambda: f"{busy} urgent" in site.lines("done"), seconds=10)
+    eventually(lambda: f"{busy} urgent" in site.lines("done"))
 
     assert site.lines("broke") == []  # nothing had to end before
 
@@ -153,11 +156,24 @@ def test_what_is_urgent_finds_room_however_busy_the_others_are(site: Site, event
 def test_however_much_is_urgent_the_others_go_on(site: Site, eventually: Eventually) -> None:
     for _ in range(6):
         site.need("pressing")
-    site.start(deadline_seconds=60)
+    site.start()
     site.drainer("pressing")
     label = site.need()
 
-    eventually(lambda: f"{label} work" in site.lines("done"), seconds=10)
+    eventually(lambda: f"{label} work" in site.lines("done"))
+
+    assert site.lines("broke") == []  # nothing had to end before
+
+
+@on_sqlite
+def test_what_nobody_waits_for_takes_one_child_at_most(site: Site, eventually: Eventually) -> None:
+    for _ in range(6):
+        site.need("leisure")
+    site.start()
+    site.drainer("leisure")
+    label = site.need()
+
+    eventually(lambda: f"{label} work" in site.lines("done"))
 
     assert site.lines("broke") == []  # nothing had to end before
 
@@ -170,14 +186,14 @@ def test_however_much_is_urgent_the_others_go_on(site: Site, eventually: Eventua
 def test_hears_of_drains_that_break_down_and_goes_on(
     site: Site, eventually: Eventually, lane: str, reason: str
 ) -> None:
-    worker = site.start()
+    worker = site.start(deadline_seconds=2)
     bad = site.need(lane)
-    eventually(lambda: f"{bad} {lane} {reason}" in site.lines("broke"), seconds=8)
+    eventually(lambda: f"{bad} {lane} {reason}" in site.lines("broke"))
 
     (site.folder / "due" / f"{SHOP}_{bad}_{lane}").unlink()  # the plugin was mended
     site.need()
 
-    eventually(lambda: len(site.lines("done")) == 1, seconds=10)
+    eventually(lambda: len(site.lines("done")) == 1)
     assert worker.poll() is None
 
 
@@ -203,11 +219,11 @@ def test_what_a_plugin_leaves_running_is_ended(site: Site, eventually: Eventuall
 def test_a_chore_is_done_by_one_of_all_workers(site: Site, eventually: Eventually) -> None:
     for _ in range(3):
         site.start(sweep_seconds=0.5)
-    before, began = len(site.lines("chores")), time.monotonic()
-    time.sleep(2.5)
+    began, before = time.monotonic(), len(site.lines("chores"))
+    eventually(lambda: len(site.lines("chores")) >= before + 3)
     done = len(site.lines("chores")) - before
 
-    assert 2 <= done <= (time.monotonic() - began) / 0.45 + 1
+    assert done <= (time.monotonic() - began) / 0.45 + 1
 
 
 # ---------------------------------------------------------------- stopping
@@ -220,10 +236,11 @@ def test_lets_the_running_drain_finish_and_begins_nothing_new(site: Site, eventu
     site.drainer("slow")
 
     worker.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
+    eventually(lambda: site.lines("asked to stop"))
     later = site.need()
+    site.let_go()
 
-    assert worker.wait(10) == 0
+    assert worker.wait(60) == 0
     assert site.lines("done") == [f"{slow} slow"]
     assert not site.all_done()
 
@@ -240,7 +257,7 @@ def test_a_drain_that_can_stop_early_is_told_to(site: Site) -> None:
 
     worker.send_signal(signal.SIGINT)
 
-    assert worker.wait(10) == 0
+    assert worker.wait(60) == 0
     assert site.lines("done") == [f"{patient} patient"]
 
 
@@ -254,9 +271,12 @@ def test_a_second_signal_ends_it_at_once(site: Site, eventually: Eventually) -> 
     time.sleep(1.05)
     assert worker.poll() is None
 
-    worker.send_signal(signal.SIGTERM)
+    def ended() -> bool:
+        worker.send_signal(signal.SIGTERM)
+        return worker.poll() is not None
 
-    assert worker.wait(1) == 1
+    eventually(ended)
+    assert worker.returncode == 1
     eventually(lambda: not runs(child))
     assert site.lines("done") == []
 
@@ -273,6 +293,7 @@ def test_a_killed_worker_leaves_no_orphan_and_its_work_to_the_next(site: Site, e
 
     eventually(lambda: not runs(child))
     assert site.lines("done") == []
+    site.let_go()
     site.start()
     eventually(site.all_done)
     assert len(site.lines("done")) == 1
@@ -281,18 +302,16 @@ def test_a_killed_worker_leaves_no_orphan_and_its_work_to_the_next(site: Site, e
 # ---------------------------------------------------------------- with a doorbell
 
 
-def test_answers_a_ring_at_once(site: Site, redis_server: RedisServer, eventually: Eventually) -> None:
+def test_answers_a_ring_long_before_the_next_sweep(
+    site: Site, redis_server: RedisServer, eventually: Eventually
+) -> None:
     site.start(redis_server.url, sweep_seconds=600)
-    eventually(lambda: "listening to the doorbell" in site.log())
-    time.sleep(0.3)
+    eventually(lambda: "listening to the doorbell" in site.log() and site.lines("chores"))
     doorbell = RedisDoorbell(redis_server.url)
 
     for number in range(1, 4):
-        connection_id = site.need()
-        began = time.monotonic()
-        doorbell.ring(SHOP, connection_id, "work")
+        doorbell.ring(SHOP, site.need(), "work")
         eventually(lambda number=number: len(site.lines("done")) >= number)
-        assert time.monotonic() - began < 1
 
 
 @on_sqlite
@@ -306,8 +325,9 @@ def test_a_ring_during_a_drain_leads_to_another_one(
     site.drainer("slow")
 
     doorbell.ring(SHOP, connection_id, "slow")
+    site.let_go()
 
-    eventually(lambda: len(site.lines("done")) >= 2, seconds=8)
+    eventually(lambda: len(site.lines("done")) >= 2)
 
 
 @on_sqlite
@@ -323,7 +343,7 @@ def test_a_ring_lost_between_being_taken_and_being_answered_is_made_up_for(
 
     site.start(redis_server.url)
 
-    eventually(site.all_done, seconds=8)
+    eventually(site.all_done)
 
 
 @on_sqlite
@@ -339,7 +359,7 @@ def test_wiping_redis_all_the_time_loses_nothing(site: Site, redis_server: Redis
         time.sleep(0.02)
     client.close()
 
-    eventually(site.all_done, seconds=10)
+    eventually(site.all_done)
     assert {line.split()[0] for line in site.lines("done")} == {str(each) for each in needed}
 
 
@@ -350,18 +370,16 @@ def test_polls_while_redis_is_away_and_listens_again_when_it_is_back(
     redis_server.stop()
     worker = site.start(redis_server.url)
     site.need()
-    eventually(site.all_done, seconds=10)
+    eventually(site.all_done)
 
     redis_server.start()
-    eventually(lambda: "listening to the doorbell" in site.log(), seconds=10)
+    eventually(lambda: "listening to the doorbell" in site.log())
     site.need()
-    eventually(site.all_done, seconds=10)
+    eventually(site.all_done)
 
     redis_server.stop()
-    began = time.monotonic()
     site.need()
-    eventually(site.all_done, seconds=10)
-    assert time.monotonic() - began < 10
+    eventually(site.all_done)
     time.sleep(3.5)  # it tries again, and says nothing
 
     assert site.log().count("Redis does not answer") == 2
@@ -369,7 +387,7 @@ def test_polls_while_redis_is_away_and_listens_again_when_it_is_back(
     assert "Traceback" not in site.log()
     assert worker.poll() is None
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(5) == 0
+    assert worker.wait(60) == 0
 
 
 @on_sqlite
@@ -381,7 +399,7 @@ def test_polls_while_redis_takes_connections_and_says_nothing(
     redis_server.pause()
     site.need()
 
-    eventually(site.all_done, seconds=10)
+    eventually(site.all_done)
 
 
 @on_sqlite
@@ -390,12 +408,12 @@ def test_polls_while_redis_refuses_the_password(site: Site, redis_server: RedisS
     client.config_set("requirepass", "secret")
     worker = site.start(redis_server.url)
     site.need()
-    eventually(site.all_done, seconds=10)
+    eventually(site.all_done)
     assert "Redis does not answer" in site.log()
 
     client.config_set("requirepass", "")
     client.close()
-    eventually(lambda: "listening to the doorbell" in site.log(), seconds=10)
+    eventually(lambda: "listening to the doorbell" in site.log())
     assert worker.poll() is None
 
 
@@ -416,7 +434,7 @@ def test_forged_rings_lead_nowhere_and_the_worker_lives(
     RedisDoorbell(redis_server.url).ring(SHOP, connection_id, "work")
     client.close()
 
-    eventually(lambda: f"{connection_id} work" in site.lines("done"), seconds=10)
+    eventually(lambda: f"{connection_id} work" in site.lines("done"))
 
     assert site.log().count("a ring for a lane that does not exist was ignored") == 3
     assert not (site.folder / "owned").exists()
@@ -447,7 +465,8 @@ def test_a_worker_with_its_hands_full_leaves_the_rings_to_others(
         assert client.llen(f"rq:queue:{QUEUE}") >= 2
         time.sleep(0.02)
 
+    site.let_go()
     site.start(redis_server.url, sweep_seconds=600)
 
-    eventually(site.all_done, seconds=10)
+    eventually(site.all_done)
     client.close()

@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-import hub.http
 from hub.errors import Unavailable
 from hub.http import Client
 from hub.testing.simulator import Fault, SimRequest, SimResponse, Simulator
@@ -199,13 +198,22 @@ def test_an_answer_that_breaks_leaves_the_outcome_unclear_and_the_next_request_g
         client.close()
 
 
-def test_an_answer_that_drips_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub.http, "MAX_SECONDS", 0.3)
+def test_an_answer_that_drips_for_ever_is_given_up() -> None:
     with Wire(drip(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n", b"x", 0.02)) as wire:
-        client = client_for(wire)
+        client = Client(hosts=[SHOP], routes={SHOP: wire.address}, max_seconds=0.3)
         with pytest.raises(Unavailable, match=r"shop.example took longer than 0 s to answer.") as caught:
             client.get(SHOP + "/orders")
         assert caught.value.sent is True
+        client.close()
+
+
+@pytest.mark.parametrize("address", [b"https://elsewhere.example/", b"http://[", b"\xff"])
+def test_an_answer_that_only_sends_us_elsewhere_is_not_read_further_than_any_other(address: bytes) -> None:
+    head = b"HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 100001\r\n\r\n" % address
+    with Wire(say(head, b"x" * 100_001)) as wire:
+        client = client_for(wire)
+        with pytest.raises(Unavailable, match=r"shop.example answered with more than 100000 bytes"):
+            client.get(SHOP + "/orders")
         client.close()
 
 

@@ -11,21 +11,7 @@ from hypothesis import strategies as st
 from hub.connector import RateBudget
 from hub.errors import RateLimited
 from hub.http import LocalLimiter
-
-
-class Time:
-    """A clock that only sleeping moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.slept: list[float] = []
-
-    def clock(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
+from tests.http.slept import Time
 
 
 def limiter(

@@ -13,26 +13,12 @@ import redis
 from hub.connector import RateBudget
 from hub.errors import RateLimited
 from hub.limits import RedisLimiter, quick_client
+from tests.http.slept import Time
 
 if TYPE_CHECKING:
     from tests.servers import RedisServer
 
 KEY = b"tallyhub:rate:connection-1"
-
-
-class Time:
-    """This process's own clock, which only sleeping moves; the budget itself goes by Redis's."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.slept: list[float] = []
-
-    def clock(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
 
 
 @pytest.fixture

@@ -165,7 +165,7 @@ def test_an_order_shipped_while_its_stock_is_entered_is_not_counted_as_there(
     def shipped_just_before(shift: Any, task: Any, readings: Any, wanted: Any) -> Any:
         if readings and shop.orders[order["id"]]["status"] == "open":
             send(hub_town, place, "order", shop.ship(order))
-            jobs.drain(hub_town.hub, hub_town.merchant, place, "inbox", budget_seconds=5.0)
+            jobs.drain(hub_town.hub, hub_town.merchant, place, "inbox", budget_seconds=60.0)
         return original(shift, task, readings, wanted)
 
     monkeypatch.setattr(fetch_lane, "_enter_opening_stock", shipped_just_before)
@@ -186,7 +186,7 @@ def test_an_order_that_comes_in_between_is_held_and_not_added(hub_town: Town, mo
         if readings and not bought:
             bought.append(shop.buy("mug", 3))
             send(hub_town, place, "order", bought[0])
-            jobs.drain(hub_town.hub, hub_town.merchant, place, "inbox", budget_seconds=5.0)
+            jobs.drain(hub_town.hub, hub_town.merchant, place, "inbox", budget_seconds=60.0)
         return original(shift, task, readings, wanted)
 
     monkeypatch.setattr(fetch_lane, "_enter_opening_stock", bought_just_before)

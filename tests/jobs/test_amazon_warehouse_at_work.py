@@ -14,10 +14,11 @@ import pytest
 from hub import jobs
 from hub.certify.crashing import POINTS, Fate, mortal
 from hub.plugins import Registry
-from hub.store import connections, warehouse
+from hub.store import connections, locations, warehouse
 from hub.store import tables as t
 from hub.store.database import Database
 from hub.store.fulfillment import State
+from hub.store.locations import Location
 from hub.store.secrets import KeyRing
 from hub.testing import Fault
 from hub_amazon.channel import AmazonConnector
@@ -178,7 +179,7 @@ def test_an_order_that_amazon_cannot_ship_is_rejected_with_its_words_and_dealt_o
 
 
 def test_of_an_order_that_left_in_part_only_the_rest_goes_to_another_location(amazon: ThirdParty) -> None:
-    own = warehouse.add_location(amazon.town.hub.database, amazon.town.merchant, "Barn", OWNER)
+    own = locations.save(amazon.town.hub.database, amazon.town.merchant, None, Location(name="Barn"), OWNER)
     here = (amazon.town.hub.database, amazon.town.merchant, amazon.sku("MUG"), own, 5, "found", OWNER, "c-1")
     amazon.buy(("mug", 3))
     warehouse.adjust(*here)

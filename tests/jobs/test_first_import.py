@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, select
 
 from bench import cpu, first_import, old_shop, places
 from hub.store import tables as t
@@ -76,15 +76,7 @@ def test_every_order_is_there_once_though_its_workers_were_killed_half_way(
         places.connected(shop, url, TALLYHUB_ROUTES=shop.routes) as place,
     ):
         database = Database(url, pooled=False)
-        with database.write() as connection:
-            connection.execute(
-                insert(t.cursor).values(
-                    merchant_id=place.merchant_id,
-                    connection_id=place.connection_id,
-                    stream="orders",
-                    due_at=database.now(connection),
-                )
-            )
+        places.begin_import(place, database)
         progress = Progress(database)
         for kill in range(1, kills + 1):
             with places.worker(place) as worker:

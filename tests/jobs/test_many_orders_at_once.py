@@ -265,11 +265,11 @@ def test_two_workers_at_one_order_do_it_once(desk: Desk) -> None:
     desk.ask("reroute", {}, desk.orders[:1])
     database = desk.town.hub.database
     with database.read() as connection:
-        (turn,) = bulk_acts.next_turns(connection, desk.merchant, desk.shops[0], 9)
+        (turn,) = bulk_acts.next_turns(connection, desk.merchant, desk.shops[0], 9, at=desk.warehouse.now())
 
     for _ in range(2):
         with database.write() as connection:
-            bulk_acts.perform(connection, database, desk.merchant, turn, at=desk.warehouse.now())
+            bulk_acts.perform(connection, database, desk.merchant, turn, connectors={}, at=desk.warehouse.now())
 
     assert desk.noted("routed_again") == 1
 

@@ -51,7 +51,7 @@ def later(town: Town, seconds: float) -> None:
 
 def publish(town: Town) -> None:
     """Drain the publish lane, and nothing else."""
-    jobs.drain(town.hub, town.merchant, town.row(t.connection).id, "publish", budget_seconds=10.0)
+    jobs.drain(town.hub, town.merchant, town.row(t.connection).id, "publish", budget_seconds=60.0)
 
 
 def test_what_was_taken_in_is_published_once_the_channel_says_that_it_is_done(hub_town: Town, shop: Shop) -> None:

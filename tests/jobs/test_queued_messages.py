@@ -99,7 +99,7 @@ class Street:
         self.drain("messages")
 
     def drain(self, lane: str) -> None:
-        jobs.drain(self.town.hub, self.town.merchant, self.place, lane, budget_seconds=10.0)
+        jobs.drain(self.town.hub, self.town.merchant, self.place, lane, budget_seconds=60.0)
 
     def orders(self) -> set[str]:
         return {row.external_id for row in self.town.rows(t.sales_order)}

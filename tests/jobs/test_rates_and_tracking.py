@@ -196,11 +196,11 @@ def test_all_carriers_are_asked_and_the_best_offer_is_named_with_its_reason(benc
 def test_who_is_silent_refuses_or_breaks_keeps_nobody_from_an_answer(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ship_lane, "DEADLINE_SECONDS", 0.5)
+    monkeypatch.setattr(ship_lane, "DEADLINE_SECONDS", 3.0)
     let_go = threading.Event()
 
     def silent(shipment: Shipment) -> Quotes:
-        let_go.wait(10)
+        let_go.wait(60)
         return Quotes(rates=(a_rate("0.01"),))
 
     def broken(shipment: Shipment) -> Quotes:
@@ -218,7 +218,7 @@ def test_who_is_silent_refuses_or_breaks_keeps_nobody_from_an_answer(
     said = {each.account: each for each in labels.answers(bench.shipment(shipment_id))}
     assert said["quick"].trouble.startswith("No answer within")
     assert said["second"].trouble == "The connector failed: ZeroDivisionError: by accident"
-    assert (len(said[Acme.label].rates), took < 8) == (2, True)
+    assert (len(said[Acme.label].rates), took < 40) == (2, True)
 
 
 def test_a_rate_that_makes_no_sense_is_not_believed(bench: Bench) -> None:

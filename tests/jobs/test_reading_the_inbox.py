@@ -29,7 +29,7 @@ BUSINESS = (t.sales_order, t.order_line, t.refund, t.stock_level, t.stock_entry,
 
 def read(town: Town, connection_id: Any) -> None:
     """Drain the inbox lane, and nothing else."""
-    jobs.drain(town.hub, town.merchant, connection_id, "inbox", budget_seconds=10.0)
+    jobs.drain(town.hub, town.merchant, connection_id, "inbox", budget_seconds=60.0)
 
 
 def states(town: Town) -> list[str]:
@@ -198,7 +198,12 @@ def test_a_batch_is_taken_apart_when_one_order_cannot_be_written(hub_town: Town)
 # ---------------------------------------------------------------- crashes
 
 
-def die_while_reading(town: Town, place: Any, deadline: float = 20.0) -> str:
+def hang_until_the_time_is_up() -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0.05)  # which is soon
+    time.sleep(60)
+
+
+def die_while_reading(town: Town, place: Any) -> str:
     """Drain the inbox in a child, as a worker does; returns how the child ended."""
     database = town.hub.database
     database.close()
@@ -208,7 +213,7 @@ def die_while_reading(town: Town, place: Any, deadline: float = 20.0) -> str:
         faulthandler.disable()  # what kills it is no news
         read(town, place)
 
-    child = Child(live, deadline)
+    child = Child(live, 60.0)
     while (ended := child.ended()) is None:
         time.sleep(0.01)
     database.release_dead()
@@ -216,12 +221,12 @@ def die_while_reading(town: Town, place: Any, deadline: float = 20.0) -> str:
 
 
 @pytest.mark.parametrize(
-    ("fault", "deadline", "ending"),
-    [(os.abort, 20.0, "killed by SIGABRT"), (lambda: time.sleep(60), 1.5, "it took longer than 2 seconds")],
+    ("fault", "ending"),
+    [(os.abort, "killed by SIGABRT"), (hang_until_the_time_is_up, "it took longer than 60 seconds")],
     ids=["aborts", "hangs"],
 )
 def test_a_record_that_ends_its_worker_is_set_aside_after_some_tries_and_others_go_on(
-    hub_town: Town, fault: Any, deadline: float, ending: str
+    hub_town: Town, fault: Any, ending: str
 ) -> None:
     shop = Shop(stock={"mug": 100})
     place = open_shop(hub_town, shop)
@@ -232,7 +237,7 @@ def test_a_record_that_ends_its_worker_is_set_aside_after_some_tries_and_others_
 
     ends = []
     while ("inbox" in [lane for *_, lane in jobs.due(hub_town.hub)]) and len(ends) < 10:
-        ends.append(die_while_reading(hub_town, place, deadline))
+        ends.append(die_while_reading(hub_town, place))
 
     assert ends == [ending] * inbox.MOST_CRASHES + [""]
     assert states(hub_town) == ["done"] * 3 + ["quarantined"] + ["done"] * 2
@@ -466,7 +471,7 @@ def test_a_lane_that_is_taken_is_left_to_whoever_has_it(hub_town: Town) -> None:
     send(hub_town, place, "order", shop.buy("mug"))
     lease = hub_town.hub.database.lease(f"inbox:{place}", 30)
 
-    assert not jobs.drain(hub_town.hub, hub_town.merchant, place, "inbox", budget_seconds=5.0)
+    assert not jobs.drain(hub_town.hub, hub_town.merchant, place, "inbox", budget_seconds=60.0)
     assert (states(hub_town), [lane for *_, lane in jobs.due(hub_town.hub)]) == (["pending"], [])
 
     assert lease is not None

@@ -12,7 +12,7 @@ from email import policy
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import zxingcpp
@@ -21,6 +21,8 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 from PIL import Image
 from sqlalchemy import select, update
 
+from hub import access
+from hub.errors import Conflict
 from hub.jobs import Hub, drain, due
 from hub.mail import Handed, Letter, hand_over, ready_to_collect
 from hub.store import mail
@@ -182,6 +184,14 @@ class Office:
         with self.hub.database.read() as connection:
             return connection.execute(select(t.email)).one()
 
+    def rows(self) -> list[Any]:
+        with self.hub.database.read() as connection:
+            return list(connection.execute(select(t.email).order_by(t.email.c.created_at, t.email.c.id)))
+
+    def noted(self) -> list[Any]:
+        with self.hub.database.read() as connection:
+            return list(connection.execute(select(t.activity)))
+
     def later(self, **values: Any) -> None:
         with self.hub.database.write() as connection:
             at = self.hub.database.now(connection)
@@ -285,6 +295,104 @@ def test_an_order_without_an_address_is_told_to_a_person(office: Office) -> None
     office.drain()
 
     assert (office.row().state, len(office.issues())) == ("failed", 1)
+
+
+# ---------------------------------------------------------------- sent once more
+
+
+def send_again(office: Office, once: UUID, email_id: UUID | None = None) -> UUID:
+    hub, merchant = office.hub, office.shop.merchant_id
+    id = email_id or next(row.id for row in office.rows() if "/again/" not in row.occasion)
+    return mail.send_again(hub.database, merchant, office.order_id, id, once=once, actor="eve@tea.example")
+
+
+def test_one_that_was_sent_is_written_once_more_and_the_first_stays_as_it_was(office: Office, mailbox: Mailbox) -> None:
+    office.queue("thanks/1")
+    office.drain()
+    once = uuid4()
+
+    assert send_again(office, once) == office.connection_id
+    send_again(office, once)  # a double click
+    office.drain()
+
+    first, second = office.rows()
+    assert (first.state, second.state, second.occasion) == ("sent", "sent", f"thanks/1/again/{once}")
+    assert (second.subject, second.body, second.html) == (first.subject, first.body, first.html)
+    assert (len(mailbox.got), first.attempts) == (2, 1)
+    assert second.recipient == "grace@example.com", "where the order says that its customer is reached now"
+    (noted,) = [row for row in office.noted() if row.kind == "email_again"]
+    assert (noted.actor, noted.order_id) == ("eve@tea.example", office.order_id)
+    # The copy can be sent again as well.
+    another = uuid4()
+    send_again(office, another, second.id)
+    assert [row.occasion for row in office.rows()][2] == f"thanks/1/again/{another}"
+
+
+def test_while_one_is_on_its_way_another_waits_for_it(office: Office) -> None:
+    office.queue("thanks/1")
+    with pytest.raises(Conflict, match="on its way to the customer already"):
+        send_again(office, uuid4())
+    office.drain()
+    send_again(office, uuid4())
+    with pytest.raises(Conflict, match="on its way to the customer already"):
+        send_again(office, uuid4())
+
+    assert len(office.rows()) == 2
+
+
+def test_one_that_nobody_took_is_handed_over_anew_and_its_issue_is_over(office: Office, mailbox: Mailbox) -> None:
+    mailbox.answer = "550 No such person"
+    office.queue("thanks/1")
+    office.drain()
+    assert office.issues() == ["An e-mail to a customer was not taken"]
+    mailbox.answer = "250 OK"
+
+    send_again(office, uuid4())
+    office.drain()
+
+    (row,) = office.rows()
+    assert (row.state, row.attempts, office.issues()) == ("sent", 1, [])
+
+
+def test_what_is_over_erased_or_another_orders_is_not_sent_again(office: Office) -> None:
+    shop = office.shop
+    work_id = shop.to_ship(office.order_id, shop.location(), {}, "7-1", state="ready")
+    office.queue(f"ready/{work_id}")
+    office.drain()
+    send_again(office, uuid4())
+    office.drain()
+    assert len(office.rows()) == 2
+
+    shop.write_to(t.fulfillment_order, work_id, state="collected")
+    with pytest.raises(Conflict, match="does not wait to be collected any more"):
+        send_again(office, uuid4())
+    shop.write_to(t.fulfillment_order, work_id, state="ready")
+    first = office.rows()[0].id
+    with pytest.raises(Conflict, match="not kept any more"):
+        mail.send_again(
+            office.hub.database,
+            shop.merchant_id,
+            shop.order(office.connection_id, "8"),
+            first,
+            once=uuid4(),
+            actor="eve@tea.example",
+        )
+    shop.write_to(t.email, first, state="erased")
+    with pytest.raises(Conflict, match="not kept any more"):
+        send_again(office, uuid4(), first)
+    assert len(office.rows()) == 2
+
+
+def test_support_sends_again_and_who_packs_does_so_at_the_counter_alone(office: Office) -> None:
+    office.queue("thanks/1")
+    office.drain()
+
+    with access.acting_as(access.grants("warehouse")), pytest.raises(access.NotPermitted):
+        send_again(office, uuid4())
+    with access.acting_as(access.grants("support")):
+        send_again(office, uuid4())
+
+    assert len(office.rows()) == 2
 
 
 def test_another_merchants_outbox_is_not_there(office: Office) -> None:

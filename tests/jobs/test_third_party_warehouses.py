@@ -11,10 +11,11 @@ import pytest
 from hub import jobs
 from hub.certify.crashing import Fate
 from hub.plugins import Registry
-from hub.store import connections, forgetting, warehouse
+from hub.store import connections, forgetting, locations, warehouse
 from hub.store import tables as t
 from hub.store.database import Database
 from hub.store.fulfillment import State
+from hub.store.locations import Location
 from hub.store.secrets import KeyRing
 from hub.testing import Fault, connector_for
 from tests.jobs.dying import Deadly, every_death, passes
@@ -140,7 +141,7 @@ def test_a_row_of_stock_that_makes_no_sense_is_set_aside_alone(third: ThirdParty
 
 
 def test_a_rejection_goes_to_another_location_and_the_shop_never_knows(third: ThirdParty) -> None:
-    own = warehouse.add_location(third.town.hub.database, third.town.merchant, "Barn", OWNER)
+    own = locations.save(third.town.hub.database, third.town.merchant, None, Location(name="Barn"), OWNER)
     third.buy(("mug", 2))
     here = (third.town.hub.database, third.town.merchant, third.sku("MUG"), own, 5, "found", OWNER, "c-1")
     warehouse.adjust(*here)

@@ -29,7 +29,7 @@ class Shop:
         self.order, self.line, self.effect, self.inbox = (new_id() for _ in range(4))
         self.barn, self.tee, self.box, self.crate, self.transfer = (new_id() for _ in range(5))
         self.box_order, self.box_line = new_id(), new_id()
-        self.act, self.file = new_id(), new_id()
+        self.act, self.file, self.picture = new_id(), new_id(), new_id()
         of_merchant = {"merchant_id": self.merchant}
         self.rows: list[tuple[Table, dict[str, Any]]] = [
             (t.merchant, {"id": self.merchant, "name": "Corner Shop", "created_at": NOON}),
@@ -49,6 +49,7 @@ class Shop:
             *((t.sku, of_merchant | each) for each in self._skus()),
             *((t.sku_word, of_merchant | {"sku_id": each["id"], "word": "tea"}) for each in self._skus()),
             (t.match_act, of_merchant | {"id": self.act, "listings": 1, "summary": "1 listing matched", "at": NOON}),
+            *((table, of_merchant | row) for table, row in self._pictures()),
             (t.listing, of_merchant | self._listing()),
             *((table, of_merchant | row) for table, row in self._stock()),
             (t.publication, of_merchant | self._publication()),
@@ -83,8 +84,9 @@ class Shop:
                 t.preview_figure,
                 of_channel
                 | {"listing_id": self.listing, "location_external_id": "L1", "says": 9, "writes": 2}
-                | {"drop": 7, "steps": ["2 are there"], "at": NOON},
+                | {"change": 7, "steps": ["2 are there"], "at": NOON},
             ),
+            (t.preview, of_channel | {"looked_at": NOON, "lowered": 1, "big_drops": 1}),
             (
                 t.pending_push,
                 of_channel
@@ -132,7 +134,6 @@ class Shop:
             ),
             (t.sku_pace, of_merchant | {"sku_id": self.sku, "sold": 3, "available": 1, "days_left": 9, "at": NOON}),
             (t.session, session | of_merchant | {"token_sha256": "a" * 64, "user_id": self.channel}),
-            *((table, of_merchant | row) for table, row in self._in_bulk()),
             (t.setup_token, {"token_sha256": "b" * 64, "created_at": NOON, "expires_at": NOON}),
             (t.recovery_code, {"user_id": self.channel, "code_sha256": "c" * 64}),
             (t.second_step, {"token_sha256": "d" * 64, "user_id": self.channel, "expires_at": NOON}),
@@ -147,16 +148,16 @@ class Shop:
             (t.postal_place, {"country": "GB", "code": "LS1", "latitude": 53.8, "longitude": -1.55}),
         ]
 
-    def _in_bulk(self) -> Iterator[tuple[Table, dict[str, Any]]]:
-        """A view of the list of orders, what it begins with, and a tag that an order was given with others."""
+    def _in_bulk(self, goods: UUID) -> Iterator[tuple[Table, dict[str, Any]]]:
+        """A view of the list of orders, what it begins with, and carriers that were asked about many parcels."""
         view, act = new_id(), new_id()
         of_person = {"user_id": self.channel, "page": "orders"}
         yield t.saved_view, of_person | {"id": view, "name": "Late", "query": "status=open", "created_at": NOON}
         yield t.list_preference, of_person | {"columns": ["status"], "view_id": view}
-        asked = {"kind": "tag", "arguments": {"tag": "gift"}, "user_id": self.channel, "permissions": ["orders"]}
+        asked = {"kind": "ask_carriers", "arguments": {}, "user_id": self.channel, "permissions": ["pack"]}
         yield t.bulk_act, asked | {"id": act, "total": 1, "created_at": NOON}
         row = {"act_id": act, "number": 1, "order_id": self.order, "connection_id": self.channel, "state": "done"}
-        yield t.bulk_act_row, row | {"done_at": NOON}
+        yield t.bulk_act_row, row | {"done_at": NOON, "not_before": NOON, "shipment_id": goods}
 
     def _edit(self) -> dict[str, Any]:
         change = {"part": "note", "before": "", "after": "Ring twice. 🎁"}
@@ -200,7 +201,18 @@ class Shop:
             "sku_id": self.sku,
             "handles": {},
             "imported_at": NOON,
+            "image_url": "https://cdn.example/tea.jpg",
+            "picture_id": self.picture,
         }
+
+    def _pictures(self) -> list[tuple[Table, dict[str, Any]]]:
+        address = f"{self.picture.hex}-0123456789abcdef"
+        kept = {"source": "https://cdn.example/tea.jpg", "host": "cdn.example", "state": "kept", "address": address}
+        at = {"wanted_at": NOON, "fetched_at": NOON}
+        return [
+            (t.picture, {"id": self.picture, "connection_id": self.channel} | kept | at),
+            (t.picture_file, {"picture_id": self.picture, "size": "small", "content": b"RIFF"}),
+        ]
 
     def _skus(self) -> list[dict[str, Any]]:
         stocked = {"created_at": NOON, "counted_since": NOON, "kit": False}
@@ -241,6 +253,7 @@ class Shop:
         yield t.stock_import, handed_in | {"location_id": self.place, "created_at": NOON, "changed_at": NOON}
         taken = {"import_id": self.file, "line": 2, "state": "applied", "code": "TEE", "sku_id": self.tee}
         taken |= {"location_id": self.barn, "quantity": 2, "before": 0, "after": 2, "document_id": self.transfer}
+        taken |= {"details": {"title": ["", "Tee"]}}
         yield t.stock_import_row, taken
         entered = {self.box: {self.sku: 1, self.tee: 2}, self.crate: {self.box: 2, self.tee: 1}}
         leaves = {self.box: {self.sku: 1, self.tee: 2}, self.crate: {self.sku: 2, self.tee: 5}}
@@ -317,6 +330,7 @@ class Shop:
         yield t.packed_together, along | {"lead_id": to_ship, "joined_at": NOON, "joined_by": "a@b.example"}
         yield t.parcel_line, {"parcel_id": box, "order_line_id": self.line, "quantity": 1}
         yield from self._at_a_3pl(goods)
+        yield from self._in_bulk(goods)
         yield from self._on_the_table(to_ship)
         seen = {"tracking_number": "1Z", "happened_at": NOON, "status": "in_transit", "carrier_status": "I"}
         yield t.tracking_event, {"shipment_id": goods, "heard_at": NOON} | seen

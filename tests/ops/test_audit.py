@@ -21,7 +21,6 @@ from sqlalchemy import (
     delete,
     insert,
     select,
-    text,
     update,
 )
 
@@ -30,6 +29,7 @@ from hub.store.audit import audit
 from hub.store.database import Database, new_id
 from hub.store.secrets import KeyRing, new_key
 from tests.ops.shop import NOON, Shop
+from tests.servers import empty_database
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +54,8 @@ def _bare_sqlite(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def _bare_postgresql(_postgres_url: str) -> Iterator[str]:
-    admin = Database(_postgres_url, pooled=False)
-    unbound = admin.engine.execution_options(isolation_level="AUTOCOMMIT")
-    url = admin.url.set(database=f"{admin.url.database}_bare")
-    with unbound.connect() as connection:
-        connection.execute(text(f'create database "{url.database}"'))
-    yield url.render_as_string(hide_password=False)
-    with unbound.connect() as connection:
-        connection.execute(text(f'drop database "{url.database}" with (force)'))
-    admin.close()
+    with empty_database(_postgres_url, f"bare_{new_id().hex}") as url:
+        yield url
 
 
 # One for all: an engine compiles each question of the audit once.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -150,6 +151,22 @@ def test_a_plugin_that_breaks_at_import_is_listed_with_the_reason_and_the_others
     assert (plugin.allowed, plugin.connectors, len(plugin.error) <= 500) == (True, (), True)
     assert {"shopify", "woocommerce"} <= set(registry.connectors)
     assert ("good" in registry.connectors) == (len(allowed) == 2)
+
+
+def test_a_plugin_that_crashes_leaves_no_stack_in_anybodys_log(install: Install, tmp_path: Path) -> None:
+    program = (
+        "import faulthandler, sys\n"
+        f"sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
+        "from hub import plugins\n"
+        f"faulthandler.enable(open({str(tmp_path / 'log')!r}, 'w'))\n"
+        f"registry = plugins.load([{install('bad', next(code for code in BROKEN if 'SIGSEGV' in code))!r}])\n"
+        "print([each.error for each in registry.plugins if each.name == 'bad'], faulthandler.is_enabled())"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert (done.stdout, done.stderr) == ("['Importing it ended its process (SIGSEGV).'] True\n", "")
+    assert (tmp_path / "log").read_text() == ""
 
 
 @pytest.mark.parametrize(

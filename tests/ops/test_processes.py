@@ -57,7 +57,7 @@ class Tree:
 
     def stop(self) -> None:
         self.supervisor.stop()
-        self.thread.join(30)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
 
@@ -183,7 +183,7 @@ def test_asking_twice_does_not_wait(tree: Callable[..., Tree], tmp_path: Path, e
     began = time.monotonic()
     running.stop()
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert not alive(pids_in(tmp_path / "pids")[0])
 
 
@@ -347,7 +347,7 @@ def test_a_server_that_a_killed_hub_left_behind_is_ended_first(
 
     PrivateRedis(binary, tmp_path).prepare()
 
-    orphan.wait(10)
+    orphan.wait(60)
     assert not left.socket.exists()
 
 

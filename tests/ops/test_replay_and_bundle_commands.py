@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
-from sqlalchemy import insert, update
+from sqlalchemy import update
 
 from hub import plugins
-from hub.cli import main
-from hub.config import load_settings
-from hub.store import migrate
 from hub.store import tables as t
-from hub.store.database import Database, new_id
-from hub.store.secrets import KeyRing
 from hub_woocommerce.connector import WooCommerceConnector
 from hub_woocommerce.simulator import WooCommerceSimulator
+from tests.ops.conftest import Run, SetUp
 from tests.town import Town, town
 
-Run = Callable[..., Result]
-
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("TALLYHUB_DATA_DIR", str(tmp_path / "hub"))
-    monkeypatch.setenv("TALLYHUB_REDIS_URL", "none")
-    return lambda *arguments: CliRunner().invoke(main, [str(each) for each in arguments])
-
-
-@pytest.fixture
-def shop(run: Run, tmp_path: Path) -> Iterator[Town]:
+def shop(set_up: SetUp) -> Iterator[Town]:
     """A WooCommerce shop with ten mugs and one order of two, which an earlier version read as one."""
-    settings = load_settings()
-    database = Database(settings.database_url, pooled=False)
-    migrate.upgrade(database)
-    merchant = new_id()
-    with database.write() as connection:
-        at = database.now(connection)
-        connection.execute(insert(t.merchant).values(id=merchant, name="Corner Shop", created_at=at))
-    with town(database, KeyRing(settings.secret_keys), merchant, plugins.load(), tmp_path / "hub") as built:
+    with town(set_up.database, set_up.keyring, set_up.merchant, plugins.load(), set_up.folder) as built:
         woo = WooCommerceSimulator(site="https://woo.example")
         woo.add_product("MUG", "Mug", 10, "10.00")
         place = built.connect(WooCommerceConnector, woo)
@@ -48,11 +27,10 @@ def shop(run: Run, tmp_path: Path) -> Iterator[Town]:
         sale = woo.buy([("MUG", 2)])
         assert sale is not None
         built.poll(place)
-        with database.write() as connection:
+        with set_up.database.write() as connection:
             connection.execute(update(t.order_line).values(quantity=1))
             connection.execute(update(t.sales_order).values(status="pending", note="misread", content_sha256="old"))
         yield built
-    database.close()
 
 
 def test_a_dry_run_shows_what_would_change_and_the_real_one_changes_it_once(shop: Town, run: Run) -> None:

@@ -3,44 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, update
 
-from hub.cli import main
-from hub.config import load_settings
 from hub.core.model import Address
-from hub.store import locations, migrate, routing
+from hub.store import locations, routing
 from hub.store import tables as t
-from hub.store.database import Database, new_id
 from hub.store.locations import Location
-from hub.store.secrets import KeyRing
 from tests.core.making import a_line, an_order
+from tests.ops.conftest import Run, SetUp
 from tests.store.warehouse import OWNER, Warehouse
 
-Run = Callable[..., Result]
-
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("TALLYHUB_DATA_DIR", str(tmp_path / "hub"))
-    monkeypatch.setenv("TALLYHUB_REDIS_URL", "none")
-    return lambda *arguments: CliRunner().invoke(main, [str(each) for each in arguments])
-
-
-@pytest.fixture
-def house(run: Run) -> Iterator[Warehouse]:
+def house(set_up: SetUp) -> Warehouse:
     """A merchant with two locations, of which the nearer one ships the one order there is."""
-    settings = load_settings()
-    database = Database(settings.database_url, pooled=False)
-    migrate.upgrade(database)
-    merchant = new_id()
-    with database.write() as connection:
-        connection.execute(insert(t.merchant).values(id=merchant, name="Tea", created_at=database.now(connection)))
-    house = Warehouse(database, KeyRing(settings.secret_keys), merchant)
+    database, keyring, merchant, _ = set_up
+    house = Warehouse(database, keyring, merchant)
     shop = house.connect()
     mug = house.sku("MUG", 5)
     house.listing(shop, "mug", mug)
@@ -53,8 +34,7 @@ def house(run: Run) -> Iterator[Warehouse]:
         routing.route(connection, merchant, [house.row(t.sales_order).id], at=at)
 
     database.transact(route)
-    yield house
-    database.close()
+    return house
 
 
 def test_what_was_decided_comes_out_the_same(run: Run, house: Warehouse) -> None:

@@ -6,34 +6,20 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
-from sqlalchemy import insert, update
+from sqlalchemy import update
 
 from hub import plugins
-from hub.cli import main
-from hub.config import load_settings
 from hub.errors import Conflict
 from hub.jobs import following, replay
-from hub.store import migrate
 from hub.store import tables as t
-from hub.store.database import Database, new_id
-from hub.store.secrets import KeyRing
+from hub.store.database import Database
 from hub_woocommerce.connector import WooCommerceConnector
 from hub_woocommerce.simulator import WooCommerceSimulator
+from tests.ops.conftest import Run, SetUp
 from tests.town import Town, town
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("TALLYHUB_DATA_DIR", str(tmp_path / "hub"))
-    monkeypatch.setenv("TALLYHUB_REDIS_URL", "none")
-    return lambda *arguments: CliRunner().invoke(main, [str(each) for each in arguments])
 
 
 @pytest.fixture
@@ -44,18 +30,11 @@ def woo() -> WooCommerceSimulator:
 
 
 @pytest.fixture
-def shop(run: Run, woo: WooCommerceSimulator, tmp_path: Path) -> Iterator[Town]:
+def shop(set_up: SetUp, woo: WooCommerceSimulator) -> Iterator[Town]:
     """A connected WooCommerce shop without orders."""
-    settings = load_settings()
-    database = Database(settings.database_url, pooled=False)
-    migrate.upgrade(database)
-    merchant = new_id()
-    with database.write() as connection:
-        connection.execute(insert(t.merchant).values(id=merchant, name="Tea", created_at=database.now(connection)))
-    with town(database, KeyRing(settings.secret_keys), merchant, plugins.load(), tmp_path / "hub") as built:
+    with town(set_up.database, set_up.keyring, set_up.merchant, plugins.load(), set_up.folder) as built:
         built.connect(WooCommerceConnector, woo)
         yield built
-    database.close()
 
 
 def at_work(shop: Town, monkeypatch: pytest.MonkeyPatch, *between: Callable[[], object]) -> None:

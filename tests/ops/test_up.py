@@ -9,15 +9,19 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from uuid import UUID
 
 import pytest
+from sqlalchemy import func, select
 
 from hub.processes import find_redis_server
+from hub.store import accounts, sandbox
+from hub.store import tables as t
+from hub.store.database import Database
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 Eventually = Callable[..., None]
@@ -46,7 +50,7 @@ class Up:
         return self.log.read_bytes()[self._log_begins :].decode()
 
     def get(self, path: str) -> tuple[int, str]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
             return answer.status, answer.read().decode()
 
     def is_ready(self) -> bool:
@@ -89,14 +93,14 @@ def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
         for pid in each.tree():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        each.process.wait(10)
+        each.process.wait(60)
 
 
 def test_it_comes_up_with_everything_and_goes_down_without_a_trace(
     up: Callable[..., Up], eventually: Eventually
 ) -> None:
     hub = up()
-    eventually(hub.is_ready, 30)
+    eventually(hub.is_ready)
 
     assert json.loads(hub.get("/healthz")[1]) == {"status": "ok"}
     eventually(lambda: "/setup?token=" in hub.said())
@@ -107,11 +111,9 @@ def test_it_comes_up_with_everything_and_goes_down_without_a_trace(
     assert "hub.cli worker" in programs
     assert ("valkey-server" in programs or "redis-server" in programs) is (find_redis_server() is not None)
 
-    began = time.monotonic()
     hub.process.send_signal(signal.SIGTERM)
-    assert hub.process.wait(30) == 0
+    assert hub.process.wait(60) == 0
 
-    assert time.monotonic() - began < 30
     assert hub.tree() == {}
     assert "Tallyhub has stopped." in hub.said()
     assert "Traceback" not in hub.said()
@@ -119,35 +121,77 @@ def test_it_comes_up_with_everything_and_goes_down_without_a_trace(
 
 def test_a_killed_web_server_and_a_killed_worker_come_back(up: Callable[..., Up], eventually: Eventually) -> None:
     hub = up(TALLYHUB_REDIS_URL="none")
-    eventually(hub.is_ready, 30)
+    eventually(hub.is_ready)
     for name in ("web", "worker"):
         for pid, command in hub.tree().items():
             if command.rstrip().endswith(f"hub.cli {name}"):
                 os.kill(pid, signal.SIGKILL)
 
     eventually(lambda: hub.said().count("Starting it again") >= 2)
-    eventually(hub.is_ready, 30)
+    eventually(hub.is_ready)
 
     assert "web ended (killed by SIGKILL). Starting it again in 0.25 s." in hub.said()
     assert "worker 1 ended (killed by SIGKILL). Starting it again in 0.25 s." in hub.said()
     hub.process.send_signal(signal.SIGINT)
-    assert hub.process.wait(30) == 0
+    assert hub.process.wait(60) == 0
     assert hub.tree() == {}
 
 
 def test_a_second_start_after_the_whole_tree_was_killed_works(up: Callable[..., Up], eventually: Eventually) -> None:
     first = up()
-    eventually(first.is_ready, 30)
+    eventually(first.is_ready)
     for pid in first.tree():
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    first.process.wait(10)
+    first.process.wait(60)
 
     second = up()
 
-    eventually(second.is_ready, 30)
+    eventually(second.is_ready)
     second.process.send_signal(signal.SIGTERM)
-    assert second.process.wait(30) == 0
+    assert second.process.wait(60) == 0
+    assert second.tree() == {}
+
+
+def test_a_sandbox_begins_anew_when_the_whole_tree_was_killed(up: Callable[..., Up], eventually: Eventually) -> None:
+    """Its shops lived in memory: they are gone with all that came of them, and others take their place."""
+    first = up(TALLYHUB_REDIS_URL="none")
+    eventually(first.is_ready)
+    database = Database(f"sqlite:///{first.folder}/tallyhub.sqlite3")
+    token = accounts.issue_setup_token(database) or ""
+    merchant, _ = accounts.set_up(
+        database, token, merchant_name="Tea", email="ada@tea.example", name="Ada", password="a-pot-of-green-tea"
+    )
+    sandbox.open_up(database, merchant, "ada@tea.example")
+
+    def connected() -> set[UUID]:
+        """The connections of the sandbox once they work and have told of their products; until then nothing."""
+        shop = t.connection.c
+        with database.read() as connection:
+            ids = set(connection.execute(select(shop.id).where(shop.state == "connected", shop.sandbox)).scalars())
+            told = connection.execute(select(func.count(t.listing.c.connection_id.distinct()))).scalar_one()
+        return ids if len(ids) == 4 and told == 2 else set()
+
+    eventually(connected)
+    before = connected()
+    for pid in first.tree():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    first.process.wait(60)
+
+    second = up(TALLYHUB_REDIS_URL="none")
+
+    eventually(lambda: connected() - before)
+    with database.read() as connection:
+        found = sandbox.sandbox(connection, merchant)
+        rest = connection.execute(select(t.connection.c.id).where(t.connection.c.id.in_(before))).all()
+        people = connection.execute(select(func.count()).select_from(t.membership)).scalar_one()
+    database.close()
+    assert found is not None and (found.beginnings, found.error) == (2, "")
+    assert (rest, people) == ([], 1)
+    assert "Traceback" not in second.said()
+    second.process.send_signal(signal.SIGTERM)
+    assert second.process.wait(60) == 0
     assert second.tree() == {}
 
 
@@ -155,16 +199,16 @@ def test_a_killed_supervisor_takes_everyone_with_it_and_does_not_stand_in_the_wa
     up: Callable[..., Up], eventually: Eventually
 ) -> None:
     first = up()
-    eventually(first.is_ready, 30)
+    eventually(first.is_ready)
     first.process.kill()
-    first.process.wait(10)
+    first.process.wait(60)
 
     second = up()
-    eventually(second.is_ready, 30)
+    eventually(second.is_ready)
 
     assert len([each for each in second.tree().values() if each.rstrip().endswith("hub.cli worker")]) == 1
     second.process.send_signal(signal.SIGTERM)
-    assert second.process.wait(30) == 0
+    assert second.process.wait(60) == 0
     eventually(lambda: second.tree() == {})
 
 
@@ -172,10 +216,10 @@ def test_a_second_hub_on_the_same_folder_says_why_it_does_not_start(
     up: Callable[..., Up], eventually: Eventually
 ) -> None:
     first = up(TALLYHUB_REDIS_URL="none")
-    eventually(first.is_ready, 30)
+    eventually(first.is_ready)
 
     second = up(TALLYHUB_REDIS_URL="none")
 
-    assert second.process.wait(30) == 1
+    assert second.process.wait(60) == 1
     assert f"Error: Tallyhub runs already on {first.folder} (process {first.process.pid})." in second.said()
     assert first.is_ready()

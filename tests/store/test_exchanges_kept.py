@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -75,7 +76,7 @@ class Shop:
             )
         return made
 
-    def keep(self, *said: Exchange, place: UUID | None = None, ago: timedelta = timedelta(0), **more: UUID) -> None:
+    def keep(self, *said: Exchange, place: UUID | None = None, ago: timedelta = timedelta(0), **more: Any) -> None:
         lines = [Line(each, datetime.now(UTC) - ago, "effects", **more) for each in said]
         with self.database.write() as db:
             exchanges.keep(db, self.keyring, self.merchant, place or self.place, lines)
@@ -149,6 +150,20 @@ def test_what_is_old_or_too_much_goes(shop: Shop) -> None:
     assert shop.paths(place=quiet) == ["/new"]
     assert shop.paths() == ["/busy/6", "/busy/5", "/busy/4"]
     assert exchanges.forget_old(shop.database, most=3) == 0
+
+
+def test_what_was_refused_pushes_nothing_out_and_has_little_room_itself(shop: Shop) -> None:
+    stranger = replace(path("guessed"), status=401, error="The signature does not fit this connection.")
+    shop.keep(path("useful/1"), path("useful/2"))
+    shop.keep(path("sent"), received=True)
+    shop.keep(*[replace(stranger, url=f"https://hub.example/guess/{number}") for number in range(6)], received=True)
+    shop.keep(REFUSED)  # what the shop refused is no stranger's doing
+
+    assert exchanges.forget_old(shop.database, most=4, refused=2) == 4
+
+    assert shop.paths() == ["/fulfillments", "/guess/5", "/guess/4", "/sent", "/useful/2", "/useful/1"]
+    assert exchanges.forget_old(shop.database, most=3, refused=2) == 1
+    assert shop.paths() == ["/fulfillments", "/guess/5", "/guess/4", "/sent", "/useful/2"]
 
 
 def test_a_forgotten_customer_is_in_no_line(shop: Shop) -> None:

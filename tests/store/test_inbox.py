@@ -63,7 +63,9 @@ class Post:
         bad = quarantined or {}
         with self.database.write() as connection:
             done = [(row.id, row.record.external_id) for row in rows if row.id not in bad]
-            inbox.finish(connection, self.merchant, done, [], bad.items(), at=self.database.now(connection))
+            at = self.database.now(connection)
+            inbox.finish(connection, self.merchant, done, [], at=at)
+            inbox.set_aside(connection, self.merchant, self.connection, list(bad.items()), at=at)
 
     def states(self) -> list[str]:
         with self.database.read() as connection:

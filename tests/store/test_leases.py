@@ -77,11 +77,11 @@ def test_the_same_holder_takes_it_again_under_a_new_fence(database: Database) ->
 
 def test_what_remains_is_counted_from_before_it_was_asked_for(database: Database) -> None:
     before = time.monotonic()
-    lease = taken(database, "inbox:1", seconds=5)
+    lease = taken(database, "inbox:1", seconds=500)
 
-    assert lease.until_monotonic <= time.monotonic() + 5
-    assert before + 5 <= lease.until_monotonic
-    assert 4 < lease.remaining() <= 5
+    assert lease.until_monotonic <= time.monotonic() + 500
+    assert before + 500 <= lease.until_monotonic
+    assert 400 < lease.remaining() <= 500
 
 
 def test_a_write_under_a_lost_lease_is_rolled_back(database: Database) -> None:

@@ -9,11 +9,13 @@ import pytest
 from sqlalchemy import insert, update
 
 from hub.core.model import Listing, Money, OrderStatus
+from hub.core.selling import Limits
 from hub.errors import BadInput, Conflict
-from hub.store import listings, matching
+from hub.store import listings, matching, publications
 from hub.store import tables as t
 from hub.store.database import new_id
 from hub.store.matching import Offer
+from hub.store.queries import connections as summaries
 from tests.core.making import a_line, an_order, minutes
 from tests.store.warehouse import OWNER, Warehouse
 
@@ -348,8 +350,55 @@ def test_a_match_can_be_undone_and_the_listing_is_published_no_more(warehouse: W
 
     assert matched(warehouse) == {"mug": None}
     assert warehouse.level(sku) == (5, 2), "orders keep what they hold"
+    assert waiting_at(warehouse, shop) == 0
     with pytest.raises(Conflict, match="not matched any more"):
         matching.unbind(warehouse.database, warehouse.merchant, listing, OWNER)
+
+
+def waiting_at(warehouse: Warehouse, shop: UUID) -> int:
+    """How many figures its page says that a shop waits for."""
+    with warehouse.database.read() as connection:
+        found = summaries.connection_summary(connection, warehouse.merchant, shop)
+    assert found is not None
+    return found.waiting
+
+
+def test_what_was_to_be_written_waits_no_more_once_the_match_is_undone(warehouse: Warehouse) -> None:
+    shop = warehouse.connect(live=True)
+    warehouse.sku("MUG", 5)
+    warehouse.sku("BOWL", 5)
+    warehouse.listing(shop, "mug")
+    bind(warehouse, warehouse.listing(shop, "bowl"), "BOWL")
+    act = matching.accept_suggestions(warehouse.database, warehouse.merchant, shop, None, OWNER)
+    assert waiting_at(warehouse, shop) == 2
+    with warehouse.database.write() as connection:
+        connection.execute(t.publication.update().values(error="Refused."))
+
+    matching.undo(warehouse.database, warehouse.merchant, act.id, OWNER)
+
+    assert waiting_at(warehouse, shop) == 1, "the bowl alone"
+    assert sorted(each.error for each in warehouse.rows(t.publication)) == ["", "Refused."]
+    bind(warehouse, warehouse.rows(t.listing, t.listing.c.external_id == "mug")[0].id, "MUG")
+    assert waiting_at(warehouse, shop) == 2, "matched anew, it is written anew"
+
+
+def test_a_figure_under_way_while_its_match_is_undone_brings_nothing_back(warehouse: Warehouse) -> None:
+    shop = warehouse.connect(live=True)
+    sku = warehouse.sku("MUG", 5)
+    listing = warehouse.listing(shop, "mug")
+    bind(warehouse, listing, "MUG")
+    with warehouse.database.read() as connection:
+        (due,) = publications.due(connection, warehouse.merchant, shop, at=warehouse.now(), limits=Limits(), limit=10)
+    warehouse.count(sku, 7)  # its figure changes while the first one is on its way
+
+    matching.unbind(warehouse.database, warehouse.merchant, listing, OWNER)
+    with warehouse.database.write() as connection:
+        publications.record(
+            connection, warehouse.merchant, [publications.Written(due, 5, True, 60.0)], at=warehouse.now()
+        )
+
+    assert waiting_at(warehouse, shop) == 0
+    assert warehouse.row(t.publication).quantity == 5, "what it said last is known"
 
 
 # ---------------------------------------------------------------- lines that waited for it

@@ -28,7 +28,7 @@ from tests.store.warehouse import OWNER, Warehouse
 BUYERS, UNITS, PROCESSES = 120, 30, 8
 
 
-def at_once(database: Database, tasks: Sequence[Callable[[], object]], seconds: float = 60.0) -> None:
+def at_once(database: Database, tasks: Sequence[Callable[[], object]], seconds: float = 600.0) -> None:
     """Run each task in a process of its own, all at the same time, and expect an orderly end of every one."""
     database.close()
     children = []

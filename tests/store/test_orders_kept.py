@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import event, update
+from sqlalchemy import update
 
 from hub.core.model import Address, Money, OrderStatus, Refund
 from hub.core.services import Received
 from hub.store import tables as t
 from tests.core.making import NOON, a_line, an_order, euros, minutes
+from tests.statements import statements
 from tests.store.warehouse import Warehouse
 
 OVER = {"status": OrderStatus.CANCELLED, "holds_stock": False}
@@ -229,21 +228,6 @@ def test_sales_elsewhere_are_not_off_this_shops_figure(warehouse: Warehouse) -> 
 # ---------------------------------------------------------------- batches
 
 
-@contextmanager
-def counted(warehouse: Warehouse) -> Iterator[list[str]]:
-    """The statements sent meanwhile; many rows sent as one are one."""
-    sent: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        sent.append(statement)
-
-    event.listen(warehouse.database.engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(warehouse.database.engine, "before_cursor_execute", note)
-
-
 def test_many_orders_take_as_many_statements_as_one(warehouse: Warehouse) -> None:
     shop = warehouse.connect(live=True)
     for number in range(40):
@@ -263,7 +247,7 @@ def test_many_orders_take_as_many_statements_as_one(warehouse: Warehouse) -> Non
             )
             for number in numbers
         ]
-        with counted(warehouse) as sent:
+        with statements(warehouse.database) as sent:
             warehouse.hear(shop, *orders)
         return sent
 

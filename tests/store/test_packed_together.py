@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import event
 
 from hub.core.model import Address, HoldReason
 from hub.core.rates import Answer, ShippedWhen, ShippingPolicy
@@ -21,6 +19,7 @@ from hub.store import tables as t
 from hub.store.database import Database
 from hub.store.secrets import KeyRing
 from tests.core.making import a_line, an_order
+from tests.statements import plans, statements
 from tests.store.post_office import YORK, Counter, a_rate
 from tests.store.test_buying_labels import at_once
 from tests.store.warehouse import OWNER
@@ -82,21 +81,6 @@ class Table(Counter):
 def table(database: Database, keyring: KeyRing, merchant: UUID) -> Table:
     """A shop with twenty mugs, and a post office."""
     return Table(database, keyring, merchant, 20)
-
-
-@contextmanager
-def sent_by(table: Table) -> Iterator[list[tuple[str, Any]]]:
-    """The statements of the block, each with its parameters."""
-    sent: list[tuple[str, Any]] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        sent.append((statement, parameters))
-
-    event.listen(table.database.engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(table.database.engine, "before_cursor_execute", note)
 
 
 # ---------------------------------------------------------------- what is offered
@@ -339,17 +323,10 @@ def test_who_goes_along_is_looked_up_without_going_through_all_there_is_to_ship(
     """A scanner waits for it, at every scan."""
     if not table.database.is_sqlite:
         return  # its plan depends on how much there is; SQLite's says what can be done at all
-    with sent_by(table) as sent, table.database.read() as connection:
+    with statements(table.database) as sent, table.database.read() as connection:
         assert together.members(connection, table.merchant, uuid4()) == []
 
-    with table.database.read() as connection:
-        plans = [
-            row.detail
-            for statement, parameters in sent
-            if statement.startswith("SELECT")
-            for row in connection.exec_driver_sql(f"explain query plan {statement}", parameters)
-        ]
-    (works,) = (each for each in plans if "fulfillment_order" in each)
+    (works,) = (each for each in plans(table.database, sent) if "fulfillment_order" in each)
     assert works.endswith("(merchant_id=? AND id=?)")
 
 
@@ -641,7 +618,7 @@ def test_orders_that_share_a_parcel_are_locked_before_all_others_whoever_locks_s
     (first, second), _, _ = table.together(1, 1)
     assert alone < first
 
-    with sent_by(table) as sent, table.database.write() as connection:
+    with statements(table.database) as sent, table.database.write() as connection:
         locking.lock_orders(connection, table.merchant, [alone, first])
 
     taken = [list(parameters.values()) for statement, parameters in sent if "FOR NO KEY UPDATE" in statement]

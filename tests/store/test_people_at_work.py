@@ -150,6 +150,24 @@ def test_who_works_here_is_not_asked_again_until_they_have_left(database: Databa
     assert tea.visitor(joan).role == "support"
 
 
+def test_so_many_invitations_are_open_at_a_time(
+    database: Database, tea: Business, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(people, "MOST_INVITATIONS", 2)
+    for email in ("noor@tea.example", "kim@tea.example"):
+        people.invite(database, tea.id, email, "support", ADA)
+
+    with pytest.raises(Conflict, match="2 invitations are open"):
+        people.invite(database, tea.id, "eve@tea.example", "support", ADA)
+    people.invite(database, tea.id, "kim@tea.example", "manager", ADA)  # replaces her own
+    with database.read() as db:
+        asked = {each.email: each.id for each in people.invitations(db, tea.id)}
+    assert sorted(asked) == ["kim@tea.example", "noor@tea.example"]
+
+    people.withdraw(database, tea.id, asked["noor@tea.example"], ADA)
+    people.invite(database, tea.id, "eve@tea.example", "support", ADA)
+
+
 # ---------------------------------------------------------------- roles
 
 
@@ -223,7 +241,7 @@ def test_only_owners_touch_people(database: Database, tea: Business) -> None:
             lambda: people.invite(database, tea.id, "x@y", "support", JOAN),
             lambda: people.change_role(database, tea.id, joan, "owner", JOAN),
             lambda: people.remove(database, tea.id, tea.ada, JOAN),
-            lambda: merchants.create(database, "Coffee", tea.visitor(joan)),
+            lambda: merchants.create(database, "Coffee", tea.visitor(joan), most=2),
         ):
             with pytest.raises(NotPermitted):
                 act()
@@ -235,7 +253,7 @@ def test_only_owners_touch_people(database: Database, tea: Business) -> None:
 
 def test_a_person_has_a_role_in_each_business(database: Database, tea: Business) -> None:
     ada = tea.visitor(tea.ada)
-    coffee = merchants.create(database, " Coffee ", ada)
+    coffee = merchants.create(database, " Coffee ", ada, most=2)
     joan = tea.employ()
     people.accept_as(database, people.invite(database, coffee, JOAN, "warehouse", ADA), joan)
 
@@ -267,8 +285,36 @@ def test_a_person_has_a_role_in_each_business(database: Database, tea: Business)
     assert tea.visitor(joan).merchants == 1
 
 
+def test_somebody_owns_so_many_businesses_and_works_for_any_number(database: Database, tea: Business) -> None:
+    coffee = merchants.create(database, "Coffee", tea.visitor(tea.ada), most=2)
+
+    with pytest.raises(Conflict, match="This hub allows 2 businesses to each owner"):
+        merchants.create(database, "Cocoa", tea.visitor(tea.ada), most=2)
+
+    joan = tea.employ(role="owner")
+    people.accept_as(database, people.invite(database, coffee, JOAN, "owner", ADA), joan)
+    people.remove(database, coffee, tea.ada, JOAN)  # what she has left she owns no more
+    merchants.create(database, "Cocoa", tea.visitor(tea.ada), most=2)
+    with database.read() as db:
+        assert [each.name for each in merchants.of_person(db, tea.ada)] == ["Cocoa", "Tea"]
+
+
+def test_two_at_once_make_no_business_too_many(database: Database, tea: Business) -> None:
+    ada = tea.visitor(tea.ada)
+
+    def another(number: int) -> str:
+        try:
+            merchants.create(database, f"Coffee {number}", ada, most=2)
+        except Conflict:
+            return "one too many"
+        return "made"
+
+    with ThreadPoolExecutor(3) as pool:
+        assert sorted(pool.map(another, range(3))) == ["made", "one too many", "one too many"]
+
+
 def test_nobody_switches_to_where_they_do_not_work(database: Database, tea: Business) -> None:
-    coffee = merchants.create(database, "Coffee", tea.visitor(tea.ada))
+    coffee = merchants.create(database, "Coffee", tea.visitor(tea.ada), most=2)
     joan = tea.employ()
     token = accounts.open_session(database, joan, "") or ""
     with database.read() as db:

@@ -80,7 +80,7 @@ def test_whatever_happens_at_once_nothing_is_lost_or_promised_twice(warehouse: W
     """Orders of kits that share parts, cancellations, shipments, counts, receipts, transfers and what is set aside."""
     database, merchant = warehouse.database, warehouse.merchant
     shop = warehouse.connect(live=True)
-    main, barn = warehouse.location(), acts.add_location(database, merchant, "Barn", OWNER)
+    main, barn = warehouse.location(), warehouse.location("Barn")
     skus = [warehouse.sku(f"PART-{number}", 15) for number in range(SKUS)]
     boxes = [
         warehouse.kit("PAIR", {skus[0]: 1, skus[1]: 1}),

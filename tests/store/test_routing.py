@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, event, insert, update
+from sqlalchemy import Connection, insert, update
 
 from hub.core.model import Address, HoldReason, Order, OrderStatus
 from hub.core.plain import from_plain, to_plain
@@ -20,6 +19,7 @@ from hub.store import forgetting, fulfillment, holds, locations, routing, routin
 from hub.store import tables as t
 from hub.store.locations import Location
 from tests.core.making import a_line, an_order, minutes
+from tests.statements import statements
 from tests.store.keeper import Keeper
 from tests.store.warehouse import OWNER, Warehouse
 
@@ -437,22 +437,6 @@ def test_a_policy_made_from_an_old_one_is_refused(house: Merchant) -> None:
 # ---------------------------------------------------------------- what it costs
 
 
-@contextmanager
-def counted(house: Merchant) -> Iterator[list[str]]:
-    statements: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if not statement.lower().startswith(("savepoint", "release", "begin", "commit")):
-            statements.append(statement)
-
-    engine = house.warehouse.database.engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield statements
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
-
-
 def test_merchants_with_one_location_hardly_pay(warehouse: Warehouse) -> None:
     shop = warehouse.connect(live=True)
     warehouse.listing(shop, "mug", warehouse.sku("MUG", 100))
@@ -462,15 +446,15 @@ def test_merchants_with_one_location_hardly_pay(warehouse: Warehouse) -> None:
     house = Merchant.__new__(Merchant)
     house.warehouse = warehouse
 
-    with counted(house) as one:
+    with statements(house.warehouse.database) as one:
         house.route(orders[0])
-    with counted(house) as twenty:
+    with statements(house.warehouse.database) as twenty:
         house.route(*orders[1:])
 
     assert len(house.asked()) == 21
     assert len(one) <= 30
     assert len(twenty) - len(one) <= 2, "statements for all, and none for each"
-    assert not any("postal_place" in each or "shipment" in each for each in (*one, *twenty))
+    assert not any("postal_place" in each.text or "shipment" in each.text for each in (*one, *twenty))
     stock_before = warehouse.rows(t.stock_entry, t.stock_entry.c.cause == "released")
     assert stock_before == []
 

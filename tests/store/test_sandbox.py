@@ -76,6 +76,27 @@ def test_it_cannot_be_opened_beside_a_real_shop(
         assert sandbox.wanted(connection) == []
 
 
+def test_one_person_opens_so_many_at_a_time(
+    database: Database, merchant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "MOST_PER_PERSON", 1)
+    other = new_id()
+    with database.write() as connection:
+        at = database.now(connection)
+        connection.execute(t.merchant.insert().values(id=other, name="Kettle", created_at=at))
+    sandbox.open_up(database, merchant, "a@b.example")
+    sandbox.open_up(database, merchant, "a@b.example")  # it is there already
+
+    with pytest.raises(Conflict, match=r"You have opened 1 sandboxes.*: that of Leaf"):
+        sandbox.open_up(database, other, "a@b.example")
+    with database.read() as connection:
+        assert sandbox.wanted(connection) == [merchant]
+
+    sandbox.open_up(database, other, "somebody@else.example")
+    with database.read() as connection:
+        assert sorted(sandbox.wanted(connection)) == sorted([merchant, other])
+
+
 def test_its_connections_alone_have_its_routes(database: Database, keyring: KeyRing, merchant: UUID) -> None:
     simulated = begin(database, keyring, merchant)
     with database.write() as connection:

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import event, update
+from sqlalchemy import update
 
 from hub.core.selling import SellingRule
 from hub.errors import BadInput
@@ -17,6 +17,7 @@ from hub.store import tables as t
 from hub.store.database import new_id
 from hub.store.selling import Scope
 from tests.core.making import a_line, an_order
+from tests.statements import statements
 from tests.store.warehouse import OWNER, Warehouse
 
 
@@ -262,22 +263,16 @@ def test_a_batch_of_figures_takes_as_many_statements_as_one(warehouse: Warehouse
     with warehouse.database.write() as connection:
         publications.ensure(connection, warehouse.merchant, at=warehouse.database.now(connection))
 
-    def statements(limit: int) -> tuple[int, int]:
+    def found_with(limit: int) -> tuple[int, int]:
         """(listings found, statements it took)."""
-        heard: list[str] = []
-
-        def hear(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
-            heard.append(statement)
-
         with warehouse.database.read() as connection:
             at = warehouse.database.now(connection)
-            event.listen(connection, "before_cursor_execute", hear)
-            found = publications.due(
-                connection, warehouse.merchant, shop, at=at, limits=publications.Limits(), limit=limit
-            )
-            event.remove(connection, "before_cursor_execute", hear)
-        return len(found), sum("select" in each.lower() for each in heard)
+            with statements(warehouse.database) as sent:
+                found = publications.due(
+                    connection, warehouse.merchant, shop, at=at, limits=publications.Limits(), limit=limit
+                )
+        return len(found), len(sent)
 
-    (few, of_few), (many, of_many) = statements(2), statements(12)
+    (few, of_few), (many, of_many) = found_with(2), found_with(12)
     assert (few, many) == (2, 12)
     assert of_few - 1 <= of_many <= of_few, "a full batch is not looked for twice"

@@ -20,6 +20,7 @@ from hub.store import warehouse as house
 from hub.store.database import new_id
 from hub.store.stock_import import Meaning
 from tests.core.making import a_line, an_order
+from tests.statements import statements
 from tests.store.warehouse import OWNER, Warehouse
 
 MUCH = 10**6
@@ -295,12 +296,21 @@ def test_what_was_said_of_a_file_is_remembered_for_the_next_with_the_same_header
     first = File(warehouse, "Foo,Bar\nMUG,2\n", Meaning.CHANGES)
     assert first.head.columns == {}
     columns = {"sku": "Foo", "quantity": "Bar", "location": ""}
+    columns_without_a_place = {"sku": "SKU", "quantity": "Stock", "location": ""}
     stock_import.choose(*first.here, first.id, Meaning.CHANGES, columns, warehouse.location(), "", OWNER)
 
     second = File(warehouse, "Foo,Bar\nMUG,3\n")
 
-    assert (second.head.columns, second.head.meaning) == (columns, "changes")
+    assert (second.head.columns, second.head.meaning) == ({"sku": "Foo", "quantity": "Bar"}, "changes")
     assert second.head.location_id == warehouse.location()
+    wide = "SKU,Stock,Lager,Title\nMUG,2,Barn,A mug\n"
+    third = File(warehouse, wide)
+    stock_import.choose(
+        *third.here, third.id, Meaning.COUNTED, columns_without_a_place, warehouse.location(), "", OWNER
+    )
+    assert File(warehouse, wide).head.columns == {"sku": "SKU", "quantity": "Stock", "title": "Title"}, (
+        "what was said not to be there is not guessed; what nobody was asked about is"
+    )
 
 
 def test_columns_that_do_not_fit_are_refused_at_their_fields(warehouse: Warehouse) -> None:
@@ -526,16 +536,11 @@ def test_twenty_thousand_rows_are_read_with_a_few_statements_for_each_thousand(w
     many(warehouse, 1)
     content = "SKU,Quantity\n" + "".join(f"S-{number:05},5\n" for number in range(20_000))
     file = File(warehouse, content)
-    said: list[str] = []
     columns = file.head.columns
     stock_import.choose(*file.here, file.id, Meaning.COUNTED, columns, warehouse.location(), "", OWNER)
 
-    def note(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        said.append(statement)
-
-    event.listen(warehouse.database.engine, "before_cursor_execute", note)
-    file.work()
-    event.remove(warehouse.database.engine, "before_cursor_execute", note)
+    with statements(warehouse.database) as said:
+        file.work()
 
     assert file.head.done == 20_000
     assert len(file.problems()) == 19_999

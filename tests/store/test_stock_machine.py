@@ -97,7 +97,7 @@ class StoredStock(RuleBasedStateMachine):
     def begin(self, late: bool, on_hand: list[int], barn: bool) -> None:
         self.late = late
         self.shop = self.warehouse.connect(live=True)
-        self.places = [self.warehouse.location(), acts.add_location(*self.here, "Barn", OWNER)]
+        self.places = [self.warehouse.location(), self.warehouse.location("Barn")]
         self.reference = Reference(self.places)
         self.ids = {code: self.warehouse.sku(code) for code in GOODS}
         self.recipes = {code: dict(LEAVES[code]) for code in KITS}

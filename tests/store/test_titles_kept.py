@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import event
-
 from hub.store import tables as t
 from hub.store.matching import Titles
+from tests.statements import statements
 from tests.store.warehouse import Warehouse
 
 
@@ -32,19 +31,13 @@ def test_titles_are_read_once_and_new_ones_are_found_all_the_same(warehouse: War
 
 def test_only_the_newest_are_read_again(warehouse: Warehouse) -> None:
     titled(warehouse, "TEA-1", "Green tea, 100 g")
-    said: list[str] = []
     with warehouse.database.read() as connection:
         Titles.of(connection, warehouse.merchant)
 
-    def note(_c: object, _cursor: object, statement: str, *_: object) -> None:
-        said.append(statement)
-
-    event.listen(warehouse.database.engine, "before_cursor_execute", note)
-    with warehouse.database.read() as connection:
+    with statements(warehouse.database) as said, warehouse.database.read() as connection:
         Titles.of(connection, warehouse.merchant)
-    event.remove(warehouse.database.engine, "before_cursor_execute", note)
 
-    (query,) = [each for each in said if "FROM sku" in each]
+    (query,) = [each.text for each in said if "FROM sku" in each.text]
     assert "sku.id >" in query
 
 

@@ -248,7 +248,7 @@ def test_an_owner_resets_it_for_their_own_people_alone(database: Database, keyri
     with database.read() as db:
         visitor = accounts.visitor(db, token)
     assert visitor
-    coffee = merchants.create(database, "Coffee", ada.visitor)
+    coffee = merchants.create(database, "Coffee", ada.visitor, most=2)
 
     with pytest.raises(Conflict, match="hub users reset-two-factor"):
         two_factor.reset_for(database, ada.merchant, ada.id, visitor)  # Coffee is none of Joan's business

@@ -13,9 +13,11 @@ from sqlalchemy import update
 from hub.core.model import OrderStatus
 from hub.core.stock import Condition
 from hub.errors import BadInput, Conflict
+from hub.store import locations
 from hub.store import tables as t
 from hub.store import warehouse as house
 from hub.store.database import new_id
+from hub.store.locations import Location
 from tests.core.making import a_line, an_order, minutes
 from tests.store.warehouse import OWNER, Warehouse
 
@@ -587,12 +589,14 @@ def test_safety_stock_is_hidden_from_channels_and_not_from_orders(warehouse: War
 
 
 def test_a_location_has_a_name_of_its_own(warehouse: Warehouse) -> None:
-    added = house.add_location(warehouse.database, warehouse.merchant, "  Barn ", OWNER)
+    here = (warehouse.database, warehouse.merchant, None)
+    added = locations.save(*here, Location(name="  Barn "), OWNER)
 
     assert added == warehouse.location("Barn")
     with pytest.raises(Conflict, match="There is a location called “Barn” already"):
-        house.add_location(warehouse.database, warehouse.merchant, "Barn", OWNER)
+        locations.save(*here, Location(name="Barn"), OWNER)
     for name in ("", "  ", "x" * 201, "a\nb"):
-        with pytest.raises(BadInput, match="name of 1 to 200 characters"):
-            house.add_location(warehouse.database, warehouse.merchant, name, OWNER)
+        with pytest.raises(BadInput) as error:
+            locations.save(*here, Location(name=name), OWNER)
+        assert error.value.fields == {"name": ["Enter a name of 1 to 200 characters."]}
     assert len(warehouse.rows(t.location)) == 1

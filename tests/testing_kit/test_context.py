@@ -14,6 +14,7 @@ import pytest
 import hub
 from hub.errors import Rejected
 from hub.http import Exchange
+from hub.testing.clock import Clock
 from hub.testing.context import MemoryTokenVault, connector_for, context_for
 from hub.testing.simulator import Sale, ShopSimulator, SimRequest, SimResponse
 
@@ -167,14 +168,6 @@ class Vendor:
         return hub.Token(f"token-{self.handed_out}", self._now() + timedelta(hours=1))
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = datetime(2026, 11, 22, 12, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
 def test_a_token_is_obtained_once_and_kept() -> None:
     clock = Clock()
     vendor, vault = Vendor(clock), MemoryTokenVault(clock)
@@ -186,9 +179,9 @@ def test_a_token_that_is_about_to_expire_is_replaced() -> None:
     clock = Clock()
     vendor, vault = Vendor(clock), MemoryTokenVault(clock)
     vault.token("access", vendor.obtain)
-    clock.now += timedelta(minutes=58)
+    clock.advance(minutes=58)
     assert vault.token("access", vendor.obtain) == "token-1"
-    clock.now += timedelta(minutes=1)
+    clock.advance(minutes=1)
     assert vault.token("access", vendor.obtain) == "token-2"
 
 
@@ -204,7 +197,7 @@ def test_a_token_without_an_end_is_kept_for_ever() -> None:
     clock = Clock()
     vault = MemoryTokenVault(clock)
     assert vault.token("access", lambda: hub.Token("for ever")) == "for ever"
-    clock.now += timedelta(days=10_000)
+    clock.advance(days=10_000)
     assert vault.token("access", lambda: hub.Token("another")) == "for ever"
 
 
@@ -236,3 +229,22 @@ def test_a_failure_to_obtain_keeps_nothing() -> None:
     with pytest.raises(hub.AuthError):
         vault.token("access", fail)
     assert vault.token("access", lambda: hub.Token("a")) == "a"
+
+
+# ---------------------------------------------------------------- the time
+
+
+def test_a_clock_stands_still_until_it_is_moved() -> None:
+    clock = Clock()
+    assert clock() == clock() == clock.now == datetime(2026, 3, 2, 12, tzinfo=UTC)
+    clock.advance(30)
+    clock.advance(1.5, hours=2, days=1)
+    assert clock() == datetime(2026, 3, 3, 14, 0, 31, 500_000, tzinfo=UTC)
+
+
+def test_a_clock_begins_where_a_test_says_and_can_be_set() -> None:
+    clock = Clock(datetime(2026, 12, 31, 23, 59, tzinfo=UTC))
+    clock.advance(minutes=1)
+    assert clock() == datetime(2027, 1, 1, tzinfo=UTC)
+    clock.now = datetime(2026, 6, 1, tzinfo=UTC)
+    assert clock() == datetime(2026, 6, 1, tzinfo=UTC)

@@ -156,7 +156,7 @@ def test_held_webhooks_wait_to_be_taken(pages: Pages) -> None:
 
     assert taken(pages) == ["1", "2", "3"]
     assert taken(pages) == []
-    assert pages.wait_for_deliveries(0.1)
+    assert pages.wait_for_deliveries()
     assert not pages.attempts
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID
@@ -16,7 +17,8 @@ from uuid import UUID
 import marshmallow
 from argon2 import PasswordHasher
 from marshmallow import fields, validate
-from sqlalchemy import Connection, insert, update
+from PIL import Image
+from sqlalchemy import Connection, insert, select, update
 
 from hub.config import Settings
 from hub.connector import (
@@ -56,8 +58,9 @@ from hub.core.model import (
 from hub.core.plain import to_plain
 from hub.errors import Unverified
 from hub.jobs import Hub
+from hub.pictures import thumbnails
 from hub.plugins import Plugin, Registry
-from hub.store import accounts, channel_work, connections, searching, stock_import
+from hub.store import accounts, channel_work, connections, pictures, previews, searching, stock_import
 from hub.store import tables as t
 from hub.store.database import Database, new_id
 from hub.store.secrets import KeyRing, new_key
@@ -392,6 +395,18 @@ class Shop:
         }
         return self.write(t.listing, **(row | more))
 
+    def picture(self, listing_id: UUID, connection_id: UUID, color: str = "teal") -> str:
+        """A picture of the listing, all of one color, that was fetched; returns where pages find it."""
+        source = f"https://cdn.example/{listing_id}.png"
+        with self.hub.database.write() as db:
+            pictures.want(db, self.merchant_id, connection_id, [source], at=self.now)
+            wanted = pictures.claim(db, self.merchant_id, connection_id, at=self.now)
+            assert wanted is not None
+            pictures.keep(db, self.merchant_id, wanted.id, thumbnails(all_of(color)), at=self.now)
+            address: str = db.execute(select(t.picture.c.address).where(t.picture.c.id == wanted.id)).scalar_one()
+        self.write_to(t.listing, listing_id, picture_id=wanted.id)
+        return address
+
     def publication(self, listing_id: UUID, connection_id: UUID, quantity: int | None, **more: Any) -> None:
         row: dict[str, Any] = {
             "listing_id": listing_id,
@@ -570,6 +585,23 @@ class Shop:
         }
         return self.write(t.issue, **(row | more))
 
+    def record(self, connection_id: UUID, state: str = "done", **more: Any) -> UUID:
+        """A record in the inbox, by default a webhook about the order x1001."""
+        record_id = new_id()
+        row: dict[str, Any] = {
+            "id": record_id,
+            "connection_id": connection_id,
+            "source": "webhook",
+            "topic": "order.created",
+            "external_id": "x1001",
+            "dedupe_key": str(record_id),
+            "body_sha256": "0" * 64,
+            "headers": {},
+            "received_at": self.now,
+            "state": state,
+        }
+        return self.write(t.inbox, **(row | more))
+
     def activity(self, summary: str = "Something happened", **more: Any) -> UUID:
         row: dict[str, Any] = {"id": new_id(), "at": self.ago(minutes=2), "kind": "order_imported", "summary": summary}
         return self.write(t.activity, **(row | more))
@@ -586,6 +618,11 @@ class Shop:
             "created_at": self.now,
         }
         return self.write(t.task, **(row | more))
+
+    def compared(self, connection_id: UUID, **ago: float) -> None:
+        """The preview whose figures are stored was finished so long ago."""
+        with self.hub.database.write() as db:
+            previews.finish(db, self.merchant_id, connection_id, at=self.ago(**ago))
 
     def write_to(self, table: Any, row_id: UUID, **values: Any) -> None:
         """Change a row that is there."""
@@ -677,6 +714,15 @@ class Furnished:
     invitation_id: UUID
     record_id: UUID
     import_id: UUID
+    picture: str
+
+
+@cache
+def all_of(color: str) -> bytes:
+    """A picture as a shop has it: PNG."""
+    file = BytesIO()
+    Image.new("RGB", (120, 80), color).save(file, "PNG")
+    return file.getvalue()
 
 
 def open_shop(hub: Hub, name: str = "Corner Shop") -> Shop:
@@ -731,19 +777,7 @@ def furnish(shop: Shop) -> Furnished:
     )
     shop.edit(order_id, Change(part="lines", external_id="1", member="quantity", subject="Mug", before=3, after=2))
     shop.wished(order_id, connection_id, "move_work", "w2", "failed", error="The location does not stock it.")
-    record_id = shop.write(
-        t.inbox,
-        id=new_id(),
-        connection_id=connection_id,
-        source="webhook",
-        topic="order.created",
-        external_id="x1001",
-        dedupe_key="k1",
-        body_sha256="0" * 64,
-        headers={},
-        received_at=shop.ago(minutes=9),
-        state="done",
-    )
+    record_id = shop.record(connection_id, received_at=shop.ago(minutes=9))
     shop.write(t.cursor, connection_id=connection_id, stream="orders", polled_at=shop.ago(seconds=30), due_at=shop.now)
     issue_id = shop.issue(connection_id=connection_id, order_id=order_id)
     shop.activity("Order 1001 imported", order_id=order_id, connection_id=connection_id, details={"lines": 3})
@@ -766,10 +800,11 @@ def furnish(shop: Shop) -> Furnished:
         location_external_id="",
         says=15,
         writes=10,
-        drop=5,
+        change=5,
         steps=["12 are there", "2 are held by orders"],
         at=shop.ago(minutes=5),
     )
+    shop.compared(connection_id, minutes=5)
     shop.write(
         t.selling_rule,
         id=new_id(),
@@ -832,6 +867,7 @@ def furnish(shop: Shop) -> Furnished:
         invitation_id,
         record_id,
         shop.stock_file(b"SKU,Quantity\nTEA-1,5\n"),
+        shop.picture(listing_id, connection_id),
     )
 
 

@@ -14,6 +14,7 @@ from hub.jobs import Hub
 from hub.store import connections, effects
 from hub.store import tables as t
 from hub.store.database import new_id
+from hub.store.queries import connections as summaries
 from tests.web.client import Browser, words
 from tests.web.shop_builder import Furnished, Shop, TeaShop, replaced
 
@@ -234,15 +235,10 @@ def test_adopting_stock_is_a_task_that_is_followed(hub: Hub, owner: Browser, thi
     assert "Waiting for a worker…" in words(owner.get(first))
 
 
-def test_going_live_says_first_what_will_be_written(hub: Hub, shop: Shop, owner: Browser, things: Furnished) -> None:
+def test_going_live_wants_a_look_first(hub: Hub, shop: Shop, owner: Browser, things: Furnished) -> None:
     here = things.other_connection_id
-    shop.listing(here, "M1", things.sku_id, title="Market tea")
-    shop.listing(here, "M2", title="Unmatched")
-
     page = words(owner.get(f"/connections/{here}/go-live"))
-    assert "write 1 stock figure to Market Hall" in page
-    assert "TEA-1 Market tea Stall 10" in page
-    assert "1 listing not matched to a SKU : left alone." in page
+    assert "Nothing was compared yet. Preview asks the shop what it shows" in page
     assert row(hub, here).live_at is None
 
     blind = owner.post(f"/connections/{here}/go-live", page="/settings")
@@ -269,14 +265,23 @@ def test_a_connection_that_was_never_checked_cannot_go_live(hub: Hub, owner: Bro
 def test_pausing_and_resuming(hub: Hub, owner: Browser, things: Furnished) -> None:
     here = f"/connections/{things.connection_id}"
 
-    owner.post(f"{here}/pause", page="/settings")
-    assert row(hub, things.connection_id).state == "paused"
-    assert "Paused" in words(owner.get(here)) and "Resume" in words(owner.get(here))
+    owner.post(f"{here}/pause", {"why": " Stocktaking until Monday "}, page="/settings")
+    paused = row(hub, things.connection_id)
+    assert (paused.state, paused.paused_by, paused.paused_why) == (
+        "paused",
+        "ada@tea.example",
+        "Stocktaking until Monday",
+    )
+    for page in (here, f"{here}/settings", f"{here}/health"):
+        assert "by ada@tea.example: “Stocktaking until Monday”." in words(owner.get(page)).replace(" :", ":"), page
+    assert "Resume" in words(owner.get(here))
     assert owner.post(f"{here}/pause", page="/settings").status_code == 409
     assert owner.post(f"{here}/sync", page="/settings").status_code == 409
 
     owner.post(f"{here}/resume", page="/settings")
-    assert row(hub, things.connection_id).state == "connected"
+    goes_on = row(hub, things.connection_id)
+    assert (goes_on.state, goes_on.paused_at, goes_on.paused_why) == ("connected", None, "")
+    assert "Stocktaking" not in words(owner.get(f"{here}/settings"))
     assert {lane for _, lane in rung(hub)} == {"fetch", "publish"}
     assert owner.post(f"{here}/sync", page="/settings").status_code == 303
 
@@ -295,6 +300,21 @@ def test_removing_asks_first_and_keeps_the_history(hub: Hub, owner: Browser, thi
     assert (gone.state, gone.secrets, gone.live_at) == ("removed", None, None)
     assert "This connection was removed." in words(owner.get(here))
     assert owner.get(f"/orders/{things.order_id}").status_code == 200
+
+
+def test_what_removing_comes_to_is_counted_only_so_far(
+    owner: Browser, shop: Shop, things: Furnished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summaries, "MOST_COUNTED", 2)
+    for number in range(3):
+        shop.order(things.connection_id, f"200{number}")
+
+    said = words(owner.get(f"/connections/{things.connection_id}/remove"))
+
+    assert "What stays more than 2 orders with their history: more than 2 of them are open" in said
+    assert "1 stock figure is not kept" in said
+    with shop.hub.database.read() as db:
+        assert summaries.removal(db, shop.merchant_id, things.connection_id).orders == 3, "of four"
 
 
 def test_a_connection_tells_its_trouble_and_the_way_out(shop: Shop, owner: Browser) -> None:
@@ -330,20 +350,7 @@ def test_a_connection_whose_connector_is_gone_is_still_shown(hub: Hub, shop: Sho
 
 
 def test_quarantined_records_are_shown_and_read_again(hub: Hub, shop: Shop, owner: Browser, things: Furnished) -> None:
-    record = shop.write(
-        t.inbox,
-        id=new_id(),
-        connection_id=things.connection_id,
-        source="webhook",
-        topic="order.updated",
-        external_id="77",
-        dedupe_key="q1",
-        body_sha256="0" * 64,
-        headers={},
-        received_at=shop.now,
-        state="quarantined",
-        error="lines.0.quantity: Not a whole number.",
-    )
+    record = shop.record(things.connection_id, "quarantined", error="lines.0.quantity: Not a whole number.")
     here = f"/connections/{things.connection_id}"
     assert "are set aside" not in words(owner.get(here))
     shop.issue(kind="unreadable_record", subject=str(things.connection_id), connection_id=things.connection_id)

@@ -26,6 +26,7 @@ OPEN_TO_ALL = {
     "entrance.code_form",
     "entrance.enter_code",
     "entrance.invitation",
+    "entrance.invitation_again",
     "entrance.accept",
     "entrance.sign_out",
 }
@@ -121,7 +122,7 @@ ASKED = {
 def routes(app: Flask, things: Furnished | None = None) -> list[tuple[str, str, str]]:
     """(endpoint, method, path) of every route, with the ids of ``things`` in the path."""
     ids: dict[str, Any] = asdict(things) if things else {}
-    ids |= {"name": "tea", "merchant_id": uuid4(), "filename": "hub.css", "effect_id": uuid4()}
+    ids |= {"name": "tea", "merchant_id": uuid4(), "filename": "hub.css", "effect_id": uuid4(), "size": "small"}
     adapter = app.url_map.bind("localhost")
     found = []
     for rule in app.url_map.iter_rules():

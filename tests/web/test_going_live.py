@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -24,13 +23,11 @@ def look(shop: Shop, place: UUID, figures: dict[str, tuple[int | None, int]], **
             location_external_id="",
             says=says,
             writes=writes,
-            drop=0 if says is None else max(0, says - writes),
-            rise=0 if says is None else max(0, writes - says),
+            change=0 if says is None else abs(says - writes),
             steps=[f"{writes} for sale"],
             at=shop.ago(**ago),
         )
-    task_id = shop.task(place, "preview", "done", message="Compared.")
-    shop.set_task(task_id, finished_at=shop.ago(**ago), created_at=shop.ago(**ago))
+    shop.compared(place, **ago)
 
 
 def live_at(hub: Hub, place: UUID) -> Any:
@@ -68,17 +65,30 @@ def test_the_preview_says_figure_by_figure_what_would_change(shop: Shop, owner: 
 
     page = words(owner.get(f"/connections/{here}/go-live"))
 
-    assert "1 raised, 3 lowered (1 to 0), 1 unchanged , 1 of which the shop says nothing" in page
-    assert "1 figure will be 0 : customers cannot buy this listing until stock arrives." in page
-    assert "2 figures lose half or more" in page
-    assert "Cup — Stall 8 0 −8 0 for sale" in page
-    assert shown(owner, here, "differences") == ["Cup", "Tee", "Sock", "Mug"]
+    assert "4 figures change 1 raised 3 lowered 2 by half or more 1 to 0: customers cannot buy it" in page
+    assert "1 stays as it is" in page
+    assert "7 cannot be written 1 the shop says nothing of 6 not matched to a SKU" in page
+    assert "Cup at Stall 8 0 −8 Sells out" in page and page.count("Sells out") == 1
+    assert shown(owner, here, "differences") == ["Cup", "Tee", "Mug", "Sock"]
     assert shown(owner, here, "drops") == ["Cup", "Tee"]
     assert shown(owner, here, "zero") == ["Cup"]
     assert shown(owner, here, "raised") == ["Mug"]
+    assert shown(owner, here, "lowered") == ["Cup", "Tee", "Sock"]
     assert shown(owner, here, "unchanged") == ["Hat"]
     assert shown(owner, here, "silent") == ["Pin"]
     assert len(shown(owner, here, "all")) == 6
+
+
+def test_the_page_counts_nothing_itself(shop: Shop, owner: Browser, things: Furnished) -> None:
+    here = things.other_connection_id
+    look(shop, here, {"Mug": (10, 12)}, minutes=5)
+    with shop.hub.database.write() as db:
+        this = t.preview.c.connection_id == here
+        db.execute(t.preview.update().where(this).values(raised=54_321, lowered=0, unmatched=100_000))
+
+    page = words(owner.get(f"/connections/{here}/go-live"))
+
+    assert "54,321 figures change" in page and "100,000 not matched to a SKU" in page
 
 
 def test_a_long_preview_is_shown_page_by_page(shop: Shop, owner: Browser, things: Furnished) -> None:
@@ -136,7 +146,7 @@ def test_the_steps_are_a_list_on_the_page_of_the_connection(shop: Shop, owner: B
 
     assert "Imported : done" in steps() and "Matched : done" in steps() and "Opening stock : done" in steps()
     assert "Previewed : next Not compared yet" in steps()
-    shop.set_task(shop.task(here, "preview", "done"), finished_at=shop.now - timedelta(minutes=3))
+    shop.compared(here, minutes=3)
     assert "Previewed : done Compared with what it says" in steps() and "Live : next" in steps()
 
 

@@ -285,19 +285,7 @@ def test_a_connection_tells_what_waits_and_since_when(database: Database, shop: 
     shop.publication(figure, things.connection_id, 4, version=3, dirty_since=shop.ago(seconds=7))
     asleep = shop.listing(things.other_connection_id, "L8", things.sku_id)
     shop.publication(asleep, things.other_connection_id, 4, version=3, dirty_since=shop.ago(days=1))
-    shop.write(
-        t.inbox,
-        id=new_id(),
-        connection_id=things.connection_id,
-        source="webhook",
-        topic="order.created",
-        external_id="x",
-        dedupe_key="k9",
-        body_sha256="0" * 64,
-        headers={},
-        received_at=shop.ago(seconds=20),
-        state="pending",
-    )
+    shop.record(things.connection_id, "pending", received_at=shop.ago(seconds=20))
     with database.read() as db:
         pulses = home.pulses(db, shop.merchant_id, shop.now)
 

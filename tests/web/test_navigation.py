@@ -14,8 +14,8 @@ from tests.web.test_pages_render import PUBLIC, pages
 
 
 def offered(page: str) -> set[str]:
-    """Where the side bar and the tabs lead."""
-    menus = re.findall(r'(?s)<nav aria-label="Main".*?</nav>|<nav class="section-tabs".*?</nav>', page)
+    """Where the side bar, and the tabs or the menu of a section lead."""
+    menus = re.findall(r'(?s)<nav aria-label="Main".*?</nav>|<nav class="section-(?:tabs|menu)".*?</nav>', page)
     return {address for menu in menus for address in re.findall(r'href="([^"]+)"', menu)}
 
 
@@ -51,3 +51,33 @@ def test_nobody_is_offered_what_they_may_not_open(app: Flask, shop: Shop, owner:
     of_owner, of_rosa = (offered(each.get("/settings").text) for each in (owner, rosa))
     assert "/privacy" in of_owner and "/privacy" not in of_rosa
     assert {path: rosa.get(path).status_code for path in of_rosa} == dict.fromkeys(of_rosa, 200)
+
+
+def headings(page: str) -> dict[str, list[str]]:
+    """What the menu of a section offers, under its headings."""
+    (menu,) = re.findall(r'(?s)<nav class="section-menu".*?</nav>', page)
+    parts = re.split(r'<p class="section-menu-heading"[^>]*>', menu)[1:]
+    return {part.partition("<")[0]: re.findall(r"<li><a [^>]*>([^<]*)</a>", part) for part in parts}
+
+
+def test_the_settings_stand_under_headings_as_far_as_they_may_be_seen(app: Flask, shop: Shop, owner: Browser) -> None:
+    shop.person("rosa@tea.example", "read_only", "Rosa")
+    rosa = Browser(app).sign_in("rosa@tea.example")
+
+    assert headings(owner.get("/settings").text) == {
+        "Your business": ["Business", "People", "E-mail", "Audit log", "Personal data"],
+        "Orders and stock": ["Stock policy", "Routing", "Order rules"],
+        "Warehouse and shipping": ["Locations", "Shelves", "Boxes", "Shipping"],
+        "Your account": ["Your sign-in"],
+    }
+    assert headings(rosa.get("/settings").text)["Your business"] == ["Business", "E-mail"]
+
+
+def test_the_menu_says_which_page_is_shown_and_to_which_a_page_below_belongs(owner: Browser, things: Furnished) -> None:
+    def marked(path: str) -> list[tuple[str, str]]:
+        menus = re.findall(r'(?s)<nav class="section-menu".*?</nav>', owner.get(path).text)
+        return [found for menu in menus for found in re.findall(r'aria-current="(\w+)">([^<]*)<', menu)]
+
+    assert marked("/settings/people") == [("page", "People")]
+    assert marked(f"/privacy/{things.request_id}") == [("true", "Personal data")]
+    assert marked("/orders") == []  # a row of tabs is enough there

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from datetime import timedelta
@@ -201,6 +203,181 @@ def test_who_packs_may_do_neither_and_is_not_offered_it(
     assert asked(hub, order) == []
 
 
+# ---------------------------------------------------------------- what is offered
+
+
+def offered(page: str) -> tuple[list[str], list[str]]:
+    """The labels of what is offered at once, and of what stands in the menu, in their order."""
+    nav = re.search(r'(?s)<nav class="order-acts.*?</nav>', page)
+    assert nav
+    first, _, more = nav[0].partition("<details")
+    return links(first), links(more)
+
+
+def links(markup: str) -> list[str]:
+    return [re.sub(r"(?s)<[^>]+>", "", each).strip() for each in re.findall(r"(?s)<a .*?</a>", markup)]
+
+
+GOOD = {"name": "Grace Hopper", "line1": "1 Harbour Road", "city": "Bremen", "postcode": "28195", "country": "DE"}
+
+
+def test_two_things_are_offered_at_once_and_what_cannot_be_taken_back_is_last_and_marked(
+    shop: Shop, owner: Browser, order: UUID, told: Any
+) -> None:
+    shop.write_to(t.sales_order, order, shipping_address=GOOD)
+    page = owner.get(f"/orders/{order}").text
+
+    assert offered(page) == (
+        ["Hold", "Correct the address"],
+        ["Priority and tags", "Split, merge or reroute", "Send again", "Give money back", "Cancel the order"],
+    )
+    menu = page.partition('<details class="menu"')[2].partition("</nav>")[0]
+    before, _, after = menu.partition("Cannot be taken back")
+    assert "menu-danger" not in before and after.count('menu-danger" href') == 2 == after.count('"cannot-be-undone"')
+
+
+def test_what_is_offered_first_goes_by_the_state_of_the_order(
+    shop: Shop, owner: Browser, things: Furnished, order: UUID, told: Any
+) -> None:
+    assert offered(owner.get(f"/orders/{order}").text)[0] == ["Correct the address", "Hold"], "it has no postal code"
+    shop.write_to(t.sales_order, order, shipping_address=GOOD)
+    assert offered(owner.get(f"/orders/{order}").text)[0] == ["Hold", "Correct the address"]
+    owner.post(f"/orders/{order}/handling", {"act": "hold", "reason": "manual", "note": "Wait"}, page="/settings")
+    assert offered(owner.get(f"/orders/{order}").text)[0] == ["Release", "Correct the address"]
+
+    over = shop.order(things.connection_id, "4006", status="fulfilled")
+    assert offered(owner.get(f"/orders/{over}").text) == (["Send again"], ["Give money back"])
+    theirs = shop.order(things.connection_id, "4007", shipped_by_channel=True)
+    assert offered(owner.get(f"/orders/{theirs}").text)[0] == ["Send again"]
+
+
+# ---------------------------------------------------------------- told again
+
+
+@pytest.fixture
+def left(shop: Shop, things: Furnished, monkeypatch: pytest.MonkeyPatch) -> UUID:
+    """An order whose parcel has left, and whose shop was told of it and can be asked about it."""
+    monkeypatch.setattr(TeaShop, "effects", {**TeaShop.effects, "confirm_shipment": Settlement.LOOKUP})
+    order_id = shop.order(things.connection_id, "4010")
+    line = shop.line(order_id, "1", things.sku_id)
+    work = shop.to_ship(order_id, things.location_id, {line: 1}, "4010-1", state="shipped")
+    shop.shipment(order_id, work, line, "shipped", reference="S-4010", shipped_at=shop.now)
+    confirmation = {"reference": "S-4010", "order_external_id": "x4010", "tracking_numbers": ["GB1"]}
+    confirmation |= {"lines": [{"line_external_id": "1", "quantity": 1}], "shipped_at": shop.now.isoformat()}
+    told = {"request": confirmation, "finished_at": shop.now}
+    shop.wished(order_id, things.connection_id, "confirm_shipment", "", "succeeded", **told)
+    return order_id
+
+
+def support(app: Flask, shop: Shop) -> Browser:
+    shop.person("sam@tea.example", "support", "Sam")
+    return Browser(app).sign_in("sam@tea.example")
+
+
+def test_the_shop_is_told_of_a_shipment_again_by_one_effect_that_looks_first(
+    app: Flask, hub: Hub, shop: Shop, left: UUID
+) -> None:
+    sam = support(app, shop)
+    page = sam.get(f"/orders/{left}")
+    assert "Tea Street knows of the shipment S-4010 GB1" in words(page)
+    form = {"act": "tell", "shipment": "S-4010", "once": once(page.text)}
+
+    answers = [sam.post(f"/orders/{left}/again", form, page="/settings").status_code for _ in range(2)]
+
+    assert answers == [303, 303]
+    with hub.database.read() as db:
+        rows = db.execute(select(t.effect).where(t.effect.c.order_id == left).order_by(t.effect.c.created_at)).all()
+    assert [(row.state, row.look_first, row.request["reference"]) for row in rows] == [
+        ("succeeded", False, "S-4010"),
+        ("planned", True, "S-4010"),
+    ]
+    page = sam.get(f"/orders/{left}")
+    said = words(page)
+    assert "Told again: Waiting to be sent" in said and "Tell Tea Street again" not in said
+    assert said.count("The channel is to be told of S-4010 again") == 1
+    assert "sam@tea.example" in words(sam.get(f"/orders/{left}?show=people"))
+
+    shop.write_to(t.effect, rows[1].id, state="succeeded", result={"already": True}, finished_at=shop.now)
+    said = words(sam.get(f"/orders/{left}"))
+    assert "Told again: it had it already, so nothing was written" in said
+    assert "Tell of the shipment again: Done It had it already, so nothing was written." in said, "on the timeline"
+
+
+def test_who_asked_stands_in_the_audit(app: Flask, shop: Shop, owner: Browser, left: UUID) -> None:
+    form = {"act": "tell", "shipment": "S-4010", "once": str(uuid4())}
+    support(app, shop).post(f"/orders/{left}/again", form, page="/settings")
+
+    said = words(owner.get("/settings/audit?area=orders"))
+
+    assert "The channel is to be told of S-4010 again" in said and "sam@tea.example" in said
+
+
+def test_a_shop_that_cannot_be_asked_is_not_told_again_and_the_page_says_why(
+    hub: Hub, owner: Browser, left: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TeaShop, "effects", {**TeaShop.effects, "confirm_shipment": Settlement.NATIVE_KEY})
+    page = words(owner.get(f"/orders/{left}"))
+    assert "Tea Shop cannot be asked whether it has a shipment" in page and "Tell Tea Street again" not in page
+
+    form = {"act": "tell", "shipment": "S-4010", "once": str(uuid4())}
+    answer = owner.post(f"/orders/{left}/again", form, page="/settings")
+
+    assert (answer.status_code, len(asked(hub, left))) == (409, 1)
+
+
+def test_support_has_a_notice_that_was_sent_sent_once_more(
+    app: Flask, hub: Hub, shop: Shop, things: Furnished, order: UUID
+) -> None:
+    work = shop.to_ship(order, things.location_id, {}, "4001-1", state="ready")
+    notice = {"connection_id": things.connection_id, "order_id": order, "recipient": "grace@example.com"}
+    notice |= {"occasion": f"ready/{work}", "subject": "Ready to be collected", "state": "sent", "due_at": shop.now}
+    email_id = shop.write(t.email, id=new_id(), **notice, sent_at=shop.now, created_at=shop.now)
+    sam = support(app, shop)
+    page = sam.get(f"/orders/{order}?show=mail")
+    assert "Ready to be collected: The customer knows" in words(page) and "Send it again" in words(page)
+
+    form = {"act": "email", "email": str(email_id), "once": once(page.text)}
+    assert [sam.post(f"/orders/{order}/again", form, page="/settings").status_code for _ in range(2)] == [303, 303]
+
+    with hub.database.read() as db:
+        rows = db.execute(select(t.email.c.state).where(t.email.c.order_id == order)).scalars().all()
+    assert sorted(rows) == ["sent", "waiting"]
+    said = words(sam.get(f"/orders/{order}?show=people"))
+    assert said.count("“Ready to be collected” is sent to the customer once more") == 1 and "sam@tea.example" in said
+
+    # Once it was handed out, nobody is told any more that it lies ready.
+    shop.write_to(t.fulfillment_order, work, state="collected")
+    assert "Send it again" not in words(sam.get(f"/orders/{order}?show=mail"))
+
+
+# ---------------------------------------------------------------- what is not known yet
+
+
+def test_what_an_order_costs_is_not_known_before_its_shop_has_said_so(
+    shop: Shop, owner: Browser, things: Furnished
+) -> None:
+    nothing = {"total_minor": 0, "lines_minor": 0, "shipping_minor": 0, "tax_minor": 0}
+    pending = shop.order(things.connection_id, "4020", status="pending", priced=False, paid=False, **nothing)
+    shop.line(pending, "1", things.sku_id, unit_price="0.00", total_minor=0, tax_minor=0)
+    free = shop.order(things.connection_id, "4021", **nothing)
+    shop.line(free, "1", things.sku_id, unit_price="0.00", total_minor=0, tax_minor=0)
+
+    page = words(owner.get(f"/orders/{pending}"))
+    assert "Total not known yet" in page and "0.00" not in page
+    assert "Total 0.00 EUR" in words(owner.get(f"/orders/{free}")), "what costs nothing says so"
+    listed = words(owner.get("/orders?all=1&q=4020"))
+    assert "not known yet" in listed and "0.00" not in listed
+    assert "0.00 EUR" in words(owner.get("/orders?all=1&q=4021"))
+    assert "4020 not known yet" in words(owner.get(f"/orders/{free}/others"))
+
+    wanted = {"order": [str(pending), str(free)], "columns": "all", "what": "lines"}
+    text = owner.post("/orders/export", wanted, page="/orders").get_data(as_text=True)
+    head, *rows = csv.reader(io.StringIO(text, newline=""))
+    money = [head.index(name) for name in ("Total", "Currency", "Unit price", "Line total")]
+    found = {row[0]: [row[each] for each in money] for row in rows}
+    assert found == {"4020": ["", "", "", ""], "4021": ["0.00", "EUR", "0.00", "0.00"]}
+
+
 # ---------------------------------------------------------------- again, noted, as it came in
 
 
@@ -278,11 +455,12 @@ def test_the_timeline_goes_on_exactly_where_its_page_ends(hub: Hub, shop: Shop, 
 def test_the_timeline_tells_every_kind_and_can_be_narrowed(owner: Browser, things: Furnished) -> None:
     path = f"/orders/{things.order_id}"
     everything = words(owner.get(path))
-    for text in ("order.created: Read", "Move a part: Refused", "Quantity of Mug 3 → 2", "Allocated: TEA-1, +2 held"):
+    heard = "Tea Street told us of a new order (order.created): read"
+    for text in (heard, "Move a part: Refused", "Quantity of Mug 3 → 2", "Allocated: TEA-1, +2 held"):
         assert text in everything, text
     stock = words(owner.get(f"{path}?show=stock"))
-    assert "Allocated: TEA-1, +2 held" in stock and "order.created: Read" not in stock
-    assert "order.created: Read" in words(owner.get(f"{path}?show=channel"))
+    assert "Allocated: TEA-1, +2 held" in stock and heard not in stock
+    assert heard in words(owner.get(f"{path}?show=channel"))
     assert owner.get(f"{path}?before=nonsense").status_code == 400
 
 

@@ -288,7 +288,7 @@ def test_the_ticked_orders_are_worked_through_and_each_tells_what_came_of_it(
     assert "Done for all of them." in words(told)
     assert "data-live" not in told.text
     assert re.findall(r'class="row-link"[^>]*>([^<]+)<', told.text) == ["#3", "#1"], "in the sequence of the list"
-    assert "No order has this result." in words(owner.get(f"{page}?show=wrong"))
+    assert "Nothing has this result." in words(owner.get(f"{page}?show=wrong"))
     assert re.findall(r'class="row-link"[^>]*>([^<]+)<', owner.get(f"{page}?after=1").text) == ["#1"]
 
 

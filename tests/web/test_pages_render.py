@@ -17,7 +17,6 @@ PUBLIC = {"/setup", "/sign-in", "/healthz", "/readyz"}
 # Files, and what is shown to those alone who come with a vendor's answer.
 _NO_PAGES = (
     "static",
-    "privacy.download",
     "authorize.come_back",
     "shipments.document",
     "packing.pick_pdf",
@@ -31,7 +30,9 @@ _NO_PAGES = (
     "search.found",
     "entrance.code_form",
     "health.security_txt",
+    "pictures.show",
     "entrance.invitation",
+    "entrance.invitation_again",
 )
 
 

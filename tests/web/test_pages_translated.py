@@ -41,9 +41,6 @@ BELOW = ("/explain", "/oversell")  # pages that mostly show what hub.explain say
 ENGLISH = (
     "12 on hand, 2 allocated: 10 free",
     "shown: 10",
-    "Its name as in the hub.",
-    "Whole units.",
-    "The SKU's code, or a barcode of one of its listings.",
     "The customer paid for “Express”.",
     "no SKU is like it: a new one, called as the shop calls it",
     "not known: enter a country",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import html
 import re
 import smtplib
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pyotp
 import pytest
 from flask import Flask
 from sqlalchemy import select, update
+from werkzeug.test import TestResponse
 
 from hub import mail
 from hub.app import create_app
@@ -18,9 +21,11 @@ from hub.jobs import Hub
 from hub.mail import Handed, Handing, Letter
 from hub.store import merchants, people
 from hub.store import tables as t
+from hub.web import gate
 from hub.web.security import browser_name
-from tests.web.client import Browser, words
+from tests.web.client import HTML, Browser, words
 from tests.web.shop_builder import PASSWORD, Furnished, Shop, furnish, open_shop, replaced
+from tests.web.test_gate import FOR_MACHINES, OPEN_TO_ALL, routes
 
 SECURITY = "/settings/security"
 
@@ -140,14 +145,24 @@ def test_the_picture_has_no_styles(owner: Browser) -> None:
 # ---------------------------------------------------------------- the password again
 
 
-def test_after_ten_minutes_delicate_pages_ask_for_the_password_again(hub: Hub, owner: Browser) -> None:
+def question(answer: TestResponse) -> dict[str, str]:
+    """The fields that the question for the password carries along."""
+    assert "Your password again" in words(answer)
+    return {name: html.unescape(text) for name, text in re.findall(r'name="(\w+)" value="([^"]*)"', answer.text)}
+
+
+def send_on(browser: Browser, answer: TestResponse, form: dict[str, str]) -> TestResponse:
+    """What a browser does with an answer 307: the same form, to where it leads."""
+    assert answer.status_code == 307
+    return browser.client.post(answer.headers["Location"], base_url=browser.base_url, headers=HTML, data=form)
+
+
+def test_after_ten_minutes_a_delicate_page_asks_for_the_password_again(hub: Hub, owner: Browser) -> None:
     assert owner.get("/connectors/tea").status_code == 200
     time_passes(hub, minutes=10, seconds=5)
 
     asked = owner.get("/connectors/tea")
     assert asked.headers["Location"] == "/confirm?next=/connectors/tea"
-    form = owner.post("/settings/people/invite", {"email": "x@tea.example", "role": "owner"}, page="/settings/people")
-    assert form.headers["Location"] == "/confirm?next=/settings/people"
     cookie = owner.cookie()
     wrong = owner.post("/confirm", {"password": "wrong", "next": "/connectors/tea"}, page="/confirm")
     assert wrong.status_code == 422
@@ -158,8 +173,86 @@ def test_after_ten_minutes_delicate_pages_ask_for_the_password_again(hub: Hub, o
     assert owner.cookie() != cookie
     owner.client.set_cookie("tallyhub", cookie, domain="localhost")
     assert owner.get("/orders").headers["Location"].startswith("/sign-in")  # the old token is worth nothing
+
+
+INVITED = {"email": "noor@tea.example", "role": "support"}
+
+
+def invited(hub: Hub) -> list[str]:
     with hub.database.read() as db:
-        assert db.execute(select(t.invitation)).all() == []
+        return list(db.execute(select(t.invitation.c.email)).scalars())
+
+
+def test_a_form_is_sent_on_as_it_was_once_the_password_is_right(hub: Hub, owner: Browser) -> None:
+    time_passes(hub, minutes=11)
+
+    asked = owner.post("/settings/people/invite", INVITED, page="/settings/people")
+    carried = question(asked)
+    assert (asked.status_code, asked.headers["Cache-Control"], invited(hub)) == (200, "no-store", [])
+    assert carried["next"] == "/settings/people" and "noor" not in asked.text  # what was typed stays sealed
+    wrong = owner.post("/confirm", carried | {"password": "wrong"}, page="/settings/people")
+    assert (wrong.status_code, question(wrong)["kept_form"]) == (422, carried["kept_form"])
+    right = owner.post("/confirm", carried | {"password": PASSWORD}, page="/settings/people")
+    assert (right.headers["Location"], invited(hub)) == ("/settings/people/invite", [])
+
+    assert "noor@tea.example" in words(send_on(owner, right, carried | {"password": PASSWORD}))
+    assert invited(hub) == ["noor@tea.example"]
+
+
+def test_a_kept_form_is_good_for_whoever_sent_it_alone_and_for_nothing_else(
+    hub: Hub, app: Flask, shop: Shop, owner: Browser
+) -> None:
+    shop.person("kim@tea.example", "owner", "Kim")
+    kim = Browser(app).sign_in("kim@tea.example")
+    time_passes(hub, minutes=11)
+    carried = question(owner.post("/settings/people/invite", INVITED, page="/settings/people"))
+    stolen, broken = {"kept_form": carried["kept_form"]}, {"kept_form": carried["kept_form"][:-8] + "AAAAAAA="}
+
+    for browser, form in ((kim, stolen), (owner, broken), (owner, {"kept_form": "x"})):
+        answer = browser.post("/confirm", form | {"password": PASSWORD}, page="/settings/people")
+        assert (answer.status_code, "Nothing was done: begin again." in words(answer)) == (400, True)
+    assert owner.post("/confirm", {"password": PASSWORD}, page="/settings/people").status_code == 303
+    elsewhere = owner.post("/settings/people/two-factor", stolen, page="/settings/people")
+    assert (elsewhere.status_code, "This form is damaged." in words(elsewhere)) == (400, True)
+    assert invited(hub) == []
+
+
+def test_a_question_is_answered_within_the_hour(hub: Hub, owner: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    time_passes(hub, minutes=11)
+    carried = question(owner.post("/settings/people/invite", INVITED, page="/settings/people"))
+
+    monkeypatch.setattr(gate, "_KEPT_FOR", timedelta(0))
+    late = owner.post("/confirm", carried | {"password": PASSWORD}, page="/settings/people")
+
+    assert (late.status_code, "This question is too old" in words(late)) == (400, True)
+
+
+def test_a_form_in_place_is_asked_about_on_the_whole_page(hub: Hub, owner: Browser) -> None:
+    time_passes(hub, minutes=11)
+    form = {"address": "https://tea.example", "plan": "basic", "token": "a token of mine"}
+
+    asked = owner.post("/connectors/tea", form, page="/settings", headers={"HX-Request": "true"})
+
+    told = {name: asked.headers[name] for name in ("HX-Retarget", "HX-Reselect", "HX-Reswap")}
+    assert told == {"HX-Retarget": "body", "HX-Reselect": "main", "HX-Reswap": "innerHTML"}
+    assert "a token of mine" not in asked.text
+    answered = question(asked) | {"password": PASSWORD}
+    right = owner.post("/confirm", answered, page="/settings")
+    assert "/tasks/" in send_on(owner, right, answered).headers["Location"]
+
+
+def test_of_what_is_done_to_many_orders_only_cancelling_them_asks(hub: Hub, owner: Browser, things: Furnished) -> None:
+    time_passes(hub, minutes=11)
+    form = {"order": str(things.order_id), "query": "", "reason": "customer", "money": "keep", "note": "no"}
+    once = {act: {"once": str(uuid4()), "act": act} for act in ("release", "cancel")}
+
+    released = owner.post("/orders/bulk", form | once["release"], page="/orders")
+    asked = owner.post("/orders/bulk", form | once["cancel"] | {"confirm": "CANCEL"}, page="/orders")
+    answered = question(asked) | {"password": PASSWORD}
+    right = send_on(owner, owner.post("/confirm", answered, page="/settings"), answered)
+
+    assert released.headers["Location"] == f"/orders/bulk/{once['release']['once']}"
+    assert right.headers["Location"] == f"/orders/bulk/{once['cancel']['once']}"
 
 
 def test_the_password_cannot_be_guessed_there_either(hub: Hub, owner: Browser) -> None:
@@ -175,22 +268,76 @@ def test_it_leads_nowhere_else(owner: Browser) -> None:
     assert answer.headers["Location"] == "/"
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/settings/two-factor/begin",
-        "/settings/two-factor",
-        "/settings/two-factor/off",
-        "/settings/two-factor/codes",
-        "/settings/people/two-factor",
-        "/merchants",
-        "/connectors/tea",
-    ],
-)
-def test_what_is_delicate_asks_first(hub: Hub, owner: Browser, path: str) -> None:
-    time_passes(hub, minutes=11)
+# What asks for the password; FILES lead there, as the browser stays on the page that it shows.
+DELICATE = {
+    "audit.download",
+    "authorize.connect",
+    "authorize.reconnect",
+    "connections.connect",
+    "connections.connect_form",
+    "connections.reconnect",
+    "connections.reconnect_form",
+    "connections.remove",
+    "going_live.go_live",
+    "order_acts.cancel_now",
+    "order_acts.give_back",
+    "people.change",
+    "people.invite",
+    "people.require_two_factor",
+    "people.withdraw",
+    "privacy.download",
+    "privacy.hand_out",
+    "security.begin",
+    "security.new_codes",
+    "security.turn_off",
+    "security.turn_on",
+    "settings.create_merchant",
+}
+FILES = {"audit.download", "privacy.download"}
 
-    assert owner.post(path, page=SECURITY).headers["Location"] == f"/confirm?next={SECURITY}"
+
+def test_what_is_delicate_asks_first_and_nothing_else_does(
+    hub: Hub, app: Flask, owner: Browser, things: Furnished
+) -> None:
+    time_passes(hub, minutes=11)
+    token, page = owner.token("/settings"), "/settings/security"
+
+    asking, leading = set(), set()
+    for endpoint, method, path in routes(app, things):
+        if endpoint in OPEN_TO_ALL | FOR_MACHINES:
+            continue
+        headers = HTML | {"Cookie": f"tallyhub={owner.cookie()}", "Referer": f"{owner.base_url}{page}"}
+        data = None if method == "GET" else {"csrf_token": token}
+        with app.test_request_context(path, base_url=owner.base_url, method=method, data=data, headers=headers):
+            answer: Any = app.preprocess_request()
+        if answer is not None:
+            asking.add(endpoint)
+        if answer is not None and answer.status_code == 303 and method == "POST":
+            leading.add((endpoint, answer.headers["Location"]))
+
+    assert asking == DELICATE
+    assert leading == {(endpoint, f"/confirm?next={page}&again=yes") for endpoint in FILES}
+
+
+def test_no_form_with_a_file_of_somebodys_asks_for_the_password(app: Flask) -> None:
+    # What was uploaded could not be kept over the question.
+    views = app.view_functions.items()
+
+    assert [name for name, view in views if hasattr(view, "largest_file") and hasattr(view, "needs_password")] == []
+
+
+def test_whoever_wants_a_file_comes_back_to_the_button(hub: Hub, owner: Browser) -> None:
+    time_passes(hub, minutes=11)
+    page = "/settings/audit?area=people"
+
+    asked = owner.post("/settings/audit.csv", {"area": "people"}, page=page)
+    assert asked.headers["Location"] == "/confirm?next=/settings/audit?area%3Dpeople&again=yes"
+    carried = question(owner.get(asked.headers["Location"]))
+    right = owner.post("/confirm", carried | {"password": PASSWORD}, page="/settings")
+
+    assert right.headers["Location"] == page
+    assert "Press the button again: nothing more is asked." in words(owner.get(page))
+    assert owner.post("/settings/audit.csv", {"area": "people"}, page=page).mimetype == "text/csv"
 
 
 # ---------------------------------------------------------------- sessions
@@ -318,6 +465,29 @@ def test_who_is_signed_in_accepts_with_one_press(hub: Hub, app: Flask, owner: Br
     assert "Corner Shop" in words(max_.get("/settings/security"))
 
 
+def test_an_invitation_opened_again_says_what_happened_and_where_to_sign_in(
+    hub: Hub, app: Flask, shop: Shop, owner: Browser
+) -> None:
+    rival = open_shop(hub, "Rival")
+    rival.person("max@rival.example", "owner", "Max")
+    form = {"email": "max@rival.example", "role": "manager"}
+    link = link_in(owner.post("/settings/people/invite", form, page="/settings/people").text)
+    max_ = Browser(app).sign_in("max@rival.example")
+    token = max_.token(link)
+    max_.post(f"{link}/mine", page=link)
+
+    reloaded = max_.get(f"{link}/mine")
+    assert (reloaded.status_code, reloaded.headers["Location"]) == (303, link)
+    again = max_.get(link)
+    assert again.status_code == 404
+    assert "This invitation is not good any more" in words(again)
+    assert "You are signed in as max@rival.example. Go on to Corner Shop" in words(again)
+    twice = max_.client.post(f"{link}/mine", base_url=max_.base_url, data={"csrf_token": token}, headers=HTML)
+    assert (twice.status_code, words(twice)) == (404, words(again))
+    stranger = Browser(app).get(link)
+    assert 'href="/sign-in"' in stranger.text and "Did you come in by it already?" in words(stranger)
+
+
 def test_roles_are_changed_on_the_page_and_the_last_owner_stays(hub: Hub, shop: Shop, owner: Browser) -> None:
     joan, ada = shop.people["joan@tea.example"], shop.people["ada@tea.example"]
 
@@ -424,6 +594,18 @@ def test_an_owner_creates_another_business_and_is_in_it(
     assert [(each.name, each.role) for each in mine] == [("Coffee House", "owner"), ("Corner Shop", "owner")]
     switcher = owner.get("/settings").text
     assert f'name="merchant_id" value="{shop.merchant_id}"' in switcher
+
+
+def test_the_operator_says_how_many_businesses_somebody_may_own(hub: Hub, shop: Shop) -> None:
+    owner = Browser(create_app(replaced(hub, businesses_per_owner=1))).sign_in("ada@tea.example")
+
+    answer = owner.post("/merchants", {"new_name": "Coffee House"}, page="/settings")
+
+    assert answer.status_code == 409
+    assert "This hub allows 1 businesses to each owner, and you have as many." in words(answer)
+    assert 'value="Coffee House"' in answer.text
+    with hub.database.read() as db:
+        assert len(merchants.of_person(db, shop.people["ada@tea.example"])) == 1
 
 
 # ---------------------------------------------------------------- the business, e-mail

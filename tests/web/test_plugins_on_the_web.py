@@ -63,6 +63,22 @@ def test_the_catalogue_tells_what_each_connector_talks_to_can_do_and_did_wrong_l
         assert told in page
 
 
+def test_of_many_hosts_the_first_are_named_and_the_others_on_request(
+    hub: Hub, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = [f"https://{name}.tea.example" for name in ("api", "eu", "files", "queue", "us")]
+    monkeypatch.setattr(TeaShop, "hosts", classmethod(lambda cls, settings: named))
+    shop.connection(label="Tea Street")
+
+    page = browser(hub).get("/connectors")
+
+    assert "Talks to api.tea.example, eu.tea.example, files.tea.example and 2 more" in words(page)
+    folded = page.text.split("<details>")[1].split("</details>")[0]
+    assert "queue.tea.example, us.tea.example" in folded and "files.tea.example" not in folded
+    monkeypatch.setattr(TeaShop, "hosts", classmethod(lambda cls, settings: named[:4]))
+    assert "files.tea.example, queue.tea.example Can" in words(browser(hub).get("/connectors"))
+
+
 def test_a_merchant_does_not_see_where_others_failed_or_what_they_talk_to(hub: Hub, shop: Shop) -> None:
     from tests.web.shop_builder import open_shop
 
@@ -135,7 +151,7 @@ class Hanging(TeaShop):
     def verify(self, webhook: Webhook) -> Delivery | None:
         if webhook.body == b"hang":
             Hanging.begun.release()
-            assert Hanging.go_on.wait(30)
+            assert Hanging.go_on.wait(60)
         return super().verify(webhook)
 
 
@@ -158,7 +174,7 @@ def test_a_check_that_hangs_leaves_threads_to_everybody_else(hub: Hub, shop: Sho
     stuck = [threading.Thread(target=deliver, args=(app, shop, bad, b"hang")) for _ in range(2)]
     for each in stuck:
         each.start()
-        assert Hanging.begun.acquire(timeout=10)
+        assert Hanging.begun.acquire(timeout=60)
 
     turned_away = deliver(app, shop, bad, b"order 2")
 
@@ -167,5 +183,5 @@ def test_a_check_that_hangs_leaves_threads_to_everybody_else(hub: Hub, shop: Sho
 
     Hanging.go_on.set()
     for each in stuck:
-        each.join(10)
+        each.join(60)
     assert deliver(app, shop, bad, b"order 4").json == {"stored": True}

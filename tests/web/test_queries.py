@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import event, insert
+from sqlalchemy import insert
 
 from hub.core.model import Money
 from hub.store import effects
@@ -15,6 +15,7 @@ from hub.store import tables as t
 from hub.store.database import Database, new_id
 from hub.store.queries import connections, documents, journal, orders, stock
 from hub.store.queries.connections import Health
+from tests.statements import statements
 from tests.web.shop_builder import Furnished, Shop, furnish, hub_on, open_shop
 
 
@@ -34,18 +35,7 @@ def things(shop: Shop) -> Furnished:
 
 def test_a_connection_tells_its_health_and_its_backlog(database: Database, shop: Shop, things: Furnished) -> None:
     for number in range(3):
-        shop.write(
-            t.inbox,
-            id=new_id(),
-            connection_id=things.connection_id,
-            source="poll",
-            topic="order",
-            dedupe_key=f"p{number}",
-            body_sha256="0" * 64,
-            headers={},
-            received_at=shop.ago(seconds=number),
-            state="pending",
-        )
+        shop.record(things.connection_id, "pending", received_at=shop.ago(seconds=number))
     failing = shop.listing(things.connection_id, "L7", things.sku_id)
     shop.publication(failing, things.connection_id, None, version=2, dirty_since=shop.ago(seconds=5), error="refused")
     shop.connection("Gone", state="removed")
@@ -149,14 +139,9 @@ def test_the_plan_for_going_live_says_what_would_be_written_and_what_not(
     shop.listing(here, "M5", things.sku_id, tracked=False)
 
     with database.read() as db:
-        plan = connections.live_plan(db, shop.merchant_id, here)
+        found = connections.left_out(db, shop.merchant_id, here)
 
-    assert [(each.sku_code, each.location_name, each.will_show) for each in plan.writes] == [
-        ("TEA-0", "Stall", 0),
-        ("TEA-1", "Stall", 10),
-    ]
-    assert (plan.count, plan.to_zero) == (2, 1)
-    assert (plan.unmatched, plan.untracked, plan.uncounted, plan.not_here, plan.unbound_locations) == (1, 1, 1, 1, 1)
+    assert found == connections.LeftOut(unmatched=1, untracked=1, uncounted=1, not_here=1, unbound_locations=1)
 
 
 def test_the_effects_to_decide_are_those_with_an_open_issue(database: Database, shop: Shop, things: Furnished) -> None:
@@ -563,11 +548,9 @@ def test_a_page_of_orders_or_stock_asks_as_often_for_fifty_rows_as_for_one(datab
             lambda db: orders.orders(db, shop.merchant_id, orders.OrderFilter()),
             lambda db: stock.stock(db, shop.merchant_id),
         ):
-            asked: list[str] = []
-            with database.read() as db:
-                event.listen(db, "before_cursor_execute", lambda *each, to=asked: to.append(each[2]))
+            with database.read() as db, statements(database) as asked:
                 read(db)
-            counts.append(len([each for each in asked if each.lstrip().upper().startswith("SELECT")]))
+            counts.append(len(asked))
         return counts[0], counts[1]
 
     def fill(first: int, count: int) -> None:

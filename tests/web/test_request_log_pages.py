@@ -173,6 +173,29 @@ def test_every_webhook_is_in_the_log_without_its_signature(
     assert "from the shop" in words(page) and "401" in words(page)
 
 
+def test_no_line_shows_what_webhooks_are_signed_with_wherever_it_came_along(
+    hub: Hub, shop: Shop, owner: Browser, things: Furnished
+) -> None:
+    body, token = b'{"id": 1}', "token-of-tea"
+    webhooks._refused.clear()
+    address = f"/webhooks/{shop.merchant_id}/{things.connection_id}?from={token}&page=2"
+    signed = {"X-Tea-Signature": sign(token, body).decode(), "X-Tea-Topic": "order", "X-Sent-By": f"tea {token}"}
+
+    answers = [
+        owner.client.post(address, data=body, headers=headers) for headers in (signed, {"X-Sent-By": f"tea {token}"})
+    ]
+
+    assert [each.status_code for each in answers] == [200, 401]
+    with hub.database.read() as db:
+        rows = db.execute(select(t.exchange).where(t.exchange.c.received).order_by(t.exchange.c.id)).all()
+        told = [exchanges.details_of(hub.keyring, shop.merchant_id, row.id, row.details) for row in rows]
+    assert [row.path for row in rows] == [address.partition("?")[0]] * 2
+    assert [each.query for each in told] == ["from=•••&page=2"] * 2
+    assert [(each.request_headers or {})["x-sent-by"] for each in told] == ["tea •••"] * 2
+    pages = [owner.get(f"/connections/{things.connection_id}/requests/{row.id}").text for row in rows]
+    assert not any(token in page for page in pages)
+
+
 # ---------------------------------------------------------------- issues and activity
 
 
@@ -182,7 +205,7 @@ def test_several_issues_are_resolved_at_once_and_each_tells_what_came_of_it(
     first = shop.issue(kind="oversold", subject="a", title="Two mugs too many")
     second = shop.issue(kind="effect", subject=str(new_id()), title="A label is unclear")
 
-    answer = owner.post("/issues/resolve", {"issue_id": [str(first), str(second), str(new_id())]}, page="/issues")
+    answer = owner.post("/issues", {"issue_id": [str(first), str(second), str(new_id())]}, page="/issues")
 
     said = words(answer)
     assert "1 of 3 resolved" in said
@@ -196,9 +219,9 @@ def test_several_issues_are_resolved_at_once_and_each_tells_what_came_of_it(
         ).all()
     assert first not in open_ones and second in open_ones
     assert [tuple(row) for row in noted] == [("Resolved: Two mugs too many", "ada@tea.example")]
-    again = words(owner.post("/issues/resolve", {"issue_id": str(first)}, page="/issues"))
+    again = words(owner.post("/issues", {"issue_id": str(first)}, page="/issues"))
     assert "Two mugs too many: was resolved already" in again
-    assert owner.post("/issues/resolve", {}, page="/issues").status_code == 400
+    assert owner.post("/issues", {}, page="/issues").status_code == 400
 
 
 def test_issues_are_counted_by_kind_and_shown_by_kind_and_shop(shop: Shop, owner: Browser, things: Furnished) -> None:

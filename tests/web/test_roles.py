@@ -74,7 +74,7 @@ def _of_route(endpoint: str, things: Furnished) -> dict[str, Any]:
         "people.change": {"act": "disable"},
         "routing.choose": {"location": location},
         "shipments.act": {"act": "hand_over"},
-        "shipments.act_on_many": {"act": "hand_over", "shipment": str(things.shipment_id)},
+        "shipments.act_on_many": {"act": "hand_over", "shipment": str(things.shipment_id), "once": _ANYTHING},
         "stock.act_on_many": {"act": "safety_stock", "sku": sku, "at": location},
         "stock.condition": {"act": "set_aside"},
         "stock.define_kit": {"act": "enter", "sku": sku},

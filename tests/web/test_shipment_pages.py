@@ -82,8 +82,8 @@ def test_all_offers_stand_side_by_side_with_the_chosen_one_and_why(owner: Browse
 
     for text in (
         "Cheapest of 2 offers.",
-        "economy Chosen royal_mail Post — 4.90 GBP Buy",
-        "express royal_mail Post — 12.40 GBP Buy",
+        "economy Chosen Royal Mail Post — 4.90 GBP Buy",
+        "express Royal Mail Post — 12.40 GBP Buy",
         "Other: No answer within 8 seconds.",
         "On its way",
         "Leeds, GB",
@@ -177,7 +177,7 @@ def test_the_manifest_of_a_day_names_what_was_labelled(owner: Browser, hub: Hub,
     with hub.database.write() as db:
         db.execute(update(t.shipment).values(state="labelled", labelled_at=hub.database.now(db), carrier="ups"))
 
-    assert "ups: 1 shipment" in words(owner.get("/shipments/manifest"))
+    assert "UPS: 1 shipment" in words(owner.get("/shipments/manifest"))
     assert "Nothing was labelled that day" in owner.get("/shipments/manifest?day=2020-01-01").text
     for day in ("soon", "9999-12-31"):
         assert owner.get(f"/shipments/manifest?day={day}").status_code == 400

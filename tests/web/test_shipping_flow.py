@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 from typing import Any, ClassVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pypdfium2
 import pytest
 from reportlab.pdfgen.canvas import Canvas
-from sqlalchemy import event, select, update
+from sqlalchemy import select, update
 
+from hub import jobs
 from hub.connector import CarrierCapabilities
 from hub.core.shipping import Document, DocumentFormat
 from hub.errors import Conflict
@@ -19,10 +21,11 @@ from hub.papers import joined_labels, qr_png
 from hub.store import papers
 from hub.store import tables as t
 from hub.store.database import new_id
+from tests.statements import statements
 from tests.store.post_office import PostOffice
 from tests.web.client import Browser, words
-from tests.web.shop_builder import Furnished, Shop
-from tests.web.test_shipment_pages import account_of
+from tests.web.shop_builder import Furnished, Shop, open_shop
+from tests.web.test_shipment_pages import account_of, row_of
 
 
 class Printer(PostOffice):
@@ -134,41 +137,110 @@ def test_the_list_is_narrowed_to_a_location_and_a_carrier(
 
 @pytest.mark.parametrize("show", ["", "to_pick", "to_label", "labelled", "exceptions", "shipped"])
 def test_the_list_takes_few_statements(owner: Browser, hub: Hub, things: Furnished, show: str) -> None:
-    said: list[str] = []
+    with statements(hub.database) as said:
+        owner.get(f"/shipments?show={show}")
 
-    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if not statement.startswith(("BEGIN", "PRAGMA")):
-            said.append(statement)
-
-    event.listen(hub.database.engine, "before_cursor_execute", note)
-    owner.get(f"/shipments?show={show}")
-    event.remove(hub.database.engine, "before_cursor_execute", note)
-
-    assert len(said) <= 15, "\n".join(said)
+    assert len(said) <= 15, said
 
 
 # ---------------------------------------------------------------- many at once
 
 
-def test_chosen_offers_are_bought_for_many_and_each_refusal_is_told(
+def buy(browser: Browser, **form: Any) -> Any:
+    asked = {"act": "buy_labels", "query": "show=to_label", "once": str(uuid4())}
+    return browser.post("/shipments", asked | form, page="/settings")
+
+
+def test_chosen_offers_are_bought_by_a_worker_and_each_refusal_is_told(
     owner: Browser, hub: Hub, shop: Shop, things: Furnished, carrier: UUID
 ) -> None:
-    stale = rest(hub, shop, things, rates_at=shop.ago(days=1))
-    with hub.database.read() as db:
-        reference = db.execute(select(t.shipment.c.reference).where(t.shipment.c.id == stale)).scalar_one()
+    unwanted = rest(hub, shop, things, choice=None)
 
-    answer = owner.post(
-        "/shipments", {"act": "buy", "show": "to_label", "shipment": [things.shipment_id, stale]}, page="/settings"
-    )
+    answer = buy(owner, shipment=[things.shipment_id, unwanted])
 
-    said = words(answer)
-    assert "1 of 2 shipments: done." in said
-    assert f"{reference} : Its offers were too old" in said or f"{reference}: Its offers were too old" in said
+    page = answer.headers["Location"]
+    assert row_of(hub, things.shipment_id).state == "draft", "nothing is bought while somebody waits for a page"
+    assert re.search(r'<a[^>]*href="/pack"[^>]*aria-current="true"', owner.get(page).text), "it is of Shipments"
+    assert "0 of 2" in words(owner.get(page)) and "data-live" in owner.get(page).text
+    assert jobs.drain(hub, shop.merchant_id, things.connection_id, "bulk")
+    told = owner.get(page)
+    assert "Buy labels: 2 shipments" in words(told)
+    assert "1 label is being bought at its carrier" in words(told) and "data-live" in told.text
+    assert "No offer is chosen for it." in words(told)
+    assert "Label is being bought" in words(told)
     with hub.database.read() as db:
-        states = dict(db.execute(select(t.shipment.c.id, t.shipment.c.state)).all())
-        bought = db.execute(select(t.effect).where(t.effect.c.kind == "buy_label")).all()
-    assert (states[things.shipment_id], states[stale]) == ("buying", "draft")
-    assert len(bought) == 1
+        (bought,) = db.execute(select(t.effect).where(t.effect.c.kind == "buy_label")).all()
+    assert (bought.connection_id, bought.request["rate"]["service"]) == (carrier, "economy")
+    assert (row_of(hub, things.shipment_id).state, row_of(hub, unwanted).state) == ("buying", "draft")
+
+
+def test_the_labels_of_all_are_one_file_when_the_carrier_has_sold_them(
+    owner: Browser, hub: Hub, shop: Shop, things: Furnished, carrier: UUID
+) -> None:
+    chosen = [things.shipment_id, rest(hub, shop, things, created_at=shop.ago(days=9))]
+    shop.write(t.parcel, id=new_id(), shipment_id=chosen[1], number=1, weight_grams=400)
+    page = buy(owner, shipment=chosen).headers["Location"]
+    jobs.drain(hub, shop.merchant_id, things.connection_id, "bulk")
+    assert "Print" not in words(owner.get(page))
+
+    for number, shipment_id in enumerate(chosen):
+        file, sent = label(a_pdf(f"Parcel {number}")), row_of(hub, shipment_id)
+        with hub.database.write() as db:
+            papers.keep(db, hub.keyring, shop.merchant_id, sent.effect_id, things.order_id, [file], at=shop.now)
+            sold = {"state": "labelled", "labelled_at": shop.now, "tracking_numbers": [f"GB{number}"]}
+            db.execute(update(t.shipment).where(t.shipment.c.id == shipment_id).values(**sold))
+
+    told = owner.get(page)
+    assert "2 labels bought" in words(told) and "GB1" in words(told) and "data-live" not in told.text
+    (address,) = re.findall(r'href="(/shipments/labels\.pdf\?act=[^"]+)"', told.text)
+    document = pypdfium2.PdfDocument(owner.get(address).data)
+    assert [each.get_textpage().get_text_bounded().strip() for each in document] == ["Parcel 0", "Parcel 1"]
+    document.close()
+
+
+def test_what_a_carrier_refuses_is_told_beside_its_parcel(
+    owner: Browser, hub: Hub, shop: Shop, things: Furnished, carrier: UUID
+) -> None:
+    page = buy(owner, shipment=[things.shipment_id]).headers["Location"]
+    jobs.drain(hub, shop.merchant_id, things.connection_id, "bulk")
+    with hub.database.write() as db:
+        refused = {"state": "failed", "error": "The postcode is not known."}
+        db.execute(update(t.shipment).where(t.shipment.c.id == things.shipment_id).values(**refused))
+
+    told = words(owner.get(page))
+
+    assert "1 refused by its carrier" in told and "The postcode is not known." in told
+    assert "Done for all of them." not in told and "Print" not in told
+
+
+def test_all_that_fit_the_list_are_those_that_can_still_be_bought(
+    owner: Browser, hub: Hub, shop: Shop, things: Furnished, carrier: UUID
+) -> None:
+    rest(hub, shop, things, state="buying")
+    rest(hub, shop, things, state="failed")
+    barn = shop.location("Barn")
+
+    nowhere = buy(owner, all="yes", query=f"show=to_label&location={barn}")
+    assert "Choose shipments first" in words(owner.get(nowhere.headers["Location"]))
+    page = buy(owner, all="yes").headers["Location"]
+
+    jobs.drain(hub, shop.merchant_id, things.connection_id, "bulk")
+    told = owner.get(page)
+    assert "Buy labels: 1 shipment" in words(told) and str(things.shipment_id) in told.text
+    assert 'href="/shipments?show=to_label"' in told.text
+
+
+def test_another_merchant_sees_nothing_of_it(
+    app: Any, owner: Browser, hub: Hub, things: Furnished, carrier: UUID
+) -> None:
+    page = buy(owner, shipment=[things.shipment_id]).headers["Location"]
+    open_shop(hub, "Elsewhere").person("eve@else.example")
+    eve = Browser(app).sign_in("eve@else.example")
+
+    assert eve.get(page).status_code == 404
+    assert eve.get(f"/shipments/labels.pdf?act={page.rpartition('/')[2]}").status_code == 404
+    refused = buy(eve, shipment=[things.shipment_id])
+    assert "Choose at least one shipment." in words(eve.get(refused.headers["Location"]))
 
 
 def test_who_may_not_pack_buys_nothing(app: Any, hub: Hub, shop: Shop, things: Furnished, carrier: UUID) -> None:
@@ -176,7 +248,7 @@ def test_who_may_not_pack_buys_nothing(app: Any, hub: Hub, shop: Shop, things: F
     support = Browser(app).sign_in("sue@tea.example")
 
     assert "Buy the chosen offers" not in support.get("/shipments?show=to_label").text
-    answer = support.post("/shipments", {"act": "buy", "shipment": things.shipment_id}, page="/settings")
+    answer = support.post("/shipments", {"act": "buy_labels", "shipment": things.shipment_id}, page="/settings")
 
     assert answer.status_code == 403
     with hub.database.read() as db:
@@ -205,7 +277,7 @@ def test_many_labels_are_printed_as_one_file_in_the_order_of_the_list(
 
 
 def test_nothing_chosen_is_said_and_nothing_done(owner: Browser, things: Furnished) -> None:
-    answer = owner.post("/shipments", {"act": "buy", "show": "to_label"}, page="/settings")
+    answer = owner.post("/shipments", {"act": "buy_labels", "query": "show=to_label"}, page="/settings")
 
     assert "Choose shipments first" in words(owner.get(answer.headers["Location"]))
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
 from flask import Flask
-from sqlalchemy import Connection, Integer, String, Table, Uuid, event, insert, select
+from sqlalchemy import Connection, Integer, String, Table, Uuid, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from hub.store import searching
 from hub.store import tables as t
 from hub.store.database import new_id
+from tests.statements import statements
 from tests.web.client import Browser
 from tests.web.shop_builder import Furnished, Shop
 from tests.web.test_pages_render import PUBLIC, pages
@@ -22,32 +21,14 @@ from tests.web.test_pages_render import PUBLIC, pages
 MOST = 15  # statements
 MANY = 60
 
-_ASKING = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 
-
-@contextmanager
-def asked(shop: Shop) -> Iterator[list[str]]:
-    """The statements that the database is given meanwhile."""
-    said: list[str] = []
-
-    def hear(*each: Any) -> None:
-        if each[2].lstrip().upper().startswith(_ASKING):
-            said.append(each[2])
-
-    event.listen(shop.hub.database.engine, "before_cursor_execute", hear)
-    try:
-        yield said
-    finally:
-        event.remove(shop.hub.database.engine, "before_cursor_execute", hear)
-
-
-def statements(app: Flask, owner: Browser, shop: Shop, things: Furnished) -> dict[str, int]:
+def asking_too_often(app: Flask, owner: Browser, shop: Shop, things: Furnished) -> dict[str, int]:
     """By address: how many statements the page takes, of those that take more than they may."""
     found = {}
     for path in [*pages(app, things), "/orders?q=tea+1001&status=open", "/orders?tag=vip&country=DE"]:
         if path in PUBLIC:
             continue
-        with asked(shop) as said:
+        with statements(shop.hub.database) as said:
             answer = owner.get(path)
         assert answer.status_code == 200, path
         if len(said) > MOST:
@@ -58,7 +39,7 @@ def statements(app: Flask, owner: Browser, shop: Shop, things: Furnished) -> dic
 def test_a_page_with_one_of_everything_asks_at_most_fifteen_times(
     app: Flask, owner: Browser, shop: Shop, things: Furnished
 ) -> None:
-    assert statements(app, owner, shop, things) == {}
+    assert asking_too_often(app, owner, shop, things) == {}
 
 
 def test_a_page_with_sixty_of_everything_asks_at_most_fifteen_times(
@@ -66,7 +47,7 @@ def test_a_page_with_sixty_of_everything_asks_at_most_fifteen_times(
 ) -> None:
     multiply(shop)
 
-    assert statements(app, owner, shop, things) == {}
+    assert asking_too_often(app, owner, shop, things) == {}
 
 
 # ---------------------------------------------------------------- sixty of everything

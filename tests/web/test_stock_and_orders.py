@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from hub.jobs import Hub
 from hub.store import tables as t
@@ -31,7 +32,7 @@ def test_an_order_page_tells_everything_about_it(owner: Browser, things: Furnish
     assert "2 at Main warehouse" in page and "2 on backorder" in page and "match its listing" in page
     assert "Items 20.00 Shipping 4.90 Tax 4.00 Total 28.90 EUR" in page
     assert "Refunded: late" in page and "−5.00" in page
-    assert "Order 1001 imported" in page and "order.created: Read" in page and "told by webhook" in page
+    assert "Order 1001 imported" in page and "told us of a new order (order.created): read" in page
     assert "A shop refused the token" in page
 
 
@@ -148,10 +149,72 @@ def test_the_stock_list_says_of_each_shop_whether_it_is_right(shop: Shop, owner:
     shop.level(sent, things.location_id, on_hand=9)
     shop.sent(shop.listing(things.connection_id, "SENT", sent), things.connection_id, 7, seconds=12, version=2)
     assert "Tea Street — → 7, sent to Tea Street 12 s ago , being processed" in words(owner.get("/stock?q=SENT"))
-    assert "Tea Street — no stock kept there" in figure("UNTRACKED", listing={"tracked": False})
+    assert "Tea Street — not the hub’s to write" in figure("UNTRACKED", listing={"tracked": False})
     sku_id = shop.sku("ASLEEP")
     shop.listing(things.other_connection_id, "A", sku_id)
     assert "Market Hall — not live" in words(owner.get("/stock?q=ASLEEP"))
+
+
+def test_the_page_of_a_sku_says_in_words_what_each_channel_sees_and_why(
+    shop: Shop, owner: Browser, things: Furnished, hub: Hub
+) -> None:
+    def told(code: str, *, counted: bool = True, at: UUID | None = None, **more: Any) -> str:
+        sku_id = shop.sku(code, counted=counted)
+        if counted:
+            shop.level(sku_id, things.location_id, on_hand=9)
+        listing = shop.listing(at or things.connection_id, code, sku_id, **more.pop("listing", {}))
+        if more:
+            shop.publication(listing, things.connection_id, **more)
+        page = owner.get(f"/stock/{sku_id}").text
+        assert page.count("comes about") == ("How 9 comes about" in page)
+        return " ".join(re.findall(r'<p class="mb-1 break">([^<]*)</p>', page))
+
+    assert told("RIGHT", quantity=9) == "Tea Street shows 9, and that is right."
+    assert told("BEHIND", quantity=4, version=2, dirty_since=shop.ago(seconds=70)) == "Tea Street is being told 9."
+    assert told("NEW") == "Tea Street is being told 9."
+    assert told("REFUSED", quantity=4, error="No.") == (
+        "Tea Street should show 9, and did not take it: the hub tries again."
+    )
+    assert told("UNTRACKED", listing={"tracked": False}) == (
+        "Tea Street keeps this stock itself: it ships from its own warehouse, or sells without counting. The hub only "
+        "reads it, and writes no figure there."
+    )
+    assert told("GONE", listing={"active": False}) == ("The listing is gone from Tea Street: nothing is sold by it.")
+    assert told("FIRST", counted=False) == (
+        "Tea Street goes by its own figure: this SKU was never counted here. Count it, and Tea Street is told."
+    )
+    assert told("LATER", at=things.other_connection_id) == (
+        "Market Hall goes by its own figure: the hub writes nothing there before you set it live. It would then show 9."
+    )
+    with hub.database.write() as db:
+        there = t.channel_location.c.connection_id == things.other_connection_id
+        db.execute(update(t.channel_location).where(there).values(location_id=None))
+    assert told("ASLEEP", at=things.other_connection_id) == (
+        "No place of Market Hall stands for a location of yours, and so it is told nothing. Match its places on the "
+        "page of the connection."
+    )
+    with hub.database.write() as db:
+        db.execute(update(t.connection).where(t.connection.c.id == things.connection_id).values(state="paused"))
+    assert told("PAUSED") == "Tea Street is paused, and told nothing. Resumed, it would show 9."
+    with hub.database.write() as db:
+        here = t.connection.c.id == things.connection_id
+        db.execute(update(t.connection).where(here).values(state="connected", live_at=None))
+    assert told("EARLY") == (
+        "Tea Street goes by its own figure: the hub writes nothing there before you set it live. It would then show 9."
+    )
+
+
+def test_the_filters_of_the_stock_list_are_folded_in_and_say_what_is_chosen(
+    shop: Shop, owner: Browser, things: Furnished
+) -> None:
+    barn = shop.location("Barn")
+
+    page = owner.get(f"/stock?show=short&location={barn}").text
+
+    (folded,) = re.findall(r'<details class="narrow-more">(.*?)</details>', page, re.DOTALL)
+    assert 'value="short" selected' in folded and f'value="{barn}" selected' in folded
+    assert re.search(r'<ul class="choices when-wide"', page)
+    assert re.search(r'<p class="when-narrow mb-0">Short · Barn · <a href="/stock">Show all', page)
 
 
 # ---------------------------------------------------------------- issues

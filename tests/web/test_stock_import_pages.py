@@ -5,16 +5,17 @@ from __future__ import annotations
 import io
 import re
 from typing import Any
+from uuid import UUID
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse, encode_multipart
 
 from hub import jobs
 from hub.jobs.desk_lane import LANE
-from hub.store import stock_import
+from hub.store import packing, stock_import
 from hub.store import tables as t
 from tests.web.client import HTML, Browser, words
 from tests.web.shop_builder import Furnished, Shop
@@ -195,3 +196,61 @@ def test_a_worker_that_breaks_down_over_a_file_blames_no_connection(shop: Shop) 
 
     with shop.hub.database.read() as connection:
         assert connection.execute(select(t.issue)).all() == []
+
+
+# ---------------------------------------------------------------- details
+
+
+def test_details_are_shown_as_they_are_and_would_be_applied_and_taken_back(
+    shop: Shop, owner: Browser, tea: Any
+) -> None:
+    content = f"SKU,Title,Safety stock,Shelf\r\n{tea.code},Best tea,4,\r\nNEW-1,A new one,,\r\n".encode()
+    path = hand_in(owner, content).headers["Location"]
+    assert "What a file of details sets" in words(owner.get(path))
+    columns = {"column-title": "Title", "column-safety_stock": "Safety stock", "column-shelf": "Shelf"}
+
+    nothing = explain(owner, path, shop, meaning="details", **{"column-quantity": ""})
+    assert "Choose at least one column of what the file sets." in words(nothing)
+    assert '<details class="mb-3" open>' in nothing.text
+    explain(owner, path, shop, meaning="details", make_skus="yes", **columns, **{"column-quantity": ""})
+
+    preview = words(owner.get(path))
+    assert "Details" in preview and "Units more" not in preview
+    assert "→ Best tea" in preview and "Safety stock: 0 → 4" in preview
+    assert "New SKU: NEW-1" in preview and "A new one" in preview
+    owner.post(f"{path}/apply", page=path)
+    drain(shop)
+    applied = words(owner.get(path))
+    assert "SKUs that were made stay." in applied and "Applied 2" in applied
+    assert "Best tea" in words(owner.get(f"/stock/{tea.id}"))
+    assert "A new one" in words(owner.get("/stock?q=NEW-1"))
+    owner.post(f"{path}/undo", page=path)
+    drain(shop)
+    undone = words(owner.get(f"{path}?show=bad"))
+    assert "The SKU that it made stays: orders and listings may be about it by now." in undone
+    assert "Best tea" not in words(owner.get(f"/stock/{tea.id}"))
+
+
+def test_what_is_exported_and_handed_in_again_changes_nothing(shop: Shop, owner: Browser, tea: Any) -> None:
+    with shop.hub.database.write() as connection:
+        place = connection.execute(select(t.location.c.id).where(t.location.c.name == "Main warehouse")).scalar_one()
+        connection.execute(update(t.stock_level).where(t.stock_level.c.sku_id == tea.id).values(safety_stock=3))
+        connection.execute(
+            update(t.sku).where(t.sku.c.id == tea.id).values(title='=HYPERLINK("x"); "Earl" grey, loose')
+        )
+    packing.set_shelf(shop.hub.database, shop.merchant_id, place, tea.id, "A", "-12", "ada@tea.example")
+    content = owner.post("/stock/levels.csv", page="/settings").data
+    assert b"A,'-12" in content or b"A,-12" in content
+
+    for meaning, columns in (
+        ("details", {"title": "Title", "safety_stock": "Safety stock", "zone": "Zone", "shelf": "Shelf"}),
+        ("counted", {"quantity": "On hand"}),
+    ):
+        path = hand_in(owner, content).headers["Location"]
+        named = {f"column-{name}": heading for name, heading in columns.items()}
+        explain(owner, path, shop, meaning=meaning, **{"column-location": "Location", "column-quantity": ""} | named)
+        with shop.hub.database.read() as connection:
+            row = t.stock_import_row.c
+            mine = row.import_id == UUID(path.rpartition("/")[2])
+            fates = set(connection.execute(select(row.state, row.problem).where(mine)).all())
+        assert fates == {("unchanged", "")}, meaning

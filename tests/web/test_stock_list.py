@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, select
+from sqlalchemy import select
 
 from hub.jobs import Hub
 from hub.store import tables as t
 from hub.store.queries import stock
+from tests.statements import statements
 from tests.web.client import Browser, words
 from tests.web.shop_builder import Furnished, Shop
 
@@ -147,17 +148,10 @@ def test_the_ledger_is_narrowed_by_cause_and_place(owner: Browser, things: Furni
 
 @pytest.mark.parametrize("path", ["/stock", "/stock?show=behind", "/matching", "/matching?score=likely", "/pack"])
 def test_the_lists_take_few_statements(owner: Browser, hub: Hub, things: Furnished, path: str) -> None:
-    said: list[str] = []
+    with statements(hub.database) as said:
+        owner.get(path)
 
-    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if not statement.startswith(("BEGIN", "PRAGMA")):
-            said.append(statement)
-
-    event.listen(hub.database.engine, "before_cursor_execute", note)
-    owner.get(path)
-    event.remove(hub.database.engine, "before_cursor_execute", note)
-
-    assert len(said) <= 15, "\n".join(said)
+    assert len(said) <= 15, said
 
 
 def test_the_queue_is_narrowed_to_listings_with_such_a_score(owner: Browser, shop: Shop, things: Furnished) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -26,22 +27,6 @@ def health(owner: Browser, things: Furnished) -> str:
     return words(answer)
 
 
-def inbox(shop: Shop, place: UUID, state: str, **more: Any) -> UUID:
-    row = {
-        "id": new_id(),
-        "connection_id": place,
-        "source": "webhook",
-        "topic": "order.created",
-        "external_id": "x1",
-        "dedupe_key": str(new_id()),
-        "body_sha256": "0" * 64,
-        "headers": {},
-        "received_at": shop.ago(minutes=7),
-        "state": state,
-    }
-    return shop.write(t.inbox, **row | more)
-
-
 def effect(shop: Shop, place: UUID, kind: str, state: str, **more: Any) -> UUID:
     row = {
         "id": new_id(),
@@ -60,8 +45,8 @@ def effect(shop: Shop, place: UUID, kind: str, state: str, **more: Any) -> UUID:
 def test_a_connection_with_nothing_to_do_says_so(owner: Browser, shop: Shop, things: Furnished) -> None:
     said = health(owner, things)
 
-    assert "Last event 40 s ago" in said
-    assert "Reads behind by nothing" in said
+    assert "Last success 30 s ago" in said
+    assert "To be read nothing To be written nothing" in said
     assert "Reading what came in 0 — up to date" in said
     assert "API version 2026-10" in said
     assert "Rate budget the vendor names none" in said
@@ -69,7 +54,7 @@ def test_a_connection_with_nothing_to_do_says_so(owner: Browser, shop: Shop, thi
 
 def test_what_waits_is_told_with_its_age_and_who_is_at_it(shop: Shop, owner: Browser, things: Furnished) -> None:
     here = things.connection_id
-    inbox(shop, here, "pending")
+    shop.record(here, "pending", received_at=shop.ago(minutes=7))
     effect(shop, here, "confirm_shipment", "planned")
     shop.write(
         t.fetch_request,
@@ -85,10 +70,73 @@ def test_what_waits_is_told_with_its_age_and_who_is_at_it(shop: Shop, owner: Bro
 
     said = health(owner, things)
 
-    assert "Reads behind by 1 record, the oldest came 7 min ago" in said
+    assert "To be read 1 record, the oldest came 7 min ago" in said
+    assert "Works, and is behind No worker gets to it." in said
     assert "Reading what came in 1 7 min ago a worker is at it" in said
     assert "Sending 1 4 min ago waits for a worker" in said
     assert "Confirm shipment: planned 4 min ago" in said
+
+
+@pytest.mark.parametrize(
+    ("values", "says", "then", "button"),
+    [
+        ({"error": ""}, "Works, up to date", "Nothing is to be done.", ""),
+        (
+            {"state": "paused", "paused_by": "ada@tea.example", "paused_why": "Stocktaking"},
+            "Paused by a person",
+            "Paused 2 min ago by ada@tea.example: “Stocktaking”. Nothing is fetched and nothing is written",
+            "Resume",
+        ),
+        (
+            {"state": "paused", "error": "The shop refused the token."},
+            "Its keys are refused",
+            "The shop refused the token. Enter keys that work.",
+            "Reconnect",
+        ),
+        ({"state": "new"}, "Being checked", "A worker asks the vendor", ""),
+        (
+            {"state": "new", "error": "No such shop."},
+            "Not connected: the check has failed",
+            "No such shop.",
+            "Reconnect",
+        ),
+        ({"error": "502"}, "The last attempt failed", "502 The hub keeps trying.", "Reconnect"),
+        ({"not_before": 90}, "Waits for the vendor", "The vendor asked for a pause, or is away.", ""),
+        (
+            {"live_at": None},
+            "Works, and is not live yet",
+            "The hub reads its orders and listings.",
+            "Review and go live",
+        ),
+    ],
+)
+def test_its_state_is_told_in_a_sentence_with_the_one_thing_to_do(
+    owner: Browser, shop: Shop, things: Furnished, values: dict[str, Any], says: str, then: str, button: str
+) -> None:
+    here = things.connection_id
+    shop.write_to(t.issue, things.issue_id, resolved_at=shop.now)
+    if "paused_by" in values:
+        values |= {"paused_at": shop.ago(minutes=2)}
+    if "not_before" in values:
+        values = {"not_before": shop.now + timedelta(seconds=values["not_before"])}
+    shop.write_to(t.connection, here, **values)
+
+    said = health(owner, things).split("Sign out")[-1].replace(" :", ":")
+
+    assert f"{says} {then}" in said
+    told = said.split("Last success")[0]
+    assert [each for each in ("Resume", "Reconnect", "Review and go live") if each in told] == [button] * bool(button)
+    assert f"{says}." in words(owner.get(f"/connections/{here}")).replace(" .", ".")
+
+
+def test_refused_figures_and_open_issues_are_part_of_its_state(owner: Browser, shop: Shop, things: Furnished) -> None:
+    assert "Works; 1 issue waits for you Everything else goes on. See what waits" in health(owner, things)
+
+    with shop.hub.database.write() as db:
+        this = t.publication.c.connection_id == things.connection_id
+        db.execute(update(t.publication).where(this).values(error="Refused."))
+
+    assert "1 figure is refused All others are written. The issues say why. See what waits" in health(owner, things)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +290,7 @@ def test_an_order_is_looked_at_before_it_is_replayed(hub: Hub, shop: Shop, owner
 def test_what_is_set_aside_can_be_replayed(hub: Hub, shop: Shop, owner: Browser, things: Furnished) -> None:
     here = f"/connections/{things.connection_id}/replay"
     assert "Replay what is set aside" not in words(owner.get(here))
-    inbox(shop, things.connection_id, "quarantined", error="A new kind of order.")
+    shop.record(things.connection_id, "quarantined", error="A new kind of order.")
 
     said = words(owner.get(here))
     assert "Replay what is set aside" in said and "A new kind of order." in said

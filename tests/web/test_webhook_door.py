@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, func, select, update
+from sqlalchemy import func, select, update
 from werkzeug.test import TestResponse, create_environ, run_wsgi_app
 
 from hub.app import create_app
@@ -21,6 +21,7 @@ from hub.store import connections, inbox
 from hub.store import tables as t
 from hub.store.database import Database, DatabaseAway
 from hub.web import webhooks
+from tests.statements import statements
 from tests.web.shop_builder import Shop, TeaShop, hub_on, open_shop, registry, sign
 
 BODY = b'{"id": 1, "note": "two cups"}'
@@ -224,22 +225,10 @@ def test_a_body_without_a_length_is_read_only_so_far(hub: Hub, shop: Shop, conne
 
 
 def test_a_huge_body_for_nobody_costs_no_look_into_the_database(hub: Hub) -> None:
-    asked: list[str] = []
+    client, body = create_app(hub).test_client(), b"x" * (webhooks.LARGEST_BODY + 1)
 
-    def note(*each: Any) -> None:
-        asked.append(each[2])
-
-    event.listen(hub.database.engine, "before_cursor_execute", note)
-    try:
-        answer = (
-            create_app(hub)
-            .test_client()
-            .post(
-                f"/webhooks/{uuid4()}/{uuid4()}", base_url="http://localhost", data=b"x" * (webhooks.LARGEST_BODY + 1)
-            )
-        )
-    finally:
-        event.remove(hub.database.engine, "before_cursor_execute", note)
+    with statements(hub.database) as asked:
+        answer = client.post(f"/webhooks/{uuid4()}/{uuid4()}", base_url="http://localhost", data=body)
 
     assert (answer.status_code, asked) == (413, [])
 

@@ -60,12 +60,12 @@ def _choice(label: str, hint: str, choices: Mapping[str, str], default: str) -> 
     )
 
 
-class SftpSettings(marshmallow.Schema):
+class SftpSettings(hub.SettingsSchema):
     """The connect form."""
 
     host = fields.String(
         required=True,
-        validate=validate.Regexp(r"\s*(?!-)[A-Za-z0-9.-]{1,253}\s*\Z", error="Enter a name such as files.example."),
+        validate=validate.Regexp(r"(?!-)[A-Za-z0-9.-]{1,253}\Z", error="Enter a name such as files.example."),
         metadata={"label": "Server", "hint": "The name of the SFTP server.", "placeholder": "sftp.warehouse.example"},
     )
     port = fields.Integer(
@@ -159,7 +159,7 @@ class SftpSettings(marshmallow.Schema):
     @marshmallow.validates_schema
     def _is_consistent(self, settings: dict[str, Any], **_: Any) -> None:
         wrong: dict[str, list[str]] = {}
-        if not settings.get("password", "").strip() and not settings.get("private_key", "").strip():
+        if not settings.get("password") and not settings.get("private_key"):
             wrong["password"] = ["Enter a password or a private key."]
         seen: dict[str, str] = {}
         for name in _FOLDERS:
@@ -171,7 +171,7 @@ class SftpSettings(marshmallow.Schema):
             elif folder in seen:
                 wrong[name] = ["Two kinds of files cannot share a folder."]
             seen[folder] = name
-        if settings.get("time_zone", "UTC").strip() not in available_timezones():
+        if settings.get("time_zone", "UTC") not in available_timezones():
             wrong["time_zone"] = ["Enter a name such as Europe/London."]
         if not _places(settings.get("place", "")):
             wrong["place"] = ["Enter at least one."]
@@ -179,10 +179,9 @@ class SftpSettings(marshmallow.Schema):
             raise marshmallow.ValidationError(wrong)
 
     @marshmallow.post_load
-    def _stripped(self, settings: dict[str, Any], **_: Any) -> dict[str, Any]:
-        found = {name: value.strip() if isinstance(value, str) else value for name, value in settings.items()}
-        found |= {name: _path(found.get(name, "")) for name in _FOLDERS}
-        return found | {"host": found["host"].lower()}
+    def _in_one_spelling(self, settings: dict[str, Any], **_: Any) -> dict[str, Any]:
+        folders = {name: _path(settings.get(name, "")) for name in _FOLDERS}
+        return settings | folders | {"host": settings["host"].lower()}
 
 
 _FOLDERS = (
@@ -197,7 +196,7 @@ _FOLDERS = (
 
 
 def _path(text: str) -> str:
-    return text.strip().rstrip("/")
+    return text.rstrip("/")
 
 
 def _places(text: str) -> list[str]:

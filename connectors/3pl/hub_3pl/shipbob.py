@@ -10,8 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-import marshmallow
-from marshmallow import fields, pre_load, validate
+from marshmallow import fields, validate
 
 import hub
 from hub.http import Response
@@ -50,7 +49,7 @@ _HAD_BEFORE = re.compile(r"existing\s+reference|reference\S*\s.*already|duplicat
 _T = TypeVar("_T")
 
 
-class ShipBobSettings(marshmallow.Schema):
+class ShipBobSettings(hub.SettingsSchema):
     """The token, and which of its channels."""
 
     token = fields.String(
@@ -75,13 +74,6 @@ class ShipBobSettings(marshmallow.Schema):
         validate=validate.OneOf((PRODUCTION, SANDBOX)),
         metadata={"label": "Environment", "hint": "“sandbox” is for accounts made for trying things out."},
     )
-
-    @pre_load
-    def strip(self, typed: Any, **_: Any) -> Any:
-        """Spaces and line ends that were copied along mean nothing."""
-        if not isinstance(typed, Mapping):
-            return typed
-        return {name: text.strip() if isinstance(text, str) else text for name, text in typed.items()}
 
 
 @dataclass(frozen=True, slots=True)

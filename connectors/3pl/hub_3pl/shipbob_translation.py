@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -412,7 +411,7 @@ class ShipmentBody(hub.Translation[ShipBobShipment]):
     @post_load
     def make(self, said: dict[str, Any], **_: Any) -> ShipBobShipment:
         tracking = said["tracking"] or {}
-        carrier = re.sub(r"\W+", "_", tracking.get("carrier", "").casefold()).strip("_")
+        carrier = hub.carrier_word(tracking.get("carrier", ""))
         return ShipBobShipment(
             id=said["id"],
             order_id=said["order_id"] or "",

@@ -5,29 +5,18 @@ from __future__ import annotations
 import contextlib
 import tracemalloc
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
 import hub
-from hub.testing import Fault, FileVendor, connector_for
+from hub.testing import Clock, Fault, FileVendor, connector_for
 from hub_3pl.sftp import SftpConnector
 from hub_3pl.simulator_sftp import SftpWarehouse
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 HEADER = "shipment_id,order_reference,sku,quantity,tracking_number,shipped_at,lot,expiry"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.at = NOON
-
-    def __call__(self) -> datetime:
-        return self.at
-
-    def advance(self, seconds: float) -> None:
-        self.at += timedelta(seconds=seconds)
 
 
 class Typed(FileVendor):
@@ -41,7 +30,7 @@ class Typed(FileVendor):
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOON)
 
 
 @pytest.fixture

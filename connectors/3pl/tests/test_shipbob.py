@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 import marshmallow
 import pytest
 
 import hub
-from hub.testing import Fault, SimResponse, connector_for, context_for
+from hub.testing import Clock, Fault, SimResponse, connector_for, context_for
 from hub_3pl.shipbob import ShipBobConnector, ShipBobSettings
 from hub_3pl.shipbob_translation import REASONS
 from hub_3pl.simulator_shipbob import CICERO, ShipBobSimulator
@@ -21,26 +21,13 @@ NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 HOOK = "https://hub.example/webhooks/1/2"
 
 
-class Hours:
-    """A clock that stands still until somebody waits."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def wait(self, minutes: float) -> None:
-        self.now += timedelta(minutes=minutes)
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(NOON)
 
 
 @pytest.fixture
-def clock() -> Hours:
-    return Hours()
-
-
-@pytest.fixture
-def vendor(clock: Hours) -> Iterator[ShipBobSimulator]:
+def vendor(clock: Clock) -> Iterator[ShipBobSimulator]:
     with ShipBobSimulator(now=clock) as simulator:
         simulator.hold_webhooks()
         simulator.stock_item("MUG-1", "Mug", 100)
@@ -49,12 +36,12 @@ def vendor(clock: Hours) -> Iterator[ShipBobSimulator]:
 
 
 @pytest.fixture
-def connector(vendor: ShipBobSimulator, clock: Hours) -> ShipBobConnector:
+def connector(vendor: ShipBobSimulator, clock: Clock) -> ShipBobConnector:
     return connector_for(ShipBobConnector, vendor, now=clock)
 
 
 def connected(
-    vendor: ShipBobSimulator, clock: Hours, *, features: Mapping[str, str] | None = None, **changed: str
+    vendor: ShipBobSimulator, clock: Clock, *, features: Mapping[str, str] | None = None, **changed: str
 ) -> ShipBobConnector:
     """A connector with other settings, or one that knows what a check found."""
     settings = ShipBobSettings().load({**vendor.settings(), **changed})
@@ -81,7 +68,7 @@ def submitted(
 # ---------------------------------------------------------------- the account and its channel
 
 
-def test_the_only_channel_that_may_be_written_is_the_one_to_act_for(vendor: ShipBobSimulator, clock: Hours) -> None:
+def test_the_only_channel_that_may_be_written_is_the_one_to_act_for(vendor: ShipBobSimulator, clock: Clock) -> None:
     vendor.add_channel("Their Shopify", writable=False)
     reno = vendor.add_place("Reno (NV)")
 
@@ -99,7 +86,7 @@ def test_the_only_channel_that_may_be_written_is_the_one_to_act_for(vendor: Ship
     }
 
 
-def test_of_several_channels_the_merchant_chooses_one(vendor: ShipBobSimulator, clock: Hours) -> None:
+def test_of_several_channels_the_merchant_chooses_one(vendor: ShipBobSimulator, clock: Clock) -> None:
     other = vendor.add_channel("Second shop")
 
     with pytest.raises(hub.Rejected) as unsure:
@@ -113,7 +100,7 @@ def test_of_several_channels_the_merchant_chooses_one(vendor: ShipBobSimulator, 
 
 
 def test_a_channel_that_the_token_may_not_write_is_refused_with_those_it_may(
-    vendor: ShipBobSimulator, clock: Hours
+    vendor: ShipBobSimulator, clock: Clock
 ) -> None:
     with pytest.raises(hub.Rejected, match=r"may not write orders of channel 9\. It may for 4001 \(Corner\)"):
         connected(vendor, clock, channel_id="9").check()
@@ -124,13 +111,13 @@ def test_a_channel_that_the_token_may_not_write_is_refused_with_those_it_may(
 
 @pytest.mark.parametrize("scopes", [["orders_read", "orders_write"], ["orders_read orders_write"], None], ids=str)
 def test_however_shipbob_tells_its_scopes_the_channel_is_found(
-    vendor: ShipBobSimulator, clock: Hours, scopes: list[str] | None
+    vendor: ShipBobSimulator, clock: Clock, scopes: list[str] | None
 ) -> None:
     vendor.channels[0]["scopes"] = scopes
     assert connected(vendor, clock, channel_id="").check().external_id == "4001"
 
 
-def test_what_a_check_has_found_is_not_asked_for_again(vendor: ShipBobSimulator, clock: Hours) -> None:
+def test_what_a_check_has_found_is_not_asked_for_again(vendor: ShipBobSimulator, clock: Clock) -> None:
     remembering = connected(vendor, clock, channel_id="", features={"channel": "4001"})
     submitted(vendor, remembering)
     assert [request.path for request in vendor.requests] == ["/2026-01/order"]
@@ -141,7 +128,7 @@ def test_what_a_check_has_found_is_not_asked_for_again(vendor: ShipBobSimulator,
     assert [request.path for request in vendor.requests][1] == "/2026-01/channel"
 
 
-def test_the_sandbox_is_another_address(clock: Hours) -> None:
+def test_the_sandbox_is_another_address(clock: Clock) -> None:
     with ShipBobSimulator(now=clock, sandbox=True) as sandbox:
         account = connected(sandbox, clock).check()
         assert account.warnings == ("This is ShipBob's sandbox: nothing that is ordered here is ever shipped.",)
@@ -156,7 +143,7 @@ def test_settings_that_cannot_be_right_are_refused(vendor: ShipBobSimulator, typ
         ShipBobSettings().load({**vendor.settings(), **typed})
 
 
-def test_a_list_that_leads_round_in_circles_comes_to_an_end(vendor: ShipBobSimulator, clock: Hours) -> None:
+def test_a_list_that_leads_round_in_circles_comes_to_an_end(vendor: ShipBobSimulator, clock: Clock) -> None:
     links = [f"https://api.shipbob.com/2026-01/channel?Cursor={name}" for name in ("a", "b", "a")]
     for link in links:
         page = {"items": vendor.channels, "next": link, "prev": None}
@@ -170,22 +157,22 @@ def test_a_list_that_leads_round_in_circles_comes_to_an_end(vendor: ShipBobSimul
 
 
 def test_a_vendor_that_has_had_enough_says_for_how_long(
-    vendor: ShipBobSimulator, connector: ShipBobConnector, clock: Hours
+    vendor: ShipBobSimulator, connector: ShipBobConnector, clock: Clock
 ) -> None:
     order = vendor.example("R-1", {"MUG-1": 1})
     for _ in range(150):
         connector.find_submit(order, "key")
-    clock.wait(0.25)
+    clock.advance(minutes=0.25)
 
     with pytest.raises(hub.RateLimited) as told:
         connector.find_submit(order, "key")
-    clock.wait(0.75)
+    clock.advance(minutes=0.75)
 
     assert told.value.retry_after == 45.0
     assert connector.find_submit(order, "key") is None
 
 
-def test_calls_that_others_make_with_the_same_token_are_learnt_of(vendor: ShipBobSimulator, clock: Hours) -> None:
+def test_calls_that_others_make_with_the_same_token_are_learnt_of(vendor: ShipBobSimulator, clock: Clock) -> None:
     class Budget:
         def __init__(self) -> None:
             self.learnt: list[tuple[float, float, float]] = []
@@ -225,7 +212,9 @@ def test_an_order_arrives_as_it_was_asked_for(vendor: ShipBobSimulator, connecto
     )
     vendor.set_on_hand_at(reno, "TEE-S", 1)
 
-    submission = connected(vendor, Hours(), features={"shipping_methods": "Standard; Expedited"}).submit(asked, "key")
+    submission = connected(vendor, Clock(NOON), features={"shipping_methods": "Standard; Expedited"}).submit(
+        asked, "key"
+    )
 
     assert (submission.reference, submission.state) == ("R-1", hub.ProviderState.ACCEPTED)
     assert vendor.requests[-1].json() == {
@@ -295,7 +284,7 @@ def test_an_address_that_shipbob_refuses_is_refused_in_its_words(
 
 
 def test_a_way_to_ship_that_shipbob_would_make_up_is_refused_before_it_is_asked(
-    vendor: ShipBobSimulator, clock: Hours
+    vendor: ShipBobSimulator, clock: Clock
 ) -> None:
     connector = connected(vendor, clock, features={"shipping_methods": "Ground; 2-Day"})
     with pytest.raises(hub.Rejected, match="no shipping method “Overnight”, but Ground, 2-Day"):
@@ -462,10 +451,10 @@ def test_an_order_to_be_looked_through_is_on_hold(vendor: ShipBobSimulator, conn
 
 
 def test_a_shipment_is_told_with_lots_days_tracking_and_place(
-    vendor: ShipBobSimulator, connector: ShipBobConnector, clock: Hours
+    vendor: ShipBobSimulator, connector: ShipBobConnector, clock: Clock
 ) -> None:
     submitted(vendor, connector, {"MUG-1": 3})
-    clock.wait(30)
+    clock.advance(minutes=30)
     id = vendor.ship("R-1", lot="L-42")
 
     told, shipment = facts(connector)
@@ -547,12 +536,12 @@ def test_a_shipment_with_a_label_has_not_left_yet(connector: ShipBobConnector) -
     ],
 )
 def test_a_poll_tells_where_a_parcel_is_for_webhooks_that_never_come(
-    vendor: ShipBobSimulator, connector: ShipBobConnector, clock: Hours, detail: str, status: hub.TrackingStatus
+    vendor: ShipBobSimulator, connector: ShipBobConnector, clock: Clock, detail: str, status: hub.TrackingStatus
 ) -> None:
     submitted(vendor, connector)
     id = vendor.ship("R-1")
     assert not any(isinstance(fact, hub.Tracking) for fact in facts(connector))  # no carrier has seen it yet
-    clock.wait(60)
+    clock.advance(minutes=60)
     vendor.deliver_parcel("R-1", detail)
 
     tracking = facts(connector)[-1]
@@ -602,7 +591,7 @@ def order_record(shipment: Mapping[str, Any]) -> hub.RawRecord:
 
 
 def test_the_cursor_goes_back_ten_minutes_for_what_is_indexed_late(
-    vendor: ShipBobSimulator, connector: ShipBobConnector, clock: Hours
+    vendor: ShipBobSimulator, connector: ShipBobConnector, clock: Clock
 ) -> None:
     submitted(vendor, connector)
     (page,) = connector.fetch_shipments(None)
@@ -613,17 +602,17 @@ def test_the_cursor_goes_back_ten_minutes_for_what_is_indexed_late(
         "Page": "1",
         "Limit": "100",
     }
-    clock.wait(9)
+    clock.advance(minutes=9)
     assert len(list(facts(connector, page.cursor))) == 1
     assert dict(vendor.requests[-1].query)["LastUpdateStartDate"] == "2026-11-21T11:50:00Z"
-    clock.wait(2)
+    clock.advance(minutes=2)
     (later,) = connector.fetch_shipments(page.cursor)
     (latest,) = connector.fetch_shipments(later.cursor)
     assert latest.records == ()
 
 
 def test_a_walk_that_was_interrupted_goes_on_at_its_page_and_ends_where_it_began(
-    vendor: ShipBobSimulator, connector: ShipBobConnector, clock: Hours
+    vendor: ShipBobSimulator, connector: ShipBobConnector, clock: Clock
 ) -> None:
     vendor.calls_per_minute = 1000
     vendor.set_on_hand("MUG-1", 1000)
@@ -631,7 +620,7 @@ def test_a_walk_that_was_interrupted_goes_on_at_its_page_and_ends_where_it_began
         connector.submit(vendor.example(f"R-{number}", {"MUG-1": 1}), "key")
 
     first = next(iter(connector.fetch_shipments(None)))
-    clock.wait(60)
+    clock.advance(minutes=60)
     (second,) = connector.fetch_shipments(first.cursor)
 
     assert (len(first.records), len(second.records)) == (100, 30)
@@ -657,13 +646,13 @@ def counts(connector: ShipBobConnector) -> dict[tuple[str, str], hub.StockCount]
 
 
 def test_stock_is_told_place_by_place_with_what_is_promised_and_its_lots(
-    vendor: ShipBobSimulator, connector: ShipBobConnector, clock: Hours
+    vendor: ShipBobSimulator, connector: ShipBobConnector, clock: Clock
 ) -> None:
     reno = vendor.add_place("Reno (NV)")
     vendor.receive_lot("MUG-1", "L-1", 20, day="2027-03-01T00:00:00Z", place=reno)
     vendor.receive_lot("MUG-1", "L-0", 5, day="2026-01-01T00:00:00Z")
     submitted(vendor, connector, {"MUG-1": 3})
-    clock.wait(5)
+    clock.advance(minutes=5)
 
     told = counts(connector)
 
@@ -674,12 +663,12 @@ def test_stock_is_told_place_by_place_with_what_is_promised_and_its_lots(
     assert there.lots == (hub.Lot(number="L-1", quantity=20, expires_on=date(2027, 3, 1)),)
 
 
-def test_a_count_is_as_old_as_the_question(vendor: ShipBobSimulator, connector: ShipBobConnector, clock: Hours) -> None:
-    vendor.fail_next("/2026-01/inventory-level/locations", Fault.changing(lambda: clock.wait(1)))
+def test_a_count_is_as_old_as_the_question(vendor: ShipBobSimulator, connector: ShipBobConnector, clock: Clock) -> None:
+    vendor.fail_next("/2026-01/inventory-level/locations", Fault.changing(lambda: clock.advance(minutes=1)))
     assert {count.counted_at for count in counts(connector).values()} == {NOON}
 
 
-def test_a_place_that_is_not_named_has_none(vendor: ShipBobSimulator, clock: Hours) -> None:
+def test_a_place_that_is_not_named_has_none(vendor: ShipBobSimulator, clock: Clock) -> None:
     reno = vendor.add_place("Reno (NV)")
     connector = connected(vendor, clock)
     connector = connected(vendor, clock, features=connector.check().features)
@@ -780,7 +769,7 @@ def heard(vendor: ShipBobSimulator, connector: ShipBobConnector) -> list[tuple[s
 
 
 def test_webhooks_name_the_order_to_fetch_and_say_where_a_parcel_is(
-    vendor: ShipBobSimulator, connector: ShipBobConnector, clock: Hours
+    vendor: ShipBobSimulator, connector: ShipBobConnector, clock: Clock
 ) -> None:
     connector.subscribe_webhooks({"address": HOOK}, "key")
     order = submitted(vendor, connector).external_id
@@ -789,7 +778,7 @@ def test_webhooks_name_the_order_to_fetch_and_say_where_a_parcel_is(
     assert heard(vendor, connector) == [("order.shipment.on_hold", [again])]
     id = vendor.ship("R-1")
     assert heard(vendor, connector) == [("order.shipped", [again])]
-    clock.wait(600)
+    clock.advance(minutes=600)
     vendor.deliver_parcel("R-1")
     event = hub.TrackingEvent(status=hub.TrackingStatus.DELIVERED, carrier_status="Delivered", happened_at=clock())
     delivered = hub.Tracking(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -30,8 +29,7 @@ def read_authorization(settings: Mapping[str, Any], answer: AuthorizationAnswer)
     said = answer.parameters
     if not answer.by_browser:
         raise Unverified("Amazon gives its permission in the browser. This came from elsewhere.")
-    if not hmac.compare_digest(answer.state.encode(), said.get("state", "").encode("utf-8", "replace")):
-        raise Unverified("This answers another request than the one that was sent. Connect once more.")
+    answer.check_state(said.get("state", ""))
     if said.get("error"):
         raise Rejected("The application was not authorized, so the account is not connected. Nothing was changed.")
     if not said.get("spapi_oauth_code") or not said.get("selling_partner_id"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import hub
 
 # As Seller Central offers them. Everything else is "Other", with the carrier's name beside it.
 _CODES = (
@@ -91,18 +91,13 @@ _ALIASES = {
 }
 
 
-def _word(name: str) -> str:
-    """A name as the hub writes carriers: "Royal Mail" is royal_mail."""
-    return re.sub(r"\W+", "_", name.casefold()).strip("_")
-
-
-_KNOWN = {**{_word(code): code for code in _CODES}, **_ALIASES}
+_KNOWN = {**{hub.carrier_word(code): code for code in _CODES}, **_ALIASES}
 
 
 def carrier_code(carrier: str, name: str) -> tuple[str, str]:
     """Amazon's code of a carrier, given the hub's word for it and what people call it; and its name, which has to be
     told with the code "Other"."""
-    known = _KNOWN.get(_word(carrier)) or _KNOWN.get(_word(name))
+    known = _KNOWN.get(hub.carrier_word(carrier)) or _KNOWN.get(hub.carrier_word(name))
     if known:
         return known, known
     return OTHER, name.strip() or carrier.replace("_", " ").strip().title() or "Other"

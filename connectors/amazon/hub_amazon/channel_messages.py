@@ -127,6 +127,7 @@ def _order(payload: Any, seller_id: str, marketplace_ids: tuple[str, ...]) -> It
                 for item in summary["OrderItems"]
             ),
             total=nothing,
+            priced=False,
             promised_at=summary["LatestShipDate"],
         ),
     )

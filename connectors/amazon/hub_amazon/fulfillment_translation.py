@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -380,7 +379,7 @@ class PackageBody(hub.Translation[Package]):
 
 
 def _carrier(code: str) -> str:
-    word = re.sub(r"\W+", "_", code.casefold()).strip("_")
+    word = hub.carrier_word(code)
     return _CARRIERS.get(word, word)
 
 

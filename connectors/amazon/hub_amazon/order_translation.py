@@ -498,7 +498,9 @@ def _amounts(said: Mapping[str, Any], lines: Iterable[OrderLine], zero: Money) -
     total = said["proceeds"].get("grandTotal") or without_tax + found["tax"]
     # In some marketplaces prices have their tax in them; the total tells.
     included = bool(found["tax"].amount) and total == without_tax
-    return {"total": total, "charges": charges, "taxes_included": included, **found}
+    # What is pending has no amounts yet, which is not the same as an order that costs nothing.
+    priced = said["proceeds"].get("grandTotal") is not None or bool(parts.breakdowns)
+    return {"total": total, "priced": priced, "charges": charges, "taxes_included": included, **found}
 
 
 # ---------------------------------------------------------------- lines

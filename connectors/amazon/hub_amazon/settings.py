@@ -9,6 +9,7 @@ from typing import Any
 import marshmallow
 from marshmallow import ValidationError, fields
 
+import hub
 from hub.connector import QueueAddress
 from hub_amazon.marketplaces import BY_CODE, Marketplace, Region
 
@@ -18,21 +19,11 @@ _QUEUE = re.compile(r"https://sqs\.([a-z]{2}(?:-[a-z]+)+-[0-9])\.amazonaws\.com/
 # ---------------------------------------------------------------- fields
 
 
-class Trimmed(fields.String):
-    """Text as it was copied, without the spaces and line ends copied along."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
-        text = str(super()._deserialize(value, attr, data, **kwargs)).strip()
-        if not re.fullmatch(r"[!-~]{0,2048}", text):
-            raise ValidationError("There is something in it that is no part of a key. Copy it again.")
-        return text
-
-
 class MarketplaceCodes(fields.String):
     """Marketplaces as people write them: "de, fr", "GB"; kept as "DE, FR"."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
-        words = re.split(r"[\s,;]+", str(super()._deserialize(value, attr, data, **kwargs)).strip().upper())
+        words = re.split(r"[\s,;]+", str(super()._deserialize(value, attr, data, **kwargs)).upper())
         codes = list(dict.fromkeys("UK" if word == "GB" else word for word in words if word))
         if not codes:
             raise ValidationError("Enter at least one marketplace, such as DE.")
@@ -45,7 +36,7 @@ class MarketplaceCodes(fields.String):
         return ", ".join(codes)
 
 
-class QueueUrl(Trimmed):
+class QueueUrl(hub.KeyText):
     """The address of an SQS queue, "" for none."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
@@ -63,7 +54,7 @@ class QueueUrl(Trimmed):
 # ---------------------------------------------------------------- forms
 
 
-class _App(marshmallow.Schema):
+class _App(hub.SettingsSchema):
     """The application that asks, and the marketplaces that it asks for."""
 
     marketplaces = MarketplaceCodes(
@@ -74,7 +65,7 @@ class _App(marshmallow.Schema):
             "placeholder": "DE, FR",
         },
     )
-    client_id = Trimmed(
+    client_id = hub.KeyText(
         required=True,
         validate=marshmallow.validate.Length(min=1, error="Enter the client ID of your application."),
         metadata={
@@ -83,7 +74,7 @@ class _App(marshmallow.Schema):
             "amzn1.application-oa2-client.",
         },
     )
-    client_secret = Trimmed(
+    client_secret = hub.KeyText(
         required=True,
         validate=marshmallow.validate.Length(min=1, error="Enter the client secret of your application."),
         metadata={
@@ -94,7 +85,7 @@ class _App(marshmallow.Schema):
     )
 
 
-class _Queue(marshmallow.Schema):
+class _Queue(hub.SettingsSchema):
     """The queue in which Amazon leaves what it has to tell; all three fields or none."""
 
     queue_url = QueueUrl(
@@ -106,14 +97,14 @@ class _Queue(marshmallow.Schema):
             "placeholder": "https://sqs.eu-west-1.amazonaws.com/123456789012/tallyhub",
         },
     )
-    queue_key_id = Trimmed(
+    queue_key_id = hub.KeyText(
         load_default="",
         metadata={
             "label": "Queue access key ID",
             "hint": "Of an AWS user that may read from this queue and delete there, and nothing else.",
         },
     )
-    queue_secret = Trimmed(
+    queue_secret = hub.KeyText(
         load_default="",
         metadata={"label": "Queue secret access key", "hint": "Shown once when the key is made.", "secret": True},
     )
@@ -136,7 +127,7 @@ _APPLICATION_ID = {
 class AppSettings(_Queue, _App):
     """The form of those who connect by giving their permission at Seller Central."""
 
-    application_id = Trimmed(
+    application_id = hub.KeyText(
         required=True,
         validate=marshmallow.validate.Regexp(
             r"amzn1\.[ -~]+", error="Enter the application ID. It begins with amzn1.sp.solution."
@@ -145,10 +136,10 @@ class AppSettings(_Queue, _App):
     )
 
 
-class _Permission(marshmallow.Schema):
+class _Permission(hub.SettingsSchema):
     """Whose account it is, and what proves that its owner agreed."""
 
-    seller_id = Trimmed(
+    seller_id = hub.KeyText(
         required=True,
         validate=marshmallow.validate.Regexp(r"\A[A-Z0-9]{8,20}\Z", error="Not a merchant token, such as A3EXAMPLE9S."),
         metadata={
@@ -156,7 +147,7 @@ class _Permission(marshmallow.Schema):
             "hint": "In Seller Central under Settings > Account Info > Merchant Token.",
         },
     )
-    refresh_token = Trimmed(
+    refresh_token = hub.KeyText(
         load_default="",
         metadata={
             "label": "Refresh token",
@@ -164,7 +155,7 @@ class _Permission(marshmallow.Schema):
             "secret": True,
         },
     )
-    authorization_code = Trimmed(
+    authorization_code = hub.KeyText(
         load_default="",
         metadata={
             "label": "Authorization code",
@@ -173,7 +164,7 @@ class _Permission(marshmallow.Schema):
             "hidden": True,
         },
     )
-    application_id = Trimmed(load_default="", metadata={**_APPLICATION_ID, "hidden": True})
+    application_id = hub.KeyText(load_default="", metadata={**_APPLICATION_ID, "hidden": True})
 
     @marshmallow.validates_schema
     def permitted(self, found: Mapping[str, Any], **_: Any) -> None:

@@ -14,8 +14,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import hub
-from hub.testing import Sale, ShopSimulator, SimRequest, SimResponse
+from hub.testing import Customer, Sale, ShopSimulator, SimRequest, SimResponse
 from hub_amazon.simulator_account import SellerAccount
 from hub_amazon.simulator_listings import DEFAULT, Listings
 from hub_amazon.simulator_models import Models
@@ -42,9 +41,13 @@ class AmazonSimulator(SellerAccount, ShopSimulator):
         super().__init__(now=now, seed=seed, marketplaces=marketplaces, plan=plan, models=models)
         self.listings = Listings(self, self.wrote_stock)
         self.book = Orders(self, lag)
+        self._pictures: dict[str, bytes] = {}  # by their paths
 
     def document(self, request: SimRequest) -> SimResponse | None:
-        return self.listings.document(request)
+        found = self._pictures.get(request.path)
+        return (
+            self.listings.document(request) if found is None else SimResponse(200, {"Content-Type": "image/png"}, found)
+        )
 
     # --- what people do
 
@@ -56,7 +59,14 @@ class AmazonSimulator(SellerAccount, ShopSimulator):
         with self.lock:
             return self.listings.add(sku, title, 0, price, by_amazon=True).external_id
 
-    def customers_live_at(self, address: hub.Address) -> None:
+    def show_picture(self, sku: str, content: bytes) -> bool:
+        with self.lock:
+            asins = [each.asin for each in self.listings.listed.values() if each.sku == sku]
+            self._pictures |= {f"/images/I/{asin}.jpg": content for asin in asins}
+            return True
+
+    def customer_comes(self, customer: Customer) -> None:
+        address = customer.address
         written = {
             "name": address.name,
             "addressLine1": address.line1,
@@ -70,6 +80,7 @@ class AmazonSimulator(SellerAccount, ShopSimulator):
         }
         with self.lock:
             self.book.recipient = {name: value for name, value in written.items() if value}
+            self.book.buyer_name = address.name
 
     def buy(self, items: Sequence[tuple[str, int]]) -> Sale | None:
         return self.checkout(items)

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 Handler = Callable[[Call], SimResponse]
 
 LOGIN = "https://api.amazon.com"
+PICTURES = "https://m.media-amazon.com"
 TOKEN_LIFE = timedelta(hours=1)
 CODE_LIFE = timedelta(minutes=5)
 # Of each type of notification: the version of its payload, and whether its envelope begins with capitals.
@@ -114,7 +115,7 @@ class SellerAccount(VendorSimulator):
         region = self.home.region
         self.origin = region.host
         self.document_host = region.document_hosts[0]
-        self.other_origins = (LOGIN, self.document_host, f"https://{self.home.seller_central}")
+        self.other_origins = (LOGIN, self.document_host, f"https://{self.home.seller_central}", PICTURES)
         self.plan = plan
         self.models = models
         self.draw = random.Random(seed)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from hub.testing import SimRequest, SimResponse
 from hub_amazon.marketplaces import Region
-from hub_amazon.simulator_account import SellerAccount, iso
+from hub_amazon.simulator_account import PICTURES, SellerAccount, iso
 from hub_amazon.simulator_operations import (
     CREATE_FEED,
     CREATE_FEED_DOCUMENT,
@@ -568,7 +568,7 @@ def _summary(listing: Listing) -> dict[str, Any]:
         "createdDate": iso(listing.created_at),
         "lastUpdatedDate": iso(listing.updated_at),
         "mainImage": {
-            "link": f"https://m.media-amazon.com/images/I/{listing.asin}.jpg",
+            "link": f"{PICTURES}/images/I/{listing.asin}.jpg",
             "height": 500,
             "width": 500,
         },

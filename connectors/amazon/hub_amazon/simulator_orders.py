@@ -126,7 +126,7 @@ class Order:
     purchase_order: str = ""
     replaces: str = ""
     recipient: Mapping[str, Any] = field(default_factory=lambda: dict(ADDRESS))
-    buyer_name: str = "Ada Byron"
+    buyer_name: str = ADDRESS["name"]
     buyer_company: str = ""
     preference: str = ""
     packages: list[Package] = field(default_factory=list)
@@ -142,7 +142,7 @@ class Orders:
 
     What changed less than ``lag`` ago is not found by ``searchOrders`` yet (Amazon's: two minutes). With
     ``discounts_below_zero`` a DISCOUNT is told as an amount below zero; Amazon's model does not say. ``recipient`` gets
-    what is bought, unless the order says otherwise.
+    what ``buyer_name`` buys, unless the order says otherwise.
     """
 
     def __init__(self, account: SellerAccount, lag: timedelta) -> None:
@@ -150,6 +150,7 @@ class Orders:
         self.lag = lag
         self.discounts_below_zero = True
         self.recipient = ADDRESS
+        self.buyer_name = ADDRESS["name"]
         self.sold: dict[str, Order] = {}
         self._tokens: dict[str, tuple[datetime, Mapping[str, Any], list[str]]] = {}
         account.offer({SEARCH_ORDERS: self._search, GET_ORDER: self._tell, CONFIRM_SHIPMENT: self._confirm})
@@ -163,7 +164,7 @@ class Orders:
             Item(f"{draw.randrange(10**13, 10**14)}", listing, quantity, listing.price) for listing, quantity in lines
         ]
         numbers = draw.randrange(100, 999), draw.randrange(10**6, 10**7), draw.randrange(10**6, 10**7)
-        about = {"recipient": dict(self.recipient), **about}
+        about = {"recipient": dict(self.recipient), "buyer_name": self.buyer_name, **about}
         order = Order("-".join(map(str, numbers)), marketplace, now, now, items, **about)
         self.sold[order.id] = order
         self.tell(order, "OrderStatusChange")

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -16,7 +16,7 @@ import pytest
 import responses
 
 import hub
-from hub.testing import SimRequest, SimResponse, connector_for, context_for
+from hub.testing import Clock, SimRequest, SimResponse, connector_for, context_for
 from hub_amazon.authorization import authorization_url, read_authorization
 from hub_amazon.channel import AmazonConnector
 from hub_amazon.settings import AmazonSettings, AppSettings, hosts, marketplaces, queue_address, queue_arn, region
@@ -44,33 +44,20 @@ APP = {
 RETURN = "https://hub.example/connect/amazon/return"
 
 
-class Hours:
-    """A clock that stands still until somebody waits."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def wait(self, **time: float) -> None:
-        self.now += timedelta(**time)
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(NOON)
 
 
 @pytest.fixture
-def clock() -> Hours:
-    return Hours()
-
-
-@pytest.fixture
-def amazon(clock: Hours) -> Iterator[AmazonSimulator]:
+def amazon(clock: Clock) -> Iterator[AmazonSimulator]:
     with AmazonSimulator(now=clock, models=MODELS) as simulator:
         simulator.add_product("MUG-1", "Mug", 10, "9.50")
         yield simulator
 
 
 @pytest.fixture
-def connector(amazon: AmazonSimulator, clock: Hours) -> AmazonConnector:
+def connector(amazon: AmazonSimulator, clock: Clock) -> AmazonConnector:
     return connector_for(AmazonConnector, amazon, now=clock)
 
 
@@ -187,7 +174,7 @@ def test_an_answer_that_is_not_the_sellers_yes_connects_nothing(
         read_authorization(AppSettings().load(APP), answer)
 
 
-def test_a_code_is_exchanged_once_and_its_refresh_token_is_kept(amazon: AmazonSimulator, clock: Hours) -> None:
+def test_a_code_is_exchanged_once_and_its_refresh_token_is_kept(amazon: AmazonSimulator, clock: Clock) -> None:
     app = AppSettings().load(
         {
             **{name: amazon.settings()[name] for name in ("marketplaces", "client_id", "client_secret")},
@@ -200,7 +187,7 @@ def test_a_code_is_exchanged_once_and_its_refresh_token_is_kept(amazon: AmazonSi
     settings = AmazonSettings().load(read_authorization(app, answer))
     context = context_for(settings, amazon, hosts=AmazonConnector.hosts(settings), now=clock)
     assert AmazonConnector(context).check().external_id == f"eu/{amazon.seller_id}"
-    clock.wait(hours=2)
+    clock.advance(hours=2)
     # The code is spent. What it brought goes on, in a connector that is made anew.
     assert AmazonConnector(context).fetch_listing("A1PA6795UKMFR9/MUG-1").external_id == "A1PA6795UKMFR9/MUG-1"
     asked = [dict(parse_qsl(each.body.decode())) for each in amazon.requests if each.path == "/auth/o2/token"]
@@ -210,12 +197,12 @@ def test_a_code_is_exchanged_once_and_its_refresh_token_is_kept(amazon: AmazonSi
 # ---------------------------------------------------------------- tokens
 
 
-def test_one_token_serves_for_an_hour(amazon: AmazonSimulator, connector: AmazonConnector, clock: Hours) -> None:
+def test_one_token_serves_for_an_hour(amazon: AmazonSimulator, connector: AmazonConnector, clock: Clock) -> None:
     connector.check()
-    clock.wait(minutes=50)
+    clock.advance(minutes=50)
     connector.fetch_listing("A1PA6795UKMFR9/MUG-1")
     assert paths(amazon).count("/auth/o2/token") == 1
-    clock.wait(minutes=15)
+    clock.advance(minutes=15)
     connector.fetch_listing("A1PA6795UKMFR9/MUG-1")
     assert paths(amazon).count("/auth/o2/token") == 2
 
@@ -265,7 +252,7 @@ def test_a_check_tells_whose_account_it_is(amazon: AmazonSimulator, connector: A
     assert found.warnings == ()
 
 
-def test_a_marketplace_the_seller_is_not_in_is_named(amazon: AmazonSimulator, clock: Hours) -> None:
+def test_a_marketplace_the_seller_is_not_in_is_named(amazon: AmazonSimulator, clock: Clock) -> None:
     settings = AmazonSettings().load({**amazon.settings(), "marketplaces": "DE, PL"})
     context = context_for(settings, amazon, hosts=AmazonConnector.hosts(settings), now=clock)
     with pytest.raises(hub.Rejected, match="does not sell in Poland"):
@@ -342,7 +329,7 @@ def test_a_name_that_would_lead_elsewhere_is_not_asked_for(sku: str) -> None:
 
 
 def test_a_document_that_claims_to_be_packed_and_is_not_is_asked_for_again(
-    amazon: AmazonSimulator, clock: Hours
+    amazon: AmazonSimulator, clock: Clock
 ) -> None:
     def spoilt(request: SimRequest) -> SimResponse:
         return SimResponse(200, {}, b"not gzip")

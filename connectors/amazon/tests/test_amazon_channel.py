@@ -13,7 +13,7 @@ import pytest
 
 import hub
 from hub.core.shipping import ConfirmedLine, ShipmentConfirmation
-from hub.testing import Fault, SimResponse, connector_for, context_for
+from hub.testing import Clock, Fault, SimResponse, connector_for, context_for
 from hub_amazon.carriers import carrier_code
 from hub_amazon.channel import AmazonConnector, package_reference
 from hub_amazon.settings import AmazonSettings
@@ -27,26 +27,13 @@ LAG = timedelta(minutes=2)
 SEARCH = "/orders/2026-01-01/orders"
 
 
-class Hours:
-    """A clock that stands still until somebody waits."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def wait(self, **time: float) -> None:
-        self.now += timedelta(**time)
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(NOON)
 
 
 @pytest.fixture
-def clock() -> Hours:
-    return Hours()
-
-
-@pytest.fixture
-def amazon(clock: Hours) -> Iterator[AmazonSimulator]:
+def amazon(clock: Clock) -> Iterator[AmazonSimulator]:
     """An Amazon that finds what changed two minutes later, as the real one does."""
     with AmazonSimulator(now=clock, models=MODELS, lag=LAG) as simulator:
         simulator.add_product("MUG-1", "Mug", 5000, "9.50")
@@ -55,7 +42,7 @@ def amazon(clock: Hours) -> Iterator[AmazonSimulator]:
 
 
 @pytest.fixture
-def connector(amazon: AmazonSimulator, clock: Hours) -> AmazonConnector:
+def connector(amazon: AmazonSimulator, clock: Clock) -> AmazonConnector:
     return connector_for(AmazonConnector, amazon, now=clock)
 
 
@@ -79,14 +66,14 @@ def searches(amazon: AmazonSimulator) -> list[dict[str, str]]:
 
 
 def test_at_first_what_is_open_is_found_however_old_and_the_rest_of_a_month(
-    amazon: AmazonSimulator, connector: AmazonConnector, clock: Hours
+    amazon: AmazonSimulator, connector: AmazonConnector, clock: Clock
 ) -> None:
     old_open, old_shipped = sell(amazon), sell(amazon)
     amazon.fulfill(old_shipped)
-    clock.wait(days=100)
+    clock.advance(days=100)
     late = sell(amazon)
     amazon.fulfill(late)
-    clock.wait(minutes=5)
+    clock.advance(minutes=5)
     found, cursor = walk(connector, None)
     assert set(found) == {old_open, late}
     assert json.loads(cursor) == {"since": "2027-03-01T12:01:00.000Z"}
@@ -97,30 +84,30 @@ def test_at_first_what_is_open_is_found_however_old_and_the_rest_of_a_month(
 
 
 def test_each_change_is_found_once_amazon_knows_of_it(
-    amazon: AmazonSimulator, connector: AmazonConnector, clock: Hours
+    amazon: AmazonSimulator, connector: AmazonConnector, clock: Clock
 ) -> None:
-    clock.wait(minutes=10)
+    clock.advance(minutes=10)
     _, cursor = walk(connector, None)
     order = sell(amazon)
-    clock.wait(minutes=1)
+    clock.advance(minutes=1)
     found, cursor = walk(connector, cursor)
     assert found == []
-    clock.wait(minutes=3)
+    clock.advance(minutes=3)
     found, cursor = walk(connector, cursor)
     assert found == [order]
     # For as long as Amazon may lag behind it is met again, and recognized by the hub; then no more.
-    clock.wait(minutes=3)
+    clock.advance(minutes=3)
     assert walk(connector, cursor)[0] == [order]
-    clock.wait(minutes=6)
+    clock.advance(minutes=6)
     _, cursor = walk(connector, cursor)
     assert walk(connector, cursor)[0] == []
 
 
 def test_pages_lead_on_and_a_walk_that_was_cut_off_goes_on_with_its_token(
-    amazon: AmazonSimulator, connector: AmazonConnector, clock: Hours
+    amazon: AmazonSimulator, connector: AmazonConnector, clock: Clock
 ) -> None:
     placed = [sell(amazon) for _ in range(250)]
-    clock.wait(minutes=5)
+    clock.advance(minutes=5)
     since = json.dumps({"since": "2026-11-21T11:00:00.000Z"})
     pages = list(connector.fetch_orders(since))
     assert [len(page.records) for page in pages] == [100, 100, 50]
@@ -133,29 +120,29 @@ def test_pages_lead_on_and_a_walk_that_was_cut_off_goes_on_with_its_token(
 
 
 def test_a_token_that_is_over_begins_the_search_anew(
-    amazon: AmazonSimulator, connector: AmazonConnector, clock: Hours
+    amazon: AmazonSimulator, connector: AmazonConnector, clock: Clock
 ) -> None:
     placed = [sell(amazon) for _ in range(150)]
-    clock.wait(minutes=5)
+    clock.advance(minutes=5)
     first = next(iter(connector.fetch_orders(json.dumps({"since": "2026-11-21T11:00:00.000Z"}))))
-    clock.wait(hours=25)
+    clock.advance(hours=25)
     found, cursor = walk(connector, first.cursor)
     assert sorted(found) == sorted(placed)
     assert json.loads(cursor)["since"] == "2026-11-22T13:01:00.000Z"
 
 
 def test_what_changes_while_pages_are_read_is_found_by_the_next_search(
-    amazon: AmazonSimulator, connector: AmazonConnector, clock: Hours
+    amazon: AmazonSimulator, connector: AmazonConnector, clock: Clock
 ) -> None:
     for _ in range(120):
         sell(amazon)
-    clock.wait(minutes=5)
+    clock.advance(minutes=5)
     pages = connector.fetch_orders(json.dumps({"since": "2026-11-21T11:00:00.000Z"}))
     next(pages)
     late = sell(amazon)
-    clock.wait(minutes=3)
+    clock.advance(minutes=3)
     [last] = list(pages)
-    clock.wait(minutes=3)
+    clock.advance(minutes=3)
     assert late in walk(connector, last.cursor)[0]
 
 
@@ -166,11 +153,11 @@ def test_a_search_that_is_refused_is_told(amazon: AmazonSimulator, connector: Am
 
 @pytest.mark.skipif(not SPECS.is_dir(), reason="the vendor's specifications are not there; set TALLYHUB_SPECS")
 def test_every_parameter_of_a_search_is_one_that_amazons_mapping_names(
-    amazon: AmazonSimulator, connector: AmazonConnector, clock: Hours
+    amazon: AmazonSimulator, connector: AmazonConnector, clock: Clock
 ) -> None:
     for _ in range(120):
         sell(amazon)
-    clock.wait(minutes=5)
+    clock.advance(minutes=5)
     walk(connector, None)
     mapping = json.loads((SPECS / "orders-api-migration-data.json").read_text(encoding="utf-8"))
     renamed = {text.partition(" ")[0] for text in mapping["queryParameterMappings"].values()}
@@ -180,10 +167,10 @@ def test_every_parameter_of_a_search_is_one_that_amazons_mapping_names(
 
 
 def test_sales_made_elsewhere_that_amazon_ships_are_no_orders_of_this_channel(
-    amazon: AmazonSimulator, connector: AmazonConnector, clock: Hours
+    amazon: AmazonSimulator, connector: AmazonConnector, clock: Clock
 ) -> None:
     order, elsewhere = sell(amazon), sell(amazon)
-    clock.wait(minutes=5)
+    clock.advance(minutes=5)
     answer = amazon.answer
 
     def mixed(request: Any) -> SimResponse:
@@ -201,10 +188,10 @@ def test_sales_made_elsewhere_that_amazon_ships_are_no_orders_of_this_channel(
 
 
 def test_an_order_fetched_alone_has_the_same_bytes_as_in_a_search(
-    amazon: AmazonSimulator, connector: AmazonConnector, clock: Hours
+    amazon: AmazonSimulator, connector: AmazonConnector, clock: Clock
 ) -> None:
     order = sell(amazon, 2, shipping="4.00", discount="1.00", gift_message="For Ann")
-    clock.wait(minutes=5)
+    clock.advance(minutes=5)
     [page] = connector.fetch_orders(json.dumps({"since": "2026-11-21T11:00:00.000Z"}))
     [record] = page.records
     assert connector.fetch_order(order) == record
@@ -307,7 +294,7 @@ def test_a_new_label_for_the_same_goods_takes_the_place_of_the_old(
 
 
 def test_the_marketplace_is_asked_for_only_where_there_are_several(
-    amazon: AmazonSimulator, connector: AmazonConnector, clock: Hours
+    amazon: AmazonSimulator, connector: AmazonConnector, clock: Clock
 ) -> None:
     settings = AmazonSettings().load({**amazon.settings(), "marketplaces": "DE"})
     alone = AmazonConnector(context_for(settings, amazon, hosts=AmazonConnector.hosts(settings), now=clock))

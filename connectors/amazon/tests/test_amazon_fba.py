@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import hub
-from hub.testing import Fault, SimResponse, connector_for
+from hub.testing import Clock, Fault, SimResponse, connector_for
 from hub_amazon.fulfillment import AmazonFulfillment
 from hub_amazon.simulator_fulfillment import AmazonWarehouseSimulator
 
@@ -18,33 +18,20 @@ NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SUMMARIES = "/fba/inventory/v1/summaries"
 
 
-class Hours:
-    """A clock that stands still until somebody waits."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def wait(self, *, minutes: float = 0, seconds: float = 0) -> None:
-        self.now += timedelta(minutes=minutes, seconds=seconds)
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(NOON)
 
 
 @pytest.fixture
-def clock() -> Hours:
-    return Hours()
-
-
-@pytest.fixture
-def vendor(clock: Hours) -> Iterator[AmazonWarehouseSimulator]:
+def vendor(clock: Clock) -> Iterator[AmazonWarehouseSimulator]:
     with AmazonWarehouseSimulator(now=clock) as simulator:
         simulator.hold_webhooks()
         yield simulator
 
 
 @pytest.fixture
-def connector(vendor: AmazonWarehouseSimulator, clock: Hours) -> AmazonFulfillment:
+def connector(vendor: AmazonWarehouseSimulator, clock: Clock) -> AmazonFulfillment:
     return connector_for(AmazonFulfillment, vendor, now=clock)
 
 
@@ -134,18 +121,18 @@ def test_goods_without_a_sku_of_the_sellers_are_nobodys(connector: AmazonFulfill
 
 
 def test_everything_is_read_first_and_then_what_changed(
-    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Hours
+    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Clock
 ) -> None:
     for sku in ("MUG-1", "TEE-S"):
         vendor.stock_item(sku, sku.title(), 10)
-    clock.wait(minutes=60)
+    clock.advance(minutes=60)
     (first,) = connector.fetch_stock(None)
-    clock.wait(minutes=60)
+    clock.advance(minutes=60)
     vendor.set_on_hand("TEE-S", 4)
-    clock.wait(minutes=5)
+    clock.advance(minutes=5)
 
     (second,) = connector.fetch_stock(first.cursor)
-    clock.wait(minutes=40)
+    clock.advance(minutes=40)
     (third,) = connector.fetch_stock(second.cursor)
     (fourth,) = connector.fetch_stock(third.cursor)
 
@@ -163,21 +150,21 @@ def test_everything_is_read_first_and_then_what_changed(
 
 
 def test_now_and_then_everything_is_read_because_what_sets_out_for_amazon_is_no_change_to_it(
-    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Hours
+    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Clock
 ) -> None:
     vendor.stock_item("MUG-1", "Mug", 10)
-    clock.wait(minutes=45)
+    clock.advance(minutes=45)
     (page,) = connector.fetch_stock(None)
-    clock.wait(minutes=45)
+    clock.advance(minutes=45)
     vendor.warehouse.send_in("MUG-1", shipped=300)
 
     (page,) = connector.fetch_stock(page.cursor)
     assert read(connector, page) == {}
-    clock.wait(minutes=316)
+    clock.advance(minutes=316)
     (page,) = connector.fetch_stock(page.cursor)
 
     assert read(connector, page)["MUG-1"].inbound == 300
-    clock.wait(minutes=45)
+    clock.advance(minutes=45)
     (page,) = connector.fetch_stock(page.cursor)
     assert page.records == ()
 
@@ -201,10 +188,10 @@ def test_the_inventory_is_read_page_by_page_to_its_end(connector: AmazonFulfillm
 
 
 def test_a_walk_goes_on_from_its_cursor_while_the_token_lives(
-    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Hours, shelves: list[str]
+    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Clock, shelves: list[str]
 ) -> None:
     first = next(connector.fetch_stock(None))
-    clock.wait(seconds=20)
+    clock.advance(seconds=20)
     rest = list(connector.fetch_stock(first.cursor))
     assert [len(page.records) for page in rest] == [50, 20]
     assert sorted(read(connector, first, *rest)) == shelves
@@ -213,7 +200,7 @@ def test_a_walk_goes_on_from_its_cursor_while_the_token_lives(
 
 @pytest.mark.parametrize("since", ["everything", "what changed"])
 def test_a_walk_whose_token_is_over_begins_again(
-    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Hours, shelves: list[str], since: str
+    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Clock, shelves: list[str], since: str
 ) -> None:
     cursor = None
     if since == "what changed":
@@ -221,7 +208,7 @@ def test_a_walk_whose_token_is_over_begins_again(
         cursor = last.cursor
     first = next(connector.fetch_stock(cursor))
     before = len(asked(vendor))
-    clock.wait(seconds=26)
+    clock.advance(seconds=26)
 
     rest = list(connector.fetch_stock(first.cursor))
 
@@ -232,24 +219,24 @@ def test_a_walk_whose_token_is_over_begins_again(
 
 
 def test_a_token_that_is_over_in_the_middle_begins_the_walk_again_once(
-    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Hours, shelves: list[str]
+    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Clock, shelves: list[str]
 ) -> None:
     sizes = []
     for page in connector.fetch_stock(None):
         sizes.append(len(page.records))
         if len(sizes) == 2:
-            clock.wait(seconds=40)  # storing the page took so long
+            clock.advance(seconds=40)  # storing the page took so long
     assert sizes == [50, 50, 50, 50, 20]
     assert len(asked(vendor)) == 5  # nothing is asked for with a token that is over
 
 
 def test_an_inventory_that_is_never_read_in_time_is_put_off(
-    connector: AmazonFulfillment, clock: Hours, shelves: list[str]
+    connector: AmazonFulfillment, clock: Clock, shelves: list[str]
 ) -> None:
     pages = connector.fetch_stock(None)
     with pytest.raises(hub.Unavailable, match="takes longer to read than it lets"):
         for _ in pages:
-            clock.wait(seconds=40)
+            clock.advance(seconds=40)
 
 
 def test_a_token_that_amazon_refuses_begins_the_walk_again(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import hub
-from hub.testing import Fault, connector_for, context_for
+from hub.testing import Clock, Fault, connector_for, context_for
 from hub_amazon.channel import AmazonConnector
 from hub_amazon.listings import FEED_SECONDS, FEW, MOST_FOUND, PATCH_PATIENCE, PATCH_SECONDS
 from hub_amazon.settings import AmazonSettings
@@ -27,19 +27,6 @@ DE, FR = "A1PA6795UKMFR9", "A13V1IB3VIYZZH"
 AWKWARD = "MUG / blue+50% ä"
 
 
-class Hours:
-    """A clock that stands still until somebody waits."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def wait(self, **time: float) -> None:
-        self.now += timedelta(**time)
-
-
 def put_up(amazon: AmazonSimulator, sku: str, quantity: int, price: str = "15.00") -> None:
     """Put a SKU up for sale in both marketplaces, which share its stock."""
     for code in ("DE", "FR"):
@@ -47,12 +34,12 @@ def put_up(amazon: AmazonSimulator, sku: str, quantity: int, price: str = "15.00
 
 
 @pytest.fixture
-def clock() -> Hours:
-    return Hours()
+def clock() -> Clock:
+    return Clock(NOON)
 
 
 @pytest.fixture
-def amazon(clock: Hours) -> Iterator[AmazonSimulator]:
+def amazon(clock: Clock) -> Iterator[AmazonSimulator]:
     with AmazonSimulator(now=clock, models=MODELS) as simulator:
         put_up(simulator, "MUG-1", 10, "9.50")
         put_up(simulator, AWKWARD, 5, "12.00")
@@ -60,7 +47,7 @@ def amazon(clock: Hours) -> Iterator[AmazonSimulator]:
 
 
 @pytest.fixture
-def connector(amazon: AmazonSimulator, clock: Hours) -> AmazonConnector:
+def connector(amazon: AmazonSimulator, clock: Clock) -> AmazonConnector:
     return connector_for(AmazonConnector, amazon, now=clock)
 
 
@@ -130,23 +117,23 @@ def test_what_names_no_listing_here_is_not_found_and_not_asked_for(
 
 
 def test_the_next_walk_begins_where_the_last_one_ended(
-    amazon: AmazonSimulator, connector: AmazonConnector, clock: Hours
+    amazon: AmazonSimulator, connector: AmazonConnector, clock: Clock
 ) -> None:
     cursor = list(connector.fetch_listings(None))[-1].cursor
-    clock.wait(hours=1)
+    clock.advance(hours=1)
     put_up(amazon, "TEE-S", 3)
     assert f"{DE}/TEE-S" in listings(connector, cursor)
     # Those that stood there are told once more only where they were changed at the very moment of the cursor.
     last = list(connector.fetch_listings(cursor))[-1].cursor
-    clock.wait(hours=1)
+    clock.advance(hours=1)
     assert listings(connector, last).keys() == {f"{DE}/TEE-S", f"{FR}/TEE-S"}
 
 
 def test_a_walk_that_is_cut_off_goes_on_from_its_page(
-    amazon: AmazonSimulator, connector: AmazonConnector, clock: Hours
+    amazon: AmazonSimulator, connector: AmazonConnector, clock: Clock
 ) -> None:
     for number in range(50):
-        clock.wait(seconds=1)
+        clock.advance(seconds=1)
         put_up(amazon, f"TEE-{number:02}", 3)
     everything = listings(connector).keys()
     first = next(iter(connector.fetch_listings(None)))
@@ -154,11 +141,11 @@ def test_a_walk_that_is_cut_off_goes_on_from_its_page(
     assert {record.external_id for record in first.records} | listings(connector, first.cursor).keys() == everything
 
 
-def test_more_than_a_search_leads_through_are_found_by_the_next_search(amazon: AmazonSimulator, clock: Hours) -> None:
+def test_more_than_a_search_leads_through_are_found_by_the_next_search(amazon: AmazonSimulator, clock: Clock) -> None:
     settings = AmazonSettings().load({**amazon.settings(), "marketplaces": "DE"})
     connector = AmazonConnector(context_for(settings, amazon, hosts=AmazonConnector.hosts(settings), now=clock))
     for number in range(MOST_FOUND + 30):
-        clock.wait(seconds=1)
+        clock.advance(seconds=1)
         amazon.add_product(f"TEE-{number:04}", "Tee", 3, "15.00")
     pages = list(connector.fetch_listings(None))
     found = {record.external_id for page in pages for record in page.records}
@@ -222,16 +209,16 @@ def test_where_amazon_answers_nothing_at_all_it_says_so(amazon: AmazonSimulator,
 
 
 def test_a_quantity_is_pending_until_the_listing_says_it(
-    amazon: AmazonSimulator, connector: AmazonConnector, clock: Hours
+    amazon: AmazonSimulator, connector: AmazonConnector, clock: Clock
 ) -> None:
     amazon.listings.applies_after = timedelta(seconds=40)
     pushed = push("MUG-1", 7)
     [outcome] = connector.push_stock([pushed])
     assert (outcome.state, outcome.after_seconds) == (hub.PushState.PENDING, PATCH_SECONDS)
-    clock.wait(seconds=20)
+    clock.advance(seconds=20)
     [still] = connector.settle_stock(outcome.reference, [pushed])
     assert (still.state, still.quantity) == (hub.PushState.PENDING, 10)
-    clock.wait(seconds=30)
+    clock.advance(seconds=30)
     [done] = connector.settle_stock(outcome.reference, [pushed])
     assert (done.state, done.quantity) == (hub.PushState.WRITTEN, 7)
 
@@ -249,15 +236,15 @@ def test_a_quantity_that_was_accepted_and_found_wrong_is_refused_with_amazons_wo
 
 
 def test_a_quantity_that_never_comes_true_is_written_anew(
-    amazon: AmazonSimulator, connector: AmazonConnector, clock: Hours
+    amazon: AmazonSimulator, connector: AmazonConnector, clock: Clock
 ) -> None:
     amazon.listings.applies_after = timedelta(days=1)
     pushed = push("MUG-1", 7)
     [outcome] = connector.push_stock([pushed])
-    clock.wait(seconds=PATCH_PATIENCE - 1)
+    clock.advance(seconds=PATCH_PATIENCE - 1)
     [still] = connector.settle_stock(outcome.reference, [pushed])
     assert still.state is hub.PushState.PENDING
-    clock.wait(seconds=2)
+    clock.advance(seconds=2)
     [again] = connector.settle_stock(outcome.reference, [pushed])
     assert (again.state, again.quantity) == (hub.PushState.RETRY, 10)
     assert again.message == "Amazon took in 7 and says 10 after all that time."
@@ -306,7 +293,7 @@ def stocked(amazon: AmazonSimulator, many: int) -> list[str]:
 
 
 def test_many_quantities_go_out_in_one_feed_of_each_marketplace(
-    amazon: AmazonSimulator, connector: AmazonConnector, clock: Hours
+    amazon: AmazonSimulator, connector: AmazonConnector, clock: Clock
 ) -> None:
     amazon.listings.feed_takes = timedelta(minutes=3)
     skus = stocked(amazon, 15)
@@ -319,10 +306,10 @@ def test_many_quantities_go_out_in_one_feed_of_each_marketplace(
     assert references[0] != references[15]
     assert called(amazon)["POST feeds/2021-06-30/feeds"] == 2
     assert called(amazon)["PATCH listings/2021-08-01/items"] == 0
-    clock.wait(minutes=1)
+    clock.advance(minutes=1)
     waiting = connector.settle_stock(references[0], pushes[:15])
     assert {outcome.state for outcome in waiting} == {hub.PushState.PENDING}
-    clock.wait(minutes=10)
+    clock.advance(minutes=10)
     for half in (slice(0, 15), slice(15, 30)):
         settled = connector.settle_stock(references[half][0], pushes[half])
         assert {outcome.state for outcome in settled} == {hub.PushState.WRITTEN}
@@ -330,14 +317,14 @@ def test_many_quantities_go_out_in_one_feed_of_each_marketplace(
 
 
 def test_of_a_feed_of_500_exactly_the_three_that_fail_are_refused_and_why(
-    amazon: AmazonSimulator, connector: AmazonConnector, clock: Hours
+    amazon: AmazonSimulator, connector: AmazonConnector, clock: Clock
 ) -> None:
     skus = stocked(amazon, 500)
     why = {skus[17]: "Not an approved brand.", skus[250]: "Listing is closed.", skus[499]: "Needs a safety sheet."}
     amazon.listings.refused |= why
     pushes = [push(sku, 8) for sku in skus]
     [reference] = {outcome.reference for outcome in connector.push_stock(pushes)}
-    clock.wait(minutes=10)
+    clock.advance(minutes=10)
     settled = connector.settle_stock(reference, pushes)
     refused = {
         each.ref.listing_external_id: got.message for each, got in zip(pushes, settled, strict=True) if got.message
@@ -387,7 +374,7 @@ def test_a_feed_that_could_not_be_handed_in_is_handed_in_later(
 
 
 def test_an_address_of_a_document_that_is_over_does_not_end_the_connection(
-    amazon: AmazonSimulator, connector: AmazonConnector, clock: Hours
+    amazon: AmazonSimulator, connector: AmazonConnector, clock: Clock
 ) -> None:
     skus = stocked(amazon, FEW + 1)
     pushes = [push(sku, 8) for sku in skus]
@@ -396,7 +383,7 @@ def test_an_address_of_a_document_that_is_over_does_not_end_the_connection(
         connector.push_stock(pushes)
     # And recovers.
     [reference] = {outcome.reference for outcome in connector.push_stock(pushes)}
-    clock.wait(minutes=10)
+    clock.advance(minutes=10)
     assert {outcome.state for outcome in connector.settle_stock(reference, pushes)} == {hub.PushState.WRITTEN}
 
 

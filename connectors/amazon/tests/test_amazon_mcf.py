@@ -12,7 +12,7 @@ import marshmallow
 import pytest
 
 import hub
-from hub.testing import Fault, SimResponse, connector_for, context_for
+from hub.testing import Clock, Fault, SimResponse, connector_for, context_for
 from hub_amazon.fulfillment import AmazonFulfillment, FulfillmentAppSettings, FulfillmentSettings
 from hub_amazon.fulfillment_translation import ORDER_STATES, PARCEL_STATES, OrderBody
 from hub_amazon.simulator_fulfillment import AmazonWarehouseSimulator
@@ -22,26 +22,13 @@ ORDERS = "/fulfillment/outbound/2026-07-04/orders"
 PREVIEWS = "/fulfillment/outbound/2026-07-04/previews"
 
 
-class Hours:
-    """A clock that stands still until somebody waits."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def wait(self, minutes: float) -> None:
-        self.now += timedelta(minutes=minutes)
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(NOON)
 
 
 @pytest.fixture
-def clock() -> Hours:
-    return Hours()
-
-
-@pytest.fixture
-def vendor(clock: Hours) -> Iterator[AmazonWarehouseSimulator]:
+def vendor(clock: Clock) -> Iterator[AmazonWarehouseSimulator]:
     with AmazonWarehouseSimulator(now=clock) as simulator:
         simulator.hold_webhooks()
         simulator.stock_item("MUG-1", "Mug", 100)
@@ -50,7 +37,7 @@ def vendor(clock: Hours) -> Iterator[AmazonWarehouseSimulator]:
 
 
 @pytest.fixture
-def connector(vendor: AmazonWarehouseSimulator, clock: Hours) -> AmazonFulfillment:
+def connector(vendor: AmazonWarehouseSimulator, clock: Clock) -> AmazonFulfillment:
     return connector_for(AmazonFulfillment, vendor, now=clock)
 
 
@@ -228,7 +215,7 @@ def test_a_way_to_ship_that_amazon_has_not_is_refused_before_it_is_asked(
     assert asked(vendor) == []
 
 
-def test_where_amazon_ships_with_priority_it_is_asked_to(clock: Hours) -> None:
+def test_where_amazon_ships_with_priority_it_is_asked_to(clock: Clock) -> None:
     with AmazonWarehouseSimulator(now=clock, marketplaces=("CA",)) as canada:
         canada.stock_item("MUG-1", "Mug", 1)
         there = connector_for(AmazonFulfillment, canada, now=clock)
@@ -237,7 +224,7 @@ def test_where_amazon_ships_with_priority_it_is_asked_to(clock: Hours) -> None:
         assert told["fulfillmentConfiguration"]["serviceLevel"] == {"serviceTiers": ["PRIORITY"]}
 
 
-def test_goods_from_the_united_kingdom_set_out_from_gb(clock: Hours) -> None:
+def test_goods_from_the_united_kingdom_set_out_from_gb(clock: Clock) -> None:
     with AmazonWarehouseSimulator(now=clock, marketplaces=("UK",)) as britain:
         britain.stock_item("MUG-1", "Mug", 1)
         connector_for(AmazonFulfillment, britain, now=clock).submit(britain.example("R-1", {"MUG-1": 1}), "key")
@@ -260,14 +247,14 @@ def test_an_order_to_nowhere_is_refused_with_what_is_missing(
 
 
 def test_an_order_that_amazon_looks_at_later_is_submitted_and_told_of_when_it_was(
-    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Hours
+    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Clock
 ) -> None:
     vendor.warehouse.answers_later = 90
     submission = submitted(vendor, connector)
     assert submission == hub.Submission(reference="R-1", external_id="R-1", state=hub.ProviderState.SUBMITTED)
     assert facts(connector) == []
 
-    clock.wait(2)
+    clock.advance(minutes=2)
 
     assert progress(connector).state is hub.ProviderState.ACCEPTED
 
@@ -296,7 +283,7 @@ def test_an_order_whose_answer_was_lost_is_found_though_it_took_the_last_of_its_
 
 
 def test_an_order_that_amazon_has_and_does_not_show_yet_is_looked_for_again(
-    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Hours
+    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Clock
 ) -> None:
     vendor.warehouse.answers_later = 90
     order = vendor.example("R-1", {"MUG-1": 3})
@@ -307,7 +294,7 @@ def test_an_order_that_amazon_has_and_does_not_show_yet_is_looked_for_again(
     with pytest.raises(hub.Unavailable, match="says that it has R-1, and does not show it yet"):
         connector.submit(order, "key")
 
-    clock.wait(2)
+    clock.advance(minutes=2)
 
     assert connector.find_submit(order, "key") == connector.submit(order, "key")
     assert len(vendor.placed()) == 1
@@ -338,13 +325,13 @@ def test_an_order_that_waits_is_cancelled_and_its_goods_are_for_sale_again(
 
 
 def test_a_cancellation_that_amazon_thinks_over_is_answered_by_what_follows(
-    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Hours
+    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Clock
 ) -> None:
     vendor.warehouse.cancels_later = 300
     submission = submitted(vendor, connector)
     assert connector.cancel(submission, "key").state is hub.CancelState.REQUESTED
     assert progress(connector).state is hub.ProviderState.ACCEPTED
-    clock.wait(6)
+    clock.advance(minutes=6)
     assert progress(connector).state is hub.ProviderState.CANCELLED
 
 
@@ -386,7 +373,7 @@ def test_an_order_that_amazon_does_not_have_cannot_be_cancelled(connector: Amazo
 
 
 def test_an_order_is_accepted_picked_shipped_in_parts_and_over(
-    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Hours
+    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Clock
 ) -> None:
     states = [submitted(vendor, connector, {"MUG-1": 3}).state]
     versions = [progress(connector).version]
@@ -394,9 +381,9 @@ def test_an_order_is_accepted_picked_shipped_in_parts_and_over(
     def then() -> None:
         states.append(progress(connector).state)
         versions.append(progress(connector).version)
-        clock.wait(1)
+        clock.advance(minutes=1)
 
-    clock.wait(1)
+    clock.advance(minutes=1)
     vendor.warehouse.pick("R-1", {"MUG-1": 2})
     then()
     vendor.ship("R-1")
@@ -530,10 +517,10 @@ def test_an_amount_that_makes_no_sense_is_not_read(amount: dict[str, str]) -> No
 
 
 def test_a_shipment_is_told_with_its_lines_and_its_parcel(
-    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Hours
+    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Clock
 ) -> None:
     submitted(vendor, connector, {"MUG-1": 3, "TEE-S": 1})
-    clock.wait(60)
+    clock.advance(minutes=60)
     id = vendor.ship("R-1", {"MUG-1": 2}, lot="L-42")
 
     _, left, parcel = facts(connector)
@@ -647,12 +634,12 @@ def test_nothing_of_the_customer_is_kept_of_what_amazon_tells(
 
 
 def test_what_changed_since_is_asked_for_with_an_overlap(
-    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Hours
+    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Clock
 ) -> None:
     submitted(vendor, connector)
-    clock.wait(60)
+    clock.advance(minutes=60)
     (first,) = connector.fetch_shipments(None)
-    clock.wait(5)
+    clock.advance(minutes=5)
     (second,) = connector.fetch_shipments(first.cursor)
 
     since = [dict(each.query)["updatedAfter"] for each in vendor.requests if each.path == ORDERS and each.query]
@@ -722,7 +709,7 @@ def test_both_kinds_of_messages_are_subscribed_to_and_watched(
     assert list(connector.read_webhook(hub.RawRecord("ORDER_CHANGE", "", b"{}"))) == []
 
 
-def test_the_usage_plan_of_each_operation_is_kept_apart(clock: Hours) -> None:
+def test_the_usage_plan_of_each_operation_is_kept_apart(clock: Clock) -> None:
     assert {"createOrder", "getOrderPreview", "getInventorySummaries"} <= AmazonFulfillment.rate_budgets.keys()
     with AmazonWarehouseSimulator(now=clock, plan=1) as strict:
         strict.stock_item("MUG-1", "Mug", 100)
@@ -733,6 +720,6 @@ def test_the_usage_plan_of_each_operation_is_kept_apart(clock: Hours) -> None:
             connector.submit(strict.example("R-30", {"MUG-1": 1}), "key")
         assert len(strict.placed()) == 30
         connector.fetch_order("R-29")  # what is asked for otherwise has a plan of its own
-        clock.wait(0.01)
+        clock.advance(minutes=0.01)
         connector.submit(strict.example("R-30", {"MUG-1": 1}), "key")
         assert len(strict.placed()) == 31

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import hub
-from hub.testing import connector_for
+from hub.testing import Clock, connector_for
 from hub_amazon.fulfillment import AmazonFulfillment
 from hub_amazon.fulfillment_translation import ORDER_STATES, PARCEL_STATES, SHIPMENT_WORDS, OrderBody, PreviewBody
 from hub_amazon.marketplaces import BY_CODE
@@ -30,23 +30,13 @@ pytestmark = [
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
-class Hours:
-    """A clock that stands still until somebody waits."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(NOON)
 
 
 @pytest.fixture
-def clock() -> Hours:
-    return Hours()
-
-
-@pytest.fixture
-def vendor(clock: Hours) -> Iterator[AmazonWarehouseSimulator]:
+def vendor(clock: Clock) -> Iterator[AmazonWarehouseSimulator]:
     """Whoever asks or answers what the models do not allow is refused, or fails the test."""
     with AmazonWarehouseSimulator(now=clock, models=Models(SPECS)) as simulator:
         simulator.hold_webhooks()
@@ -54,7 +44,7 @@ def vendor(clock: Hours) -> Iterator[AmazonWarehouseSimulator]:
 
 
 @pytest.fixture
-def connector(vendor: AmazonWarehouseSimulator, clock: Hours) -> AmazonFulfillment:
+def connector(vendor: AmazonWarehouseSimulator, clock: Clock) -> AmazonFulfillment:
     return connector_for(AmazonFulfillment, vendor, now=clock)
 
 
@@ -71,7 +61,7 @@ def facts(connector: AmazonFulfillment, told: Any) -> list[Any]:
 
 
 def test_everything_that_is_asked_answered_and_told_is_as_the_models_have_it(
-    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Hours
+    vendor: AmazonWarehouseSimulator, connector: AmazonFulfillment, clock: Clock
 ) -> None:
     for sku in ("MUG-1", "TEE-S"):
         vendor.stock_item(sku, sku.title(), 10)

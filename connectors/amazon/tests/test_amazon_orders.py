@@ -313,10 +313,16 @@ def test_an_order_that_is_not_paid_has_no_money_and_no_customer_and_holds_stock(
     pending["orderItems"][0]["product"] = {"sellerSku": "MUG / BLUE"}
     order = read(pending)
     assert (order.status, order.paid, order.holds_stock) == (hub.OrderStatus.PENDING, False, True)
-    assert (order.total, order.lines[0].unit_price) == (eur("0"), eur("0"))
+    assert (order.priced, order.total, order.lines[0].unit_price) == (False, eur("0"), eur("0"))
     assert (order.customer_name, order.shipping_address) == ("", hub.Address())
     # That it names no units to be shipped does not mean that they were cancelled.
     assert order.lines[0].open_quantity == 2
+
+
+def test_an_order_that_costs_nothing_says_so_and_has_a_price() -> None:
+    free = an_order(proceeds={"grandTotal": {"amount": "0.00", "currencyCode": "EUR"}})
+    assert (read(free).priced, read(free).total) == (True, eur("0"))
+    assert read(an_order(proceeds=None)).priced is True, "its items have amounts"
 
 
 def test_without_money_the_currency_is_that_of_the_marketplace() -> None:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 import pytest
 
 from hub.sqs import Queue
-from hub.testing import Attempt, DeliveryFault, SimRequest, SimResponse
+from hub.testing import Attempt, Clock, DeliveryFault, SimRequest, SimResponse
 from hub_amazon.settings import AmazonSettings, queue_address, queue_arn
 from hub_amazon.simulator import AmazonSimulator
 from hub_amazon.simulator_account import queue_server
@@ -30,24 +30,11 @@ EVERYTHING = "BUYER,RECIPIENT,PROCEEDS,PROMOTION,CANCELLATION,FULFILLMENT,PACKAG
 MUG = [("MUG-1", 1)]
 
 
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.time = NOON
-
-    def __call__(self) -> datetime:
-        return self.time
-
-    def move(self, **by: float) -> None:
-        self.time += timedelta(**by)
-
-
 class Seller:
     """A seller with ten mugs and a program that calls Amazon; each request and answer is checked where models are."""
 
     def __init__(self, **options: Any) -> None:
-        self.clock = Clock()
+        self.clock = Clock(NOON)
         self.amazon = AmazonSimulator(now=self.clock, models=MODELS, **options)
         self.amazon.hold_webhooks()
         self.amazon.add_product("MUG-1", "Mug", 10, "12.50")
@@ -164,9 +151,9 @@ def refusal(answer: SimResponse) -> tuple[int, str]:
 
 def test_a_token_is_good_for_an_hour() -> None:
     seller = Seller()
-    seller.clock.move(minutes=59, seconds=59)
+    seller.clock.advance(minutes=59, seconds=59)
     assert seller.get("/sellers/v1/marketplaceParticipations").status == 200
-    seller.clock.move(seconds=1)
+    seller.clock.advance(seconds=1)
     answer = seller.get("/sellers/v1/marketplaceParticipations")
     assert refusal(answer) == (403, "The access token you provided has expired.")
 
@@ -227,7 +214,7 @@ def test_a_seller_who_agrees_gives_a_code_that_is_good_once_and_for_five_minutes
     assert granted["refresh_token"] == seller.amazon.refresh_token
     assert seller.call("GET", "/sellers/v1/marketplaceParticipations", token=granted["access_token"]).status == 200
     assert seller.grant(grant_type="authorization_code", code=codes[0]).json()["error"] == "invalid_grant"
-    seller.clock.move(minutes=5)
+    seller.clock.advance(minutes=5)
     assert seller.grant(grant_type="authorization_code", code=codes[1]).json()["error"] == "invalid_grant"
 
 
@@ -263,9 +250,9 @@ def test_twenty_searches_are_allowed_at_once_and_one_every_three_minutes_after_t
     assert [answer.status for answer in answers] == [200] * 20 + [429]
     assert answers[0].headers["x-amzn-RateLimit-Limit"] == "0.0056"
     assert refusal(answers[20]) == (429, "You exceeded your quota for the requested resource.")
-    seller.clock.move(seconds=178)
+    seller.clock.advance(seconds=178)
     assert search().status == 429
-    seller.clock.move(seconds=1)
+    seller.clock.advance(seconds=1)
     assert [search().status, search().status] == [200, 429]
     # Each operation has a plan of its own.
     assert seller.get(f"{ORDERS}/302-0000000-0000000").status == 404
@@ -340,7 +327,7 @@ def test_what_has_just_changed_is_found_two_minutes_later_and_each_change_once()
         answer = seller.get(ORDERS, lastUpdatedAfter=since).json()
         found.append([each["orderId"] for each in answer["orders"]])
         since = answer["lastUpdatedBefore"]
-        seller.clock.move(minutes=1, milliseconds=1)
+        seller.clock.advance(minutes=1, milliseconds=1)
     assert found == [[], [], [first], [], []]
 
 
@@ -349,14 +336,14 @@ def test_pages_lead_to_every_order_and_their_tokens_live_for_a_day() -> None:
     bought = []
     for _ in range(5):
         bought.append(seller.buy())
-        seller.clock.move(seconds=1)
+        seller.clock.advance(seconds=1)
     asked = {"lastUpdatedAfter": "2026-11-22T11:00:00Z", "maxResultsPerPage": "2"}
     page = seller.get(ORDERS, **asked).json()
     found = [each["orderId"] for each in page["orders"]]
     token = page["pagination"]["nextToken"]
     changed = seller.get(ORDERS, **{**asked, "lastUpdatedAfter": "2026-11-22T11:00:01Z"}, paginationToken=token)
     assert refusal(changed) == (400, "The parameters are not those that the paginationToken was given for.")
-    seller.clock.move(hours=23)
+    seller.clock.advance(hours=23)
     seller.token = seller.grant(grant_type="refresh_token", refresh_token=seller.amazon.refresh_token).json()[
         "access_token"
     ]
@@ -366,7 +353,7 @@ def test_pages_lead_to_every_order_and_their_tokens_live_for_a_day() -> None:
         token = page.get("pagination", {}).get("nextToken", "")
     assert found == bought
     first = seller.get(ORDERS, **asked).json()["pagination"]["nextToken"]
-    seller.clock.move(hours=24)
+    seller.clock.advance(hours=24)
     seller.token = seller.grant(grant_type="refresh_token", refresh_token=seller.amazon.refresh_token).json()[
         "access_token"
     ]
@@ -502,9 +489,9 @@ def test_a_quantity_is_accepted_at_once_and_true_later() -> None:
     seller.amazon.listings.applies_after = timedelta(minutes=3)
     answer = seller.write(4).json()
     assert (answer["status"], answer["issues"]) == ("ACCEPTED", [])
-    seller.clock.move(minutes=2)
+    seller.clock.advance(minutes=2)
     assert seller.listing()["fulfillmentAvailability"] == [{"fulfillmentChannelCode": "DEFAULT", "quantity": 10}]
-    seller.clock.move(minutes=1)
+    seller.clock.advance(minutes=1)
     assert seller.listing()["fulfillmentAvailability"] == [{"fulfillmentChannelCode": "DEFAULT", "quantity": 4}]
     assert [(write.sku, write.quantity) for write in seller.amazon.stock_writes] == [("MUG-1", 4)]
 
@@ -636,7 +623,7 @@ def test_a_feed_waits_is_worked_at_and_is_done() -> None:
     states = []
     for _ in range(3):
         states.append((seller.feed_state(id)["processingStatus"], seller.amazon.stock()["MUG-1"]))
-        seller.clock.move(minutes=2)
+        seller.clock.advance(minutes=2)
     assert states == [("IN_QUEUE", 10), ("IN_PROGRESS", 10), ("DONE", 3)]
     [told] = [each for each in seller.heard() if each.get("notificationType") == "FEED_PROCESSING_FINISHED"]
     assert told["payload"]["feedProcessingFinishedNotification"]["feedId"] == id
@@ -671,7 +658,7 @@ def test_the_store_of_documents_takes_what_was_announced_for_five_minutes_and_no
     assert seller.store("PUT", made["url"].partition("?")[0], b"{}", content_type="application/json").status == 403
     told = {"feedType": "JSON_LISTINGS_FEED", "marketplaceIds": [DE], "inputFeedDocumentId": made["feedDocumentId"]}
     assert seller.call("POST", "/feeds/2021-06-30/feeds", told).status == 400
-    seller.clock.move(minutes=5)
+    seller.clock.advance(minutes=5)
     assert seller.store("PUT", made["url"], b"{}", content_type="application/json").status == 403
 
 

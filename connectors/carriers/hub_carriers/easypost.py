@@ -11,8 +11,7 @@ from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote, urlsplit
 
-import marshmallow
-from marshmallow import fields, pre_load, validate
+from marshmallow import fields, validate
 
 import hub
 from hub_carriers import easypost_requests as bodies
@@ -31,7 +30,7 @@ _REFUSALS = frozenset({400, 401, 402, 403, 404, 405, 409, 410, 413, 415, 422, 42
 _T = TypeVar("_T")
 
 
-class EasyPostSettings(marshmallow.Schema):
+class EasyPostSettings(hub.SettingsSchema):
     """The key to an account."""
 
     api_key = fields.String(
@@ -45,13 +44,6 @@ class EasyPostSettings(marshmallow.Schema):
             "secret": True,
         },
     )
-
-    @pre_load
-    def strip(self, typed: Any, **_: Any) -> Any:
-        """Spaces and line ends that were copied along mean nothing."""
-        if not isinstance(typed, Mapping):
-            return typed
-        return {name: text.strip() if isinstance(text, str) else text for name, text in typed.items()}
 
 
 class EasyPostConnector(hub.Carrier):

@@ -43,7 +43,7 @@ _CAPITALS = ("apc", "dhl", "dpd", "gso", "sf", "ups", "usps")
 @lru_cache(1000)
 def carrier_word(name: str) -> str:
     """The hub's word for EasyPost's name of a carrier: DHLExpress is dhl_express, UPSDAP is ups."""
-    return _CARRIERS.get(name) or re.sub(r"[^a-z0-9]+", "_", _spaced(name).lower()).strip("_") or "unknown"
+    return _CARRIERS.get(name) or hub.carrier_word(_spaced(name)) or "unknown"
 
 
 @lru_cache(5000)

@@ -12,8 +12,7 @@ from datetime import date, timedelta
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote
 
-import marshmallow
-from marshmallow import fields, pre_load, validate
+from marshmallow import fields, post_load, validate
 
 import hub
 from hub_carriers import ups_bodies as bodies
@@ -68,7 +67,7 @@ NEXT_STEPS = {
 _T = TypeVar("_T")
 
 
-class UpsSettings(marshmallow.Schema):
+class UpsSettings(hub.SettingsSchema):
     """The app that was made in UPS's developer portal, and the account that pays."""
 
     client_id = fields.String(
@@ -95,14 +94,10 @@ class UpsSettings(marshmallow.Schema):
         metadata={"label": "Environment", "hint": "Test sells sample labels, which UPS neither charges nor carries."},
     )
 
-    @pre_load
-    def strip(self, typed: Any, **_: Any) -> Any:
-        """Spaces and line ends that were copied along mean nothing, nor does the case of an account number."""
-        if not isinstance(typed, Mapping):
-            return typed
-        plain: dict[str, Any] = {name: text.strip() if isinstance(text, str) else text for name, text in typed.items()}
-        number = plain.get("account_number")
-        return plain | {"account_number": number.upper()} if isinstance(number, str) else plain
+    @post_load
+    def in_capitals(self, settings: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """People write the letters of an account number either way."""
+        return settings | {"account_number": settings["account_number"].upper()}
 
 
 class UpsConnector(hub.Carrier):

@@ -115,7 +115,7 @@ def test_carriers_have_the_words_of_the_hub(connector: EasyPostConnector, vendor
         ("DPDUK", "dpd_uk"),
         ("OnTrac", "ontrac"),
         ("UPSMailInnovations", "ups_mail_innovations"),
-        ("Österreichische Post", "sterreichische_post"),
+        ("Österreichische Post", "österreichische_post"),
         ("", "unknown"),
     ],
 )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 import hub
-from hub.testing import Fault, SimResponse, connector_for
+from hub.testing import Clock, Fault, SimResponse, connector_for
 from hub_carriers.simulator_ups import UpsSimulator
 from hub_carriers.ups import UpsConnector
 from hub_carriers.ups_translation import status_of
@@ -20,22 +20,9 @@ from hub_carriers.ups_zones import in_utc
 HOOK = "https://hub.example/hooks/1"
 
 
-class Clock:
-    """A clock that stands still until somebody moves it."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 3, 2, 5, 4, 3, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def advance(self, **span: float) -> None:
-        self.now += timedelta(**span)
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(datetime(2026, 3, 2, 5, 4, 3, tzinfo=UTC))
 
 
 @pytest.fixture

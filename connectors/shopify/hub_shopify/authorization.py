@@ -74,8 +74,7 @@ def read_authorization(settings: Mapping[str, Any], answer: AuthorizationAnswer)
             "The signature does not fit: this is not Shopify's answer, or the client secret is that of another app. "
             "Copy it again and connect once more."
         )
-    if not _same(answer.state, said.get("state", "")):
-        raise Unverified("This answers another request than the one that was sent. Connect once more.")
+    answer.check_state(said.get("state", ""))
     if not _same(settings["shop"], said.get("shop", "").lower()):
         raise Unverified(
             f"Shopify gave its permission for another shop than {settings['shop']}. Log in to that one, or enter the "

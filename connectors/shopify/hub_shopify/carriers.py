@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import hub
 
 # As they are written at FulfillmentTrackingInfo.company in the published schema: it has to be the same letters.
 _NAMES = (
@@ -49,15 +49,10 @@ _ALIASES = {
 }
 
 
-def _word(name: str) -> str:
-    """A name as the hub writes carriers: "Royal Mail" is royal_mail."""
-    return re.sub(r"\W+", "_", name.casefold()).strip("_")
-
-
-KNOWN = {**{_word(name): name for name in COMPANIES}, **_ALIASES}
+KNOWN = {**{hub.carrier_word(name): name for name in COMPANIES}, **_ALIASES}
 
 
 def company(carrier: str, name: str) -> str:
     """Shopify's name of a carrier, given the hub's word for it and what people call it; ``name`` where it has none."""
-    known = KNOWN.get(_word(carrier)) or KNOWN.get(_word(name))
+    known = KNOWN.get(hub.carrier_word(carrier)) or KNOWN.get(hub.carrier_word(name))
     return known or name.strip() or carrier.replace("_", " ").title()

@@ -9,6 +9,8 @@ from typing import Any
 import marshmallow
 from marshmallow import ValidationError, fields
 
+import hub
+
 CLIENT_CREDENTIALS = "client_credentials"
 CODE_GRANT = "authorization_code"
 
@@ -19,7 +21,7 @@ _NAME = re.compile(r"\A([a-z0-9][a-z0-9-]*)\Z")
 
 def shop_domain(text: str) -> str:
     """The shop's own domain, "my-shop.myshopify.com", from what people paste. Raises ValueError."""
-    text = text.strip().lower()
+    text = text.lower()
     if found := _PASTED.match(text):
         return found[1]
     if found := _PASTED_ADMIN.match(text) or _NAME.match(text):
@@ -40,17 +42,7 @@ class ShopDomain(fields.String):
             ) from error
 
 
-class Trimmed(fields.String):
-    """Text as it was copied, without the spaces and line ends copied along."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
-        text = str(super()._deserialize(value, attr, data, **kwargs)).strip()
-        if not re.fullmatch(r"[!-~]{0,255}", text):
-            raise ValidationError("There is something in it that is no part of a key. Copy it again.")
-        return text
-
-
-class AppSettings(marshmallow.Schema):
+class AppSettings(hub.SettingsSchema):
     """The form of those who connect by installing their app: Shopify then asks them in its own words."""
 
     shop = ShopDomain(
@@ -62,12 +54,12 @@ class AppSettings(marshmallow.Schema):
             "signs": True,
         },
     )
-    client_id = Trimmed(
+    client_id = hub.KeyText(
         required=True,
         validate=marshmallow.validate.Length(min=1, error="Enter the client ID of your app."),
         metadata={"label": "Client ID", "hint": "In the Dev Dashboard, under your app's Settings."},
     )
-    client_secret = Trimmed(
+    client_secret = hub.KeyText(
         required=True,
         validate=marshmallow.validate.Length(min=1, error="Shopify signs its messages with it: it is needed."),
         metadata={
@@ -91,14 +83,14 @@ class ShopifySettings(AppSettings):
     Shopify's messages are still verified after a connection was removed, with what "signs" them.
     """
 
-    client_id = Trimmed(
+    client_id = hub.KeyText(
         load_default="",
         metadata={
             "label": "Client ID",
             "hint": "In the Dev Dashboard, under your app's Settings. Leave it empty if you enter an access token.",
         },
     )
-    access_token = Trimmed(
+    access_token = hub.KeyText(
         load_default="",
         metadata={
             "label": "Access token",
@@ -111,7 +103,7 @@ class ShopifySettings(AppSettings):
         validate=marshmallow.validate.OneOf((CLIENT_CREDENTIALS, CODE_GRANT)),
         metadata={"label": "Grant", "hint": "The way in which the app was given its permission.", "hidden": True},
     )
-    authorization_code = Trimmed(
+    authorization_code = hub.KeyText(
         load_default="",
         metadata={
             "label": "Authorization code",

@@ -17,12 +17,13 @@ from decimal import Decimal
 from typing import Any
 
 from hub.errors import Unreadable
-from hub.testing.simulator import Sale, SimRequest, SimResponse
+from hub.testing.simulator import Customer, Sale, SimRequest, SimResponse
 from hub_shopify.simulator_apps import RETRIES, AppSimulator
 from hub_shopify.simulator_bulk import FILES_HOST, BulkOperations
 from hub_shopify.simulator_fulfillment import FulfillmentOrders
 from hub_shopify.simulator_graphql import Budget, execute
 from hub_shopify.simulator_model import (
+    ADA,
     Assessment,
     Fulfillment,
     Level,
@@ -44,6 +45,8 @@ from hub_shopify.simulator_webhooks import (
     return_body,
     risk_body,
 )
+
+PICTURES_HOST = "cdn.shopify.com"
 
 # ---------------------------------------------------------------- the shop
 
@@ -70,11 +73,13 @@ class ShopifySimulator(AppSimulator):
         webhook_retries: Sequence[float] = RETRIES,
     ) -> None:
         super().__init__(domain, now=now, seed=seed, webhook_retries=webhook_retries)
-        self.other_origins = (f"https://{FILES_HOST}",)
+        self.other_origins = (f"https://{FILES_HOST}", f"https://{PICTURES_HOST}")
         self.currency = currency
         self.index_lag = index_lag
         self.names_the_refused = True
         self.cancel_lag = timedelta(0)
+        self._pictures: dict[str, bytes] = {}  # by their paths
+        self._buyer = ADA
         self.variants: dict[int, Variant] = {}
         self.sold: dict[int, Order] = {}
         self.locations: dict[int, str] = {}
@@ -113,6 +118,24 @@ class ShopifySimulator(AppSimulator):
             self._emit(self._event(), [("products/create", product_body(variant))])
             return str(variant.id)
 
+    def goes_abroad(self, sku: str, weight_grams: int, origin_country: str, hs_code: str) -> bool:
+        with self.lock:
+            variant = self._by_sku[sku]
+            variant.weight_grams, variant.origin_country, variant.hs_code = weight_grams, origin_country, hs_code
+            variant.updated_at = self._second()
+            self._emit(self._event(), [("products/update", product_body(variant))])
+            return True
+
+    def show_picture(self, sku: str, content: bytes) -> bool:
+        with self.lock:
+            variant = self._by_sku[sku]
+            path = f"/s/files/1/0001/files/{variant.product_id}.png"
+            self._pictures[path] = content
+            variant.picture = f"https://{PICTURES_HOST}{path}?v={len(self._pictures)}"
+            variant.updated_at = self._second()
+            self._emit(self._event(), [("products/update", product_body(variant))])
+            return True
+
     def delete_product(self, external_id: str) -> None:
         """Somebody deletes a product."""
         with self.lock:
@@ -146,8 +169,14 @@ class ShopifySimulator(AppSimulator):
             place = {"inventory_item_id": variant.item_id, "location_id": int(location)}
             self._emit(self._event(), [("inventory_levels/disconnect", place)])
 
+    def customer_comes(self, customer: Customer) -> None:
+        with self.lock:
+            self._buyer = customer
+
     def buy(self, items: Sequence[tuple[str, int]]) -> Sale | None:
-        return self.checkout(items)
+        comes = self._buyer
+        financial = "PENDING" if comes.pays_later else "PAID"
+        return self.checkout(items, financial=financial, note=comes.note, tags=comes.tags, customer=comes)
 
     def checkout(
         self,
@@ -411,6 +440,9 @@ class ShopifySimulator(AppSimulator):
     def answer(self, request: SimRequest) -> SimResponse:
         if request.headers.get("host") == FILES_HOST:
             return self.bulk.answer(request)
+        if request.headers.get("host") == PICTURES_HOST:
+            content = self._pictures.get(request.path)
+            return SimResponse(404) if content is None else SimResponse(200, {"Content-Type": "image/png"}, content)
         if request.headers.get("host", self.domain) != self.domain:
             return SimResponse.of_json({"errors": "Not Found"}, 404)
         if (answer := self._answer_app(request)) is not None:

@@ -37,7 +37,9 @@ from graphql import (
     validate,
 )
 
+from hub import Address
 from hub_shopify.simulator_model import (
+    PROVINCES,
     Fulfillment,
     Line,
     Order,
@@ -226,7 +228,7 @@ class Api:
             "displayFulfillmentStatus": order.fulfillment,
             "currencyCode": self._shop.currency,
             "taxesIncluded": False,
-            "email": "ada@example.com",
+            "email": order.customer.email,
             "note": order.note or None,
             "tags": list(order.tags),
             "sourceName": order.source or None,
@@ -262,8 +264,8 @@ class Api:
             "originalTotalDutiesSet": lambda info: money(order.duties) if order.duties else None,
             "originalTotalAdditionalFeesSet": lambda info: money(order.fees) if order.fees else None,
             "totalRefundedSet": lambda info: money(order.refunded),
-            "shippingAddress": ADDRESS if order.ships else None,
-            "billingAddress": ADDRESS if order.ships else None,
+            "shippingAddress": _address(order.customer.address) if order.ships else None,
+            "billingAddress": _address(order.customer.address) if order.ships else None,
             "lineItems": lambda info, **paging: _connection(
                 order.lines, lambda line: [line.id], lambda line: self._line(line, order.code), paging
             ),
@@ -520,20 +522,22 @@ def _attributes(attributes: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in attributes.items()]
 
 
-ADDRESS = {
-    "firstName": "Ada",
-    "lastName": "Byron",
-    "name": "Ada Byron",
-    "company": "",
-    "address1": "12 St James's Square",
-    "address2": "",
-    "city": "London",
-    "province": "England",
-    "provinceCode": "ENG",
-    "zip": "SW1Y 4JH",
-    "countryCodeV2": "GB",
-    "phone": "+442079460000",
-}
+def _address(address: Address) -> dict[str, str]:
+    first, _, last = address.name.rpartition(" ")
+    return {
+        "firstName": first,
+        "lastName": last,
+        "name": address.name,
+        "company": address.company,
+        "address1": address.line1,
+        "address2": address.line2,
+        "city": address.city,
+        "province": PROVINCES.get(address.region, address.region),
+        "provinceCode": address.region,
+        "zip": address.postcode,
+        "countryCodeV2": address.country,
+        "phone": address.phone,
+    }
 
 
 def _subscription(each: Subscription) -> dict[str, Any]:

@@ -7,8 +7,25 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 
+from hub import Address
+from hub.testing import Customer
+
 SHIPPING = Decimal("4.90")
 TAX_RATE = Decimal("0.10")
+PROVINCES: Mapping[str, str] = {"ENG": "England"}  # by their codes, where Shopify writes a name beside the code
+# Who buys unless somebody else comes.
+ADA = Customer(
+    address=Address(
+        name="Ada Byron",
+        line1="12 St James's Square",
+        city="London",
+        region="ENG",
+        postcode="SW1Y 4JH",
+        country="GB",
+        phone="+442079460000",
+    ),
+    email="ada@example.com",
+)
 
 
 @dataclass
@@ -147,7 +164,8 @@ class Order:
     """An order; ``marks`` are (when the search index shows it, updated_at), oldest first.
 
     ``presentment`` is the customer's currency, where it is another one, with what one unit of the shop's costs in it.
-    ``payments`` are (gateway, amount) where it was paid in several ways. ``code`` is the discount's.
+    ``payments`` are (gateway, amount) where it was paid in several ways. ``code`` is the discount's. What it says of
+    its ``customer`` is the address and the e-mail address.
     """
 
     id: int
@@ -156,6 +174,7 @@ class Order:
     updated_at: datetime
     lines: list[Line]
     financial: str = "PAID"
+    customer: Customer = ADA
     test: bool = False
     note: str = ""
     code: str = ""

@@ -6,22 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from hub_shopify.simulator_model import Fulfillment, Line, Order, Refund, Return, Variant, gid, iso, plain
-
-ADDRESS = {
-    "first_name": "Ada",
-    "last_name": "Byron",
-    "name": "Ada Byron",
-    "company": "",
-    "address1": "12 St James's Square",
-    "address2": "",
-    "city": "London",
-    "province": "England",
-    "province_code": "ENG",
-    "zip": "SW1Y 4JH",
-    "country_code": "GB",
-    "phone": "+442079460000",
-}
+from hub import Address
+from hub_shopify.simulator_model import PROVINCES, Fulfillment, Line, Order, Refund, Return, Variant, gid, iso, plain
 
 
 def _money(amount: Decimal, currency: str) -> dict[str, Any]:
@@ -54,7 +40,7 @@ def order_body(order: Order, currency: str) -> dict[str, Any]:
         "taxes_included": False,
         "financial_status": order.financial.lower(),
         "fulfillment_status": fulfillment[order.fulfillment],
-        "email": "ada@example.com",
+        "email": order.customer.email,
         "note": order.note or None,
         "note_attributes": [{"name": name, "value": value} for name, value in order.attributes.items()],
         "tags": ", ".join(order.tags),
@@ -73,8 +59,8 @@ def order_body(order: Order, currency: str) -> dict[str, Any]:
         "total_price_set": total,
         "original_total_duties_set": _money(order.duties, currency) if order.duties else None,
         "original_total_additional_fees_set": _money(order.fees, currency) if order.fees else None,
-        "shipping_address": ADDRESS if order.ships else None,
-        "billing_address": ADDRESS if order.ships else None,
+        "shipping_address": _address_body(order.customer.address) if order.ships else None,
+        "billing_address": _address_body(order.customer.address) if order.ships else None,
         "shipping_lines": [
             {
                 "title": order.shipping_method,
@@ -88,6 +74,24 @@ def order_body(order: Order, currency: str) -> dict[str, Any]:
         "line_items": [line_body(line, currency) for line in order.lines],
         "fulfillments": [fulfillment_body(order, each, currency) for each in order.fulfillments],
         "refunds": [refund_body(order, each, currency) for each in order.refunds],
+    }
+
+
+def _address_body(address: Address) -> dict[str, Any]:
+    first, _, last = address.name.rpartition(" ")
+    return {
+        "first_name": first,
+        "last_name": last,
+        "name": address.name,
+        "company": address.company,
+        "address1": address.line1,
+        "address2": address.line2,
+        "city": address.city,
+        "province": PROVINCES.get(address.region, address.region),
+        "province_code": address.region,
+        "zip": address.postcode,
+        "country_code": address.country,
+        "phone": address.phone,
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from hub.connector import RateBudget, StockPush, StockRef
 from hub.errors import AuthError, NotFound, RateLimited, Rejected, Unavailable
 from hub.http import Exchange, LocalLimiter
+from hub.testing.clock import Clock
 from hub.testing.context import MemoryTokenVault, context_for
 from hub.testing.simulator import Fault, SimResponse
 from hub_shopify import documents
@@ -22,19 +22,6 @@ from hub_shopify.simulator import ShopifySimulator
 
 GRAPHQL = "/admin/api"
 GRANT = "/admin/oauth/access_token"
-
-
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 11, 21, 12, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.time
-
-    def pass_by(self, **span: float) -> None:
-        self.time += timedelta(**span)
 
 
 @pytest.fixture
@@ -136,7 +123,7 @@ def test_one_token_serves_all_calls_until_it_is_about_to_expire() -> None:
         connector.check()
         connector.check()
         assert grants(shop) == 1
-        clock.pass_by(hours=23, minutes=59)
+        clock.advance(hours=23, minutes=59)
         connector.check()
         assert grants(shop) == 2
 
@@ -259,7 +246,7 @@ def test_throttling_at_http_200_is_a_rate_limit_with_the_time_to_wait() -> None:
                 break
         assert limited.retry_after is not None
         assert 1 <= limited.retry_after <= documents.ORDERS.cost / 100
-        clock.pass_by(seconds=limited.retry_after + 1)
+        clock.advance(seconds=limited.retry_after + 1)
         assert [len(page.records) for page in connector.fetch_orders(None)] == [1]
 
 
@@ -292,13 +279,13 @@ def test_the_budget_is_learned_from_every_answer() -> None:
 def test_a_spent_budget_is_known_without_asking_shopify() -> None:
     clock = Clock()
     with ShopifySimulator(now=clock, restore_rate=50, bucket=1000) as shop:
-        limiter = LocalLimiter(RateBudget(50, 1000), clock=lambda: clock.time.timestamp(), patience=0)
+        limiter = LocalLimiter(RateBudget(50, 1000), clock=lambda: clock.now.timestamp(), patience=0)
         connector = connect(shop, now=clock, limiter=limiter)
         shop.buy([])
         with pytest.raises(RateLimited, match="rate budget of this connection is spent"):
             for _ in range(50):
                 list(connector.fetch_orders(None))
-        clock.pass_by(seconds=20)
+        clock.advance(seconds=20)
         assert [len(page.records) for page in connector.fetch_orders(None)] == [1]
 
 

@@ -18,6 +18,7 @@ from marshmallow import ValidationError
 from hub.connector import AuthorizationAnswer, AuthorizationRequest, Context, Token, Webhook
 from hub.errors import AuthError, Rejected, Unavailable, Unverified
 from hub.http import Exchange
+from hub.testing import Clock
 from hub.testing.context import MemoryTokenVault, context_for
 from hub.testing.simulator import Fault, SimResponse
 from hub_shopify.authorization import SCOPES, signature
@@ -34,22 +35,9 @@ REQUEST = AuthorizationRequest(
 )
 
 
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 11, 21, 12, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.time
-
-    def pass_by(self, **span: float) -> None:
-        self.time += timedelta(**span)
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(datetime(2026, 11, 21, 12, tzinfo=UTC))
 
 
 @pytest.fixture
@@ -271,11 +259,11 @@ def test_a_code_that_shopify_never_saw_is_sent_again(shop: ShopifySimulator) -> 
 def test_one_token_serves_until_it_is_about_to_expire_and_is_then_renewed(shop: ShopifySimulator, clock: Clock) -> None:
     connector = connected(shop)
     connector.check()
-    clock.pass_by(minutes=58)
+    clock.advance(minutes=58)
     connector.check()
     assert asked(shop) == ["code"]
     for _ in range(3):
-        clock.pass_by(minutes=59, seconds=30)
+        clock.advance(minutes=59, seconds=30)
         assert connector.check().name == "Demo shop"
     assert asked(shop) == ["code", "refresh_token", "refresh_token", "refresh_token"]
 
@@ -290,7 +278,7 @@ def test_each_refresh_token_is_used_once_and_replaced_by_the_one_that_came_with_
         kept = connector.context.tokens.kept("admin")
         assert kept is not None
         sent.append(kept.refresh_token)
-        clock.pass_by(hours=1)
+        clock.advance(hours=1)
     assert len(set(sent)) == 4
     forms = [dict(parse_qsl(each.body.decode())) for each in shop.requests if each.path == GRANT]
     assert [each["refresh_token"] for each in forms[1:]] == sent[:3]
@@ -299,14 +287,14 @@ def test_each_refresh_token_is_used_once_and_replaced_by_the_one_that_came_with_
 def test_a_lost_answer_is_made_up_for_with_the_same_refresh_token(shop: ShopifySimulator, clock: Clock) -> None:
     connector = connected(shop)
     connector.check()
-    clock.pass_by(hours=1)
+    clock.advance(hours=1)
     shop.fail_next(GRANT, Fault.reset(), times=2)
     for _ in range(2):
         with pytest.raises(Unavailable):
             connector.check()
-    clock.pass_by(days=29)  # Shopify takes it for thirty days, unless its successor was used
+    clock.advance(days=29)  # Shopify takes it for thirty days, unless its successor was used
     assert connector.check().name == "Demo shop"
-    clock.pass_by(hours=1)
+    clock.advance(hours=1)
     assert connector.check().name == "Demo shop"
     assert asked(shop) == ["code", *["refresh_token"] * 4]
 
@@ -314,11 +302,11 @@ def test_a_lost_answer_is_made_up_for_with_the_same_refresh_token(shop: ShopifyS
 def test_an_answer_lost_for_too_long_asks_to_reconnect(shop: ShopifySimulator, clock: Clock) -> None:
     connector = connected(shop)
     connector.check()
-    clock.pass_by(hours=1)
+    clock.advance(hours=1)
     shop.fail_next(GRANT, Fault.reset())
     with pytest.raises(Unavailable):
         connector.check()
-    clock.pass_by(days=31)
+    clock.advance(days=31)
     with pytest.raises(AuthError, match=r"permission for demo-shop\.myshopify\.com is over"):
         connector.check()
     assert connected(shop).check().name == "Demo shop"
@@ -330,7 +318,7 @@ def test_a_refresh_token_that_was_replaced_and_left_is_refused(shop: ShopifySimu
     vault = connector.context.tokens
     old = vault.kept("admin")
     for _ in range(2):
-        clock.pass_by(hours=1)
+        clock.advance(hours=1)
         connector.check()
     assert isinstance(vault, MemoryTokenVault)
     vault._tokens["admin"] = old or Token("")  # a copy of the database from before
@@ -344,9 +332,9 @@ def test_a_permission_that_was_not_used_for_ninety_days_is_over_without_asking(
 ) -> None:
     connector = connected(shop)
     connector.check()
-    clock.pass_by(days=89)
+    clock.advance(days=89)
     connector.check()
-    clock.pass_by(days=90)
+    clock.advance(days=90)
     before = len(shop.requests)
     with pytest.raises(AuthError, match="nothing was asked for 90 days"):
         connector.check()
@@ -356,7 +344,7 @@ def test_a_permission_that_was_not_used_for_ninety_days_is_over_without_asking(
 def test_workers_that_meet_an_expired_token_together_renew_it_once(shop: ShopifySimulator, clock: Clock) -> None:
     first = connected(shop)
     first.check()
-    clock.pass_by(hours=2)
+    clock.advance(hours=2)
     workers = [threading.Thread(target=ShopifyConnector(first.context).check) for _ in range(4)]
     for worker in workers:
         worker.start()
@@ -378,13 +366,13 @@ def test_what_an_answer_leaves_out_stays_as_it_was(shop: ShopifySimulator, clock
     connector.check()
     before = connector.context.tokens.kept("admin")
     assert before is not None
-    clock.pass_by(hours=1)
+    clock.advance(hours=1)
     shop.fail_next(GRANT, Fault(response=SimResponse.of_json({"access_token": "shpat_odd"}), after_effect=True))
-    shop._tokens["shpat_odd"] = clock.time + timedelta(hours=1)
+    shop._tokens["shpat_odd"] = clock.now + timedelta(hours=1)
     assert connector.check().name == "Demo shop"
     kept = connector.context.tokens.kept("admin")
     assert kept == Token("shpat_odd", None, before.refresh_token, before.refresh_expires_at)
-    clock.pass_by(hours=1)  # it expires, though nobody said when
+    clock.advance(hours=1)  # it expires, though nobody said when
     assert connector.check().name == "Demo shop"
 
 
@@ -416,7 +404,7 @@ def test_a_permission_that_does_not_expire_serves_until_it_is_taken_away(shop: S
 def test_a_failing_renewal_is_tried_again_and_recovers(shop: ShopifySimulator, clock: Clock, fault: Fault) -> None:
     connector = connected(shop)
     connector.check()
-    clock.pass_by(hours=1)
+    clock.advance(hours=1)
     shop.fail_next(GRANT, fault)
     with pytest.raises(Unavailable):
         connector.check()
@@ -428,10 +416,10 @@ def test_no_code_and_no_token_reaches_the_activity_page(shop: ShopifySimulator, 
     settings = by_code(shop)
     connector = connected(shop, settings, on_exchange=seen.append)
     connector.check()
-    clock.pass_by(hours=1)
+    clock.advance(hours=1)
     connector.check()
     shop.fail_next(GRANT, Fault.echo(500))
-    clock.pass_by(hours=1)
+    clock.advance(hours=1)
     with pytest.raises(Unavailable) as failed:
         connector.check()
     told = f"{seen!r} {failed.value}"
@@ -458,7 +446,7 @@ def test_an_error_page_that_repeats_a_code_or_a_token_does_not_spread_it(shop: S
     shop.fail_next(GRAPHQL, page_with(kept.value))
     with pytest.raises(Unavailable, match="bad: •••"):
         later.check()
-    clock.pass_by(hours=1)
+    clock.advance(hours=1)
     shop.fail_next(GRANT, page_with(kept.refresh_token))
     with pytest.raises(Unavailable, match="bad: •••"):
         later.check()
@@ -561,7 +549,7 @@ def test_a_new_permission_ends_the_one_before(shop: ShopifySimulator, clock: Clo
     first.check()
     second = connected(shop)
     second.check()
-    clock.pass_by(hours=1)
+    clock.advance(hours=1)
     with pytest.raises(AuthError, match="is over"):
         first.check()
     assert second.check().name == "Demo shop"

@@ -12,6 +12,7 @@ import pytest
 
 from hub.connector import Page
 from hub.errors import AuthError, Unavailable
+from hub.testing import Clock
 from hub.testing.context import connector_for
 from hub.testing.simulator import Fault
 from hub_shopify import bulk, documents
@@ -24,22 +25,9 @@ from hub_shopify.simulator import ShopifySimulator
 BEGAN = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.time = BEGAN
-
-    def __call__(self) -> datetime:
-        return self.time
-
-    def pass_by(self, **span: float) -> None:
-        self.time += timedelta(**span)
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(datetime(2026, 11, 21, 12, tzinfo=UTC))
 
 
 @pytest.fixture
@@ -111,7 +99,7 @@ def test_an_import_waits_for_the_file_and_reads_all_of_it(shop: ShopifySimulator
     cursor = begun(orders)
     (waiting,) = shift(orders, cursor)
     assert (waiting.records, waiting.cursor, waiting.pause_seconds) == ((), cursor, PAUSE)
-    clock.pass_by(seconds=60)
+    clock.advance(seconds=60)
     *pages, last = shift(orders, cursor)[:3]
     assert [record.external_id for page in pages for record in page.records] == ids
     assert [len(page.records) for page in pages] == [bulk.PAGE, 3]
@@ -178,13 +166,13 @@ def test_what_changes_while_the_file_is_written_is_found_afterwards(
     shop: ShopifySimulator, connector: ShopifyConnector, orders: Orders, clock: Clock
 ) -> None:
     old, changed = sell(shop), sell(shop)
-    clock.pass_by(days=1)
+    clock.advance(days=1)
     shop.bulk.seconds = 3600
     cursor = begun(orders)
-    clock.pass_by(minutes=20)
+    clock.advance(minutes=20)
     shop.cancel(changed)
     late = sell(shop)
-    clock.pass_by(minutes=40)
+    clock.advance(minutes=40)
     pages = shift(orders, cursor)
     after = next(index for index, page in enumerate(pages) if not page.records)
     assert {record.external_id for page in pages[after:] for record in page.records} == {changed, late}
@@ -195,12 +183,12 @@ def test_an_order_that_the_index_did_not_know_yet_is_found_afterwards(
     shop: ShopifySimulator, orders: Orders, clock: Clock
 ) -> None:
     known = sell(shop)
-    clock.pass_by(hours=1)
+    clock.advance(hours=1)
     shop.index_lag = timedelta(minutes=3)
     unknown = sell(shop)  # just before the operation, and not in its file
-    clock.pass_by(minutes=1)
+    clock.advance(minutes=1)
     cursor = begun(orders)
-    clock.pass_by(minutes=10)
+    clock.advance(minutes=10)
     pages = shift(orders, cursor)
     assert [[record.external_id for record in page.records] for page in pages] == [[known], [], [unknown]]
 
@@ -364,7 +352,7 @@ def test_a_file_that_has_expired_is_written_again(shop: ShopifySimulator, orders
     ids = [sell(shop) for _ in range(3)]
     cursor = begun(orders)
     assert shop.bulk.all()[0]["status"] == "COMPLETED"
-    clock.pass_by(days=7)
+    clock.advance(days=7)
     assert shop.bulk.all()[0]["status"] == "EXPIRED"
     (again,) = shift(orders, cursor)
     pages = shift(orders, begun(orders, again.cursor))
@@ -416,7 +404,7 @@ def test_while_somebody_else_exports_the_import_waits(shop: ShopifySimulator, or
     (page,) = shift(orders, None)
     assert (page.records, page.pause_seconds) == ((), PAUSE_FOR_OTHERS)
     assert BulkCursor.parse(page.cursor) == BulkCursor(total=3, waits=1)  # not theirs
-    clock.pass_by(seconds=60)
+    clock.advance(seconds=60)
     shop.bulk.seconds = 0
     cursor = begun(orders, page.cursor)
     assert BulkCursor.parse(cursor).operation != theirs  # type: ignore[union-attr]

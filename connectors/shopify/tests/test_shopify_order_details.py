@@ -34,7 +34,7 @@ from hub.core.model import (
     WorkStatus,
 )
 from hub.errors import AuthError, Unreadable
-from hub.testing.context import connector_for
+from hub.testing import Clock, connector_for
 from hub_shopify import documents
 from hub_shopify.connector import ShopifyConnector
 from hub_shopify.simulator import ShopifySimulator
@@ -44,26 +44,16 @@ from hub_shopify.simulator_webhooks import order_body
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.time = NOON
-
-    def __call__(self) -> datetime:
-        return self.time
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(datetime(2026, 11, 21, 12, tzinfo=UTC))
 
 
 @pytest.fixture
 def shop(clock: Clock) -> Iterator[ShopifySimulator]:
     with ShopifySimulator(now=clock, bucket=1_000_000) as simulator:
-        simulator.add_product("MUG", "Mug", 1000, "8.00")
-        simulator.add_product("POT", "Pot", 100, "19.99")
+        simulator.add_product("MUG", "Mug", 100_000, "8.00")
+        simulator.add_product("POT", "Pot", 100_000, "19.99")
         yield simulator
 
 
@@ -590,7 +580,7 @@ def test_an_edit_adds_lines_and_takes_units_out(
 ) -> None:
     id = sell(shop, ("MUG", 3))
     before = read(connector, id)
-    clock.time += timedelta(minutes=1)
+    clock.now += timedelta(minutes=1)
     shop.edit(id, add=[("POT", 2)], take_out=[("MUG", 1)])
     after = read(connector, id)
     assert after.version == before.version + timedelta(minutes=1)
@@ -635,7 +625,7 @@ def test_orders_older_than_sixty_days_come_with_the_scope_for_them(
     shop: ShopifySimulator, connector: ShopifyConnector, clock: Clock
 ) -> None:
     old = sell(shop)
-    clock.time += timedelta(days=61)
+    clock.now += timedelta(days=61)
     new = sell(shop)
     assert [record.external_id for page in connector.fetch_orders(None) for record in page.records] == [old, new]
     shop.scopes = tuple(scope for scope in shop.scopes if scope != "read_all_orders")

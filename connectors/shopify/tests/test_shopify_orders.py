@@ -13,6 +13,7 @@ import pytest
 from hub.connector import RawRecord
 from hub.core.model import Money, Order, OrderStatus
 from hub.errors import NotFound, Unreadable
+from hub.testing import Clock
 from hub.testing.context import connector_for
 from hub.testing.simulator import Fault
 from hub_shopify import documents
@@ -22,29 +23,16 @@ from hub_shopify.orders import KNOWN, OVERLAP, OrderCursor, Orders
 from hub_shopify.simulator import ShopifySimulator
 
 
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 11, 21, 12, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.time
-
-    def pass_by(self, **span: float) -> None:
-        self.time += timedelta(**span)
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(datetime(2026, 11, 21, 12, tzinfo=UTC))
 
 
 @pytest.fixture
 def shop(clock: Clock) -> Iterator[ShopifySimulator]:
     with ShopifySimulator(now=clock, bucket=1_000_000) as simulator:
-        simulator.add_product("MUG", "Mug", 1000, "8.00")
-        simulator.add_product("POT", "Pot", 100, "19.99")
+        simulator.add_product("MUG", "Mug", 100_000, "8.00")
+        simulator.add_product("POT", "Pot", 100_000, "19.99")
         yield simulator
 
 
@@ -381,7 +369,7 @@ def test_orders_come_oldest_change_first_with_how_many_there_are(
     ids = []
     for _ in range(documents.ORDER_BATCH + 3):
         ids.append(sell(shop))
-        clock.pass_by(seconds=1)
+        clock.advance(seconds=1)
     shop.fulfill(ids[0])
     pages = list(connector.fetch_orders(None))
     assert [record.external_id for page in pages for record in page.records] == [*ids[1:], ids[0]]
@@ -399,7 +387,7 @@ def test_nothing_is_fetched_twice_once_it_has_settled(
     shop: ShopifySimulator, connector: ShopifyConnector, clock: Clock
 ) -> None:
     first = sell(shop)
-    clock.pass_by(seconds=20)
+    clock.advance(seconds=20)
     ids, cursor = fetch(connector)
     assert ids == [first]
     assert OrderCursor.parse(cursor).newest == datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -414,10 +402,10 @@ def test_a_second_change_within_one_second_is_not_missed(
     id = sell(shop)
     _, cursor = fetch(connector)
     shop.fulfill(id)  # the same updatedAt: Shopify's marks have whole seconds
-    clock.pass_by(seconds=30)
+    clock.advance(seconds=30)
     ids, cursor = fetch(connector, cursor)
     assert ids == [id]
-    clock.pass_by(seconds=30)
+    clock.advance(seconds=30)
     assert fetch(connector, cursor)[0] == []
 
 
@@ -428,12 +416,12 @@ def test_an_order_that_the_index_shows_late_is_found(clock: Clock) -> None:
         shop.index_lag = timedelta(minutes=3)
         late = sell(shop)
         shop.index_lag = timedelta(0)
-        clock.pass_by(seconds=10)
+        clock.advance(seconds=10)
         early = sell(shop)
-        clock.pass_by(seconds=20)
+        clock.advance(seconds=20)
         ids, cursor = fetch(connector)
         assert ids == [early]
-        clock.pass_by(minutes=3)
+        clock.advance(minutes=3)
         assert fetch(connector, cursor)[0] == [late]
 
 
@@ -441,7 +429,7 @@ def test_the_overlap_reaches_as_far_back_as_it_says(
     shop: ShopifySimulator, connector: ShopifyConnector, clock: Clock
 ) -> None:
     old = sell(shop)
-    clock.pass_by(seconds=OVERLAP.total_seconds())
+    clock.advance(seconds=OVERLAP.total_seconds())
     new = sell(shop)
     cursor = str(OrderCursor(clock()))
     assert fetch(connector, cursor)[0] == [old, new]
@@ -454,7 +442,7 @@ def test_an_interrupted_import_goes_on_where_it_was(
     ids = []
     for _ in range(3 * documents.ORDER_BATCH):
         ids.append(sell(shop))
-        clock.pass_by(minutes=10)
+        clock.advance(minutes=10)
     page = next(iter(connector.fetch_orders(None)))
     rest, _ = fetch(connector, page.cursor)
     assert [record.external_id for record in page.records] == ids[: documents.ORDER_BATCH]
@@ -469,7 +457,7 @@ def test_a_mark_that_is_ahead_of_the_index_never_skips_what_follows(
     ids = []
     for _ in range(2 * documents.ORDER_BATCH):
         ids.append(sell(shop))
-        clock.pass_by(hours=1)
+        clock.advance(hours=1)
     shop.index_lag = timedelta(minutes=1)
     shop.fulfill(ids[0])
     page = next(iter(connector.fetch_orders(None)))
@@ -484,8 +472,8 @@ def test_a_very_long_listing_goes_on_with_a_new_search(
     ids = []
     for number in range(3 * documents.SCAN_PAGE):
         ids.append(sell(shop))
-        clock.pass_by(seconds=number % 2)  # two orders share each mark
-    clock.pass_by(hours=1)
+        clock.advance(seconds=number % 2)  # two orders share each mark
+    clock.advance(hours=1)
     impatient = orders_of(connector, listing_limit=2 * documents.SCAN_PAGE)  # Shopify's own limit is 25,000
     fetched = [record.external_id for page in impatient.pages(None) for record in page.records]
     searches = {request.json()["variables"]["query"] for request in shop.requests if b"ChangedOrders" in request.body}
@@ -498,7 +486,7 @@ def test_a_very_long_listing_of_one_second_ends(
     shop: ShopifySimulator, connector: ShopifyConnector, clock: Clock
 ) -> None:
     ids = {sell(shop) for _ in range(documents.SCAN_PAGE + 1)}
-    clock.pass_by(hours=1)
+    clock.advance(hours=1)
     pages = orders_of(connector, listing_limit=1).pages(None)
     assert {record.external_id for page in pages for record in page.records} == ids
 
@@ -509,6 +497,6 @@ def test_the_cursor_stays_small(clock: Clock) -> None:
     cursor = OrderCursor().after(orders, clock(), last=True)
     assert len(cursor.known) == KNOWN
     assert OrderCursor.parse(str(cursor)) == cursor
-    clock.pass_by(minutes=10)
+    clock.advance(minutes=10)
     later = cursor.after([{"id": "gid://shopify/Order/1", "updatedAt": "2026-11-21T12:10:00Z"}], clock(), last=True)
     assert later.known == {}

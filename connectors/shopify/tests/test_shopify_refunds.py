@@ -12,6 +12,7 @@ import pytest
 from hub.core.model import Money
 from hub.core.shipping import CancelReason, OrderCancellation, RefundedLine, RefundRequest
 from hub.errors import NotFound, Rejected, Unavailable
+from hub.testing import Clock
 from hub.testing.context import connector_for
 from hub.testing.simulator import Fault
 from hub_shopify import documents
@@ -19,19 +20,9 @@ from hub_shopify.connector import ShopifyConnector
 from hub_shopify.simulator import ShopifySimulator
 
 
-class Clock:
-    """A clock that stands still until it is set."""
-
-    def __init__(self) -> None:
-        self.at = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.at
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(datetime(2026, 11, 21, 12, tzinfo=UTC))
 
 
 @pytest.fixture
@@ -238,7 +229,7 @@ def test_is_done_only_when_shopify_shows_it(shop: ShopifySimulator, clock: Clock
     with pytest.raises(Unavailable, match="still cancelling"):
         connect(shop).cancel_order(cancellation(bought), "key-1")
     assert connect(shop).find_cancel_order(cancellation(bought), "key-1") is None
-    clock.at += timedelta(seconds=31)
+    clock.now += timedelta(seconds=31)
     found = connect(shop).find_cancel_order(cancellation(bought), "key-1")
     assert found is not None and found.reference == bought
     assert connect(shop).cancel_order(cancellation(bought), "key-1") == found

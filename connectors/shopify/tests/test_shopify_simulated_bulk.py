@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from hub.testing import Clock
 from hub.testing.simulator import SimRequest, SimResponse
 from hub_shopify.simulator import ShopifySimulator
 from hub_shopify.simulator_bulk import FILES_HOST
@@ -19,19 +20,9 @@ IDS = "{ orders { edges { node { id } } } }"
 LINES = "{ orders { edges { node { id name lineItems { edges { node { id sku } } } } } } }"
 
 
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.time = NOON
-
-    def __call__(self) -> datetime:
-        return self.time
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(datetime(2026, 11, 21, 12, tzinfo=UTC))
 
 
 @pytest.fixture
@@ -113,7 +104,7 @@ def test_an_operation_takes_its_time_and_another_has_to_wait(shop: ShopifySimula
     (error,) = run(shop, IDS)["userErrors"]
     assert error["code"] == "OPERATION_IN_PROGRESS"
     assert (operation(shop)["status"], operation(shop)["url"]) == ("RUNNING", None)
-    clock.time += timedelta(seconds=60)
+    clock.now += timedelta(seconds=60)
     done = operation(shop)
     assert (done["status"], done["objectCount"], done["rootObjectCount"]) == ("COMPLETED", "9", "3")
     assert done["completedAt"] == "2026-11-21T12:01:00Z"
@@ -151,7 +142,7 @@ def test_a_file_is_for_whoever_has_its_address_for_a_week(shop: ShopifySimulator
     assert get(shop, url).status == 200
     assert get(shop, url, x_shopify_access_token=shop.legacy_token).status == 400
     assert get(shop, url.replace("Signature=", "Signature=x")).status == 403
-    clock.time += timedelta(days=7)
+    clock.now += timedelta(days=7)
     assert get(shop, url).status == 400
     assert (operation(shop)["status"], operation(shop)["url"]) == ("EXPIRED", None)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
+from hub.testing import Clock
 from hub.testing.simulator import Fault, SimRequest, SimResponse, Simulator
 from hub_shopify.simulator import ShopifySimulator
 from hub_shopify.simulator_apps import CREDENTIAL_SECONDS
@@ -25,22 +26,9 @@ mutation ($input: InventorySetQuantitiesInput!, $key: String!) {
 """
 
 
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 11, 21, 12, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.time
-
-    def pass_by(self, **span: float) -> None:
-        self.time += timedelta(**span)
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(datetime(2026, 11, 21, 12, tzinfo=UTC))
 
 
 @pytest.fixture
@@ -95,7 +83,7 @@ def test_tokens_are_given_for_the_right_keys_and_expire(shop: ShopifySimulator, 
     assert given["expires_in"] == CREDENTIAL_SECONDS
     assert given["scope"].split(",") == list(shop.scopes)
     assert ask(shop, "{ shop { name } }", given["access_token"])["data"] == {"shop": {"name": "Demo shop"}}
-    clock.pass_by(seconds=CREDENTIAL_SECONDS)
+    clock.advance(seconds=CREDENTIAL_SECONDS)
     request = SimRequest(
         "POST", "/admin/api/2026-10/graphql.json", headers={"x-shopify-access-token": given["access_token"]}
     )
@@ -183,7 +171,7 @@ def test_the_budget_is_spent_by_what_was_found_and_comes_back(clock: Clock) -> N
         assert "data" not in answers[2]
         status = answers[2]["extensions"]["cost"]["throttleStatus"]
         assert status == {"maximumAvailable": 300, "currentlyAvailable": 216, "restoreRate": 50}
-        clock.pass_by(seconds=1)
+        clock.advance(seconds=1)
         assert "data" in ask(shop, page)
 
 
@@ -211,7 +199,7 @@ def test_a_write_happens_once_for_each_key(shop: ShopifySimulator, clock: Clock)
     assert write(shop, quantity(shop, "MUG", 8, 9)) == ["IDEMPOTENCY_KEY_PARAMETER_MISMATCH"]
     assert write(shop, quantity(shop, "MUG", 9, 7), key="k2") == ["CHANGE_FROM_QUANTITY_STALE"]
     assert [(each.sku, each.quantity) for each in shop.stock_writes] == [("MUG", 9)]
-    clock.pass_by(hours=25)
+    clock.advance(hours=25)
     assert write(shop, quantity(shop, "MUG", 8, 9)) == []
 
 

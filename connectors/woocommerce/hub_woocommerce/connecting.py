@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import html
 import re
 from collections.abc import Mapping
@@ -197,8 +196,7 @@ class Connecting(Listings):
     def read_authorization(cls, settings: Mapping[str, Any], answer: AuthorizationAnswer) -> Mapping[str, Any] | None:
         """The browser only tells yes or no; the key comes from the shop's own server."""
         said = dict(answer.parameters) if answer.by_browser else _posted(answer.body)
-        if not hmac.compare_digest(str(said.get("user_id", "")).encode("utf-8", "replace"), answer.state.encode()):
-            raise Unverified("This answer is not for the shop that is being connected. Begin again.")
+        answer.check_state(str(said.get("user_id", "")))
         if answer.by_browser:
             if said.get("success") != "1":
                 raise Rejected("In WooCommerce the connection was denied. Approve it there, or type a key in.")

@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-import marshmallow
-from marshmallow import ValidationError, fields
+from marshmallow import ValidationError, fields, validate
+
+import hub
 
 
 class ShopAddress(fields.String):
     """The address of a WordPress site, as people paste it: with or without https://, or from any page of its admin."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
-        text = str(super()._deserialize(value, attr, data, **kwargs)).strip()
+        text = str(super()._deserialize(value, attr, data, **kwargs))
         try:
             return site_address(text)
         except ValueError as error:
@@ -66,12 +67,12 @@ def _bare_host(parts: SplitResult) -> str:
 
 
 def _key(prefix: str, name: str) -> Any:
-    return marshmallow.validate.Regexp(
-        rf"\s*{prefix}_[0-9a-zA-Z]+\s*$", error=f"This is not a {name}: WooCommerce's begin with “{prefix}_”."
+    return validate.Regexp(
+        rf"{prefix}_[0-9a-zA-Z]+\Z", error=f"This is not a {name}: WooCommerce's begin with “{prefix}_”."
     )
 
 
-class SiteSettings(marshmallow.Schema):
+class SiteSettings(hub.SettingsSchema):
     """What is asked of those who connect with one click: the shop itself hands out the key."""
 
     site = ShopAddress(
@@ -99,7 +100,3 @@ class WooCommerceSettings(SiteSettings):
         validate=_key("cs", "consumer secret"),
         metadata={"label": "Consumer secret", "hint": "Shown beside the consumer key, once.", "secret": True},
     )
-
-    @marshmallow.post_load
-    def strip(self, settings: dict[str, str], **_: Any) -> dict[str, str]:
-        return {name: value.strip() for name, value in settings.items()}

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from zoneinfo import ZoneInfo
 
 from hub.errors import Unreadable
-from hub.testing.simulator import Attempt, Sale, ShopSimulator, SimRequest, SimResponse
+from hub.testing.simulator import Attempt, Customer, Sale, ShopSimulator, SimRequest, SimResponse
 from hub_woocommerce import simulator_authorization as authorization
 from hub_woocommerce import simulator_itself as itself
 from hub_woocommerce import simulator_refunds as refunds
@@ -32,10 +32,11 @@ from hub_woocommerce.simulator_answers import (
     stranger,
     unauthenticated,
 )
-from hub_woocommerce.simulator_shop import CUSTOMER, STATUSES, VERSION, Line, Order, Product, Refund, Shop
+from hub_woocommerce.simulator_shop import CUSTOMER, STATUSES, VERSION, Line, Order, Product, Refund, Shop, written
 
 TIMESTAMP_WINDOW = 15 * 60
 MOST_PER_PAGE = 100
+PICTURES = "wp-content/uploads/2026/03/"
 MOST_PER_BATCH = 100
 MOST_FAILURES = 5
 
@@ -91,6 +92,8 @@ class WooCommerceSimulator(ShopSimulator):
         self.weight_unit = weight_unit
         self.version = version
         self.permalinks = permalinks
+        self._customer: Customer | None = None
+        self._pictures: dict[str, bytes] = {}  # by their paths below the shop's
         self.handed_out: dict[str, tuple[str, str]] = {}  # keys made with one click: secret and permission
         self._folder = f"{parts.path.rstrip('/')}/"
         self._secure = parts.scheme == "https"
@@ -185,8 +188,33 @@ class WooCommerceSimulator(ShopSimulator):
             if any(stock.get(sku, quantity) < quantity for sku, quantity in wanted.items()):
                 return None
             bought = [(self._by_sku(sku), quantity) for sku, quantity in items]
-            order = self._place(bought, status="processing")
+            if (comes := self._customer) is None:
+                order = self._place(bought, status="processing")
+            else:
+                status = "on-hold" if comes.pays_later else "processing"
+                order = self._place(bought, status=status, billing=written(comes), note=comes.note)
             return Sale(str(order.id), tuple((sku, quantity) for sku, quantity in items), time.monotonic())
+
+    def goes_abroad(self, sku: str, weight_grams: int, origin_country: str, hs_code: str) -> bool:
+        with self.lock:
+            product = self._by_sku(sku)
+            product.weight = str(Decimal(weight_grams) / 1000)
+            product.meta = {"_hs_code": hs_code, "_country_of_origin": origin_country}
+            self._product_changed(product)
+            return True
+
+    def show_picture(self, sku: str, content: bytes) -> bool:
+        with self.lock:
+            product = self._by_sku(sku)
+            path = f"{PICTURES}{product.id}.png"
+            self._pictures[path] = content
+            product.picture = f"{self.shop.site}/{path}"
+            self._product_changed(product)
+            return True
+
+    def customer_comes(self, customer: Customer) -> None:
+        with self.lock:
+            self._customer = customer
 
     def orders(self) -> set[str]:
         with self.lock:
@@ -257,6 +285,7 @@ class WooCommerceSimulator(ShopSimulator):
         shipping: Decimal = Decimal(0),
         billing: Mapping[str, str] = CUSTOMER,
         meta: Iterable[Mapping[str, Any]] = (),
+        note: str = "",
     ) -> Order:
         now = self.second()
         order = Order(
@@ -272,7 +301,9 @@ class WooCommerceSimulator(ShopSimulator):
             shipping_line=self.next_id("item") if shipping else 0,
             address=billing,
             meta=[{"id": self.next_id("item"), "key": entry["key"], "value": entry["value"]} for entry in meta],
-            paid=now if status in TAKES_STOCK else None,
+            # An order that is "on-hold" has its goods put aside, and waits for the money.
+            paid=now if status in TAKES_STOCK and status != "on-hold" else None,
+            note=note,
         )
         self.shop.orders[order.id] = order
         changed = self._move_stock(order)
@@ -412,6 +443,8 @@ class WooCommerceSimulator(ShopSimulator):
         """A page for people; every page of WordPress names the address of its interface."""
         if path.startswith(authorization.ROOT):
             return authorization.answer(self, request, path.removeprefix(authorization.ROOT))
+        if path in self._pictures:
+            return SimResponse(200, {"Content-Type": "image/png"}, self._pictures[path])
         root = f"{self.shop.site}/wp-json/" if self.permalinks else f"{self.shop.site}/index.php?rest_route=/"
         headers = {"Content-Type": "text/html; charset=UTF-8"}
         if request.path.startswith(self._folder):

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from typing import Any
 
+from hub.testing import Customer
+
 VERSION = "11.0.1"
 
 # WooCommerce's own statuses of orders; plugins add to them.
@@ -41,6 +43,26 @@ CUSTOMER: Mapping[str, str] = {
     "phone": "+44 113 000 0000",
 }
 
+
+def written(customer: Customer) -> Mapping[str, str]:
+    """A customer as an order has them."""
+    address = customer.address
+    first, _, last = address.name.rpartition(" ")
+    return {
+        "first_name": first,
+        "last_name": last,
+        "company": address.company,
+        "address_1": address.line1,
+        "address_2": address.line2,
+        "city": address.city,
+        "state": address.region,
+        "postcode": address.postcode,
+        "country": address.country,
+        "email": customer.email,
+        "phone": address.phone,
+    }
+
+
 # What an answer holds besides what the shop keeps: the values of a plain product.
 SALE_DATES = ("date_on_sale_from", "date_on_sale_from_gmt", "date_on_sale_to", "date_on_sale_to_gmt")
 SELLABLE: Mapping[str, Any] = {
@@ -66,7 +88,6 @@ SELLABLE: Mapping[str, Any] = {
     "shipping_class": "",
     "shipping_class_id": 0,
     "menu_order": 0,
-    "meta_data": [],
 }
 PRODUCT: Mapping[str, Any] = {
     **SELLABLE,
@@ -110,7 +131,6 @@ ORDER: Mapping[str, Any] = {
     "customer_ip_address": "",
     "customer_user_agent": "",
     "created_via": "rest-api",
-    "customer_note": "",
     "cart_hash": "",
     "tax_lines": [],
     "fee_lines": [],
@@ -140,6 +160,8 @@ class Product:
     quantity: int | None = 0
     status: str = "publish"
     weight: str = ""
+    picture: str = ""  # where it is shown
+    meta: dict[str, str] = field(default_factory=dict)  # what plugins keep with it
 
     @property
     def slug(self) -> str:
@@ -195,6 +217,7 @@ class Order:
     meta: list[dict[str, Any]]
     paid: datetime | None = None
     payment_method: str = "bacs"
+    note: str = ""
     completed: datetime | None = None
     refunds: list[Refund] = field(default_factory=list)
     status_before_trash: str = ""
@@ -271,6 +294,7 @@ class Shop:
             "number": str(order.id),
             "status": order.status,
             "payment_method": order.payment_method,
+            "customer_note": order.note,
             "currency": self.currency,
             **self._times(created=order.created, modified=order.modified, paid=order.paid, completed=order.completed),
             "shipping_total": _money(order.shipping),
@@ -357,6 +381,7 @@ class Shop:
             "name": self._full_name(product),
             "slug": product.slug,
             "total_sales": 0,
+            "images": _images_json(product),
             "attributes": self._options_json(product),
             "variations": variations,
             # Picked anew for every answer.
@@ -397,6 +422,7 @@ class Shop:
             "stock_status": "instock" if product.quantity != 0 else "outofstock",
             "parent_id": product.parent,
             "weight": product.weight,
+            "meta_data": [_meta_json(product.id, key, value) for key, value in product.meta.items()],
         }
 
     def _full_name(self, product: Product) -> str:
@@ -431,6 +457,12 @@ class Shop:
     def _links(self, own: str, collection: str) -> dict[str, Any]:
         api = f"{self.site}/wp-json/wc/v3"
         return {"self": [{"href": f"{api}/{own}"}], "collection": [{"href": f"{api}/{collection}"}]}
+
+
+def _images_json(product: Product) -> list[dict[str, Any]]:
+    if not product.picture:
+        return []
+    return [{"id": product.id, "src": product.picture, "name": product.name, "alt": ""}]
 
 
 def _money(amount: Decimal) -> str:

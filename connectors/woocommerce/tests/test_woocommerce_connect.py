@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from hub.connector import RawRecord, Settlement, Subscriptions, Webhook
 from hub.core.model import Account, ChannelLocation
 from hub.errors import AuthError, ConnectorError, Rejected, Unavailable
 from hub.http import Exchange
+from hub.testing.clock import Clock
 from hub.testing.context import WEBHOOK_SECRET, connector_for, context_for
 from hub.testing.simulator import Fault, SimRequest, SimResponse
 from hub_woocommerce.connector import WooCommerceConnector
@@ -363,14 +363,6 @@ def test_a_shop_that_is_away_for_a_moment(shop: WooCommerceSimulator) -> None:
 # ---------------------------------------------------------------- signed requests, without https
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.moment = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.moment
-
-
 def test_over_plain_http_every_request_is_signed_and_the_secret_never_sent() -> None:
     exchanges: list[Exchange] = []
     with WooCommerceSimulator(site="http://woo.example:8080/store") as shop:
@@ -403,13 +395,13 @@ def test_basic_credentials_are_shown_to_nobody(shop: WooCommerceSimulator) -> No
 @pytest.mark.parametrize("minutes", [-16, 16])
 def test_clocks_that_differ_too_much_are_named_as_the_cause(minutes: int) -> None:
     hub, vendor = Clock(), Clock()
-    vendor.moment += timedelta(minutes=minutes)
+    vendor.advance(minutes=minutes)
     with WooCommerceSimulator(site="http://woo.example", now=vendor) as shop:
         connector = connector_for(WooCommerceConnector, shop, now=hub)
         with pytest.raises(AuthError) as error:
             connector.check()
         assert str(error.value) == f"WooCommerce refused the key. Invalid timestamp. {NEW_KEY} {SIGNED}"
-        vendor.moment = hub.moment
+        vendor.now = hub.now
         assert connector.check().external_id == "woo.example"
 
 

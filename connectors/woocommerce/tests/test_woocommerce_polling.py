@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,25 +11,13 @@ import pytest
 from hub.connector import Page
 from hub.core.model import OrderStatus
 from hub.errors import AuthError, NotFound, RateLimited, Unavailable
+from hub.testing.clock import Clock
 from hub.testing.context import connector_for
 from hub.testing.simulator import Fault, SimRequest, SimResponse
 from hub_woocommerce.connector import WooCommerceConnector
 from hub_woocommerce.simulator import WooCommerceSimulator
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-
-
-class Clock:
-    """A clock that moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.moment = NOON
-
-    def __call__(self) -> datetime:
-        return self.moment
-
-    def tick(self, seconds: float = 1) -> None:
-        self.moment += timedelta(seconds=seconds)
 
 
 class SmallHost(WooCommerceSimulator):
@@ -73,13 +61,13 @@ def odd(clock: Clock) -> Iterator[OddShop]:
         for number in range(120):
             shop.add_product(f"SKU-{number}", "Mug", 10, "1")
             shop.buy([(f"SKU-{number}", 1)])
-            clock.tick()
+            clock.advance(1)
         yield shop
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOON)
 
 
 @pytest.fixture
@@ -128,7 +116,7 @@ def test_imports_every_order_oldest_change_first(shop: WooCommerceSimulator, clo
     sold = []
     for _ in range(250):
         sold += sell(shop)
-        clock.tick()
+        clock.advance(1)
     shop.touch(sold[3])
     pages = list(connected(shop, clock).fetch_orders(None))
     found = ids(iter(pages))
@@ -141,11 +129,11 @@ def test_imports_every_order_oldest_change_first(shop: WooCommerceSimulator, clo
 def test_asks_again_only_for_what_changed_and_a_little_before(shop: WooCommerceSimulator, clock: Clock) -> None:
     connector = connected(shop, clock)
     old = sell(shop, 3)
-    clock.tick(3600)
+    clock.advance(3600)
     recent = sell(shop)
     cursor = last_cursor(connector)
     assert cursor.startswith("2026-11-21T13:00:00Z ")
-    clock.tick(3600)
+    clock.advance(3600)
     new = sell(shop)
     shop.requests.clear()
     assert ids(connector.fetch_orders(cursor)) == [*recent, *new]
@@ -164,9 +152,9 @@ def test_an_order_stored_late_with_an_earlier_time_is_still_found(shop: WooComme
     connector = connected(shop, clock)
     sell(shop)
     cursor = last_cursor(connector)
-    clock.tick(-8)
+    clock.advance(-8)
     late = sell(shop)
-    clock.tick(60)
+    clock.advance(60)
     assert late[0] in ids(connector.fetch_orders(cursor))
 
 
@@ -186,14 +174,14 @@ def test_a_shop_in_any_time_zone_loses_no_order(clock: Clock, timezone: str) -> 
         shop.add_product("MUG", "Mug", 10, "12.50")
         connector = connected(shop, clock)
         sell(shop)
-        clock.tick(600)
+        clock.advance(600)
         last = sell(shop)
         cursor = last_cursor(connector)
-        clock.tick(600)
+        clock.advance(600)
         new = sell(shop, 3)
         assert set(ids(connector.fetch_orders(cursor))) == {*last, *new}
         order = connector.read_order(connector.fetch_order(new[0]))
-        assert (order.version, order.placed_at) == (clock.moment, clock.moment)
+        assert (order.version, order.placed_at) == (clock.now, clock.now)
 
 
 # ---------------------------------------------------------------- what moves meanwhile
@@ -205,7 +193,7 @@ def test_an_order_that_changes_while_the_list_is_read_pushes_no_other_out_of_it(
     sold = []
     for _ in range(150):
         sold += sell(shop)
-        clock.tick()
+        clock.advance(1)
     pages = connected(shop, clock).fetch_orders(None)
     found = ids(iter([next(pages)]))
     # By position, the hundred and first order would now be the hundredth, on the page that was read already.
@@ -217,9 +205,9 @@ def test_an_order_that_changes_while_the_list_is_read_pushes_no_other_out_of_it(
 
 def test_a_second_with_more_orders_than_a_page_is_read_whole(shop: WooCommerceSimulator, clock: Clock) -> None:
     before = sell(shop)
-    clock.tick()
+    clock.advance(1)
     crowd = sell(shop, 230)
-    clock.tick()
+    clock.advance(1)
     after = sell(shop)
     connector = connected(shop, clock)
     assert set(ids(connector.fetch_orders(None))) == {*before, *crowd, *after}
@@ -231,7 +219,7 @@ def test_orders_that_leave_a_crowded_second_while_it_is_read_take_none_with_them
     shop: WooCommerceSimulator, clock: Clock
 ) -> None:
     crowd = sell(shop, 330)
-    clock.tick()
+    clock.advance(1)
     connector = connected(shop, clock)
     pages = connector.fetch_orders(None)
     found = ids(iter([next(pages), next(pages), next(pages)]))
@@ -266,7 +254,7 @@ def test_whatever_happens_while_it_reads_two_polls_know_every_order_as_it_is(
                 living.append(restored)
             elif living:
                 small.delete(living.pop(chance.randrange(len(living))))
-            clock.tick(chance.choice([0, 0, 0.4, 1, 2]))
+            clock.advance(chance.choice([0, 0, 0.4, 1, 2]))
 
     connector = connected(small, clock)
     known: dict[str, Any] = {}
@@ -280,7 +268,7 @@ def test_whatever_happens_while_it_reads_two_polls_know_every_order_as_it_is(
             cursor = page.cursor
             if disturbed and len(small.requests) < 60:
                 meddle()
-        clock.tick(5)
+        clock.advance(5)
     for external_id in small.orders():
         now = connector.read_order(connector.fetch_order(external_id))
         assert known[external_id] == now, external_id
@@ -303,7 +291,7 @@ def test_a_trashed_order_is_found_in_the_bin(shop: WooCommerceSimulator, clock: 
     connector = connected(shop, clock)
     (order,) = sell(shop)
     cursor = last_cursor(connector)
-    clock.tick(3600)
+    clock.advance(3600)
     shop.trash(order)
     page, *others = connector.fetch_orders(cursor)
     (record,) = page.records
@@ -311,10 +299,10 @@ def test_a_trashed_order_is_found_in_the_bin(shop: WooCommerceSimulator, clock: 
     read = connector.read_order(record)
     assert (read.external_id, read.status, read.holds_stock) == (order, OrderStatus.REMOVED, False)
     assert connector.read_order(connector.fetch_order(order)) == read
-    clock.tick(3600)
+    clock.advance(3600)
     shop.restore(order)
     restored = [connector.read_order(record) for page in connector.fetch_orders(page.cursor) for record in page.records]
-    assert [each.status for each in restored if each.version == clock.moment] == [OrderStatus.OPEN]
+    assert [each.status for each in restored if each.version == clock.now] == [OrderStatus.OPEN]
 
 
 def test_what_lay_in_the_bin_long_before_the_shop_was_connected_is_left_there(
@@ -322,7 +310,7 @@ def test_what_lay_in_the_bin_long_before_the_shop_was_connected_is_left_there(
 ) -> None:
     old, stays = sell(shop, 2)
     shop.trash(old)
-    clock.tick(2 * 86_400)
+    clock.advance(2 * 86_400)
     (recent,) = sell(shop)
     shop.trash(recent)
     assert ids(connected(shop, clock).fetch_orders(None)) == [stays, recent]
@@ -334,9 +322,9 @@ def test_a_poll_that_breaks_off_before_the_bin_was_read_reads_it_next_time(
     connector = connected(shop, clock)
     (order,) = sell(shop)
     cursor = last_cursor(connector)
-    clock.tick(3600)
+    clock.advance(3600)
     shop.trash(order)
-    clock.tick(3600)
+    clock.advance(3600)
     sell(shop, 1)
     broken_off = next(connector.fetch_orders(cursor)).cursor
     assert broken_off.startswith("2026-11-21T14:00:00Z ")
@@ -347,11 +335,11 @@ def test_a_poll_that_breaks_off_before_the_bin_was_read_reads_it_next_time(
 
 
 def test_a_shop_whose_clock_ran_ahead_is_read_again_once_it_is_right(shop: WooCommerceSimulator, clock: Clock) -> None:
-    clock.tick(86_400)
+    clock.advance(86_400)
     sell(shop)
     connector = connector_for(WooCommerceConnector, shop, now=lambda: NOON)
     cursor = last_cursor(connector)
-    clock.tick(-86_400)
+    clock.advance(-86_400)
     assert sell(shop)[0] in ids(connector.fetch_orders(cursor))
 
 
@@ -424,7 +412,7 @@ def test_a_poll_that_fails_goes_on_where_it_was(
     sold = []
     for _ in range(150):
         sold += sell(shop)
-        clock.tick()
+        clock.advance(1)
     connector = connected(shop, clock)
     pages = connector.fetch_orders(None)
     first = next(pages)
@@ -474,6 +462,6 @@ def test_the_record_of_an_unchanged_order_never_changes(shop: WooCommerceSimulat
     (order,) = sell(shop)
     connector = connected(shop, clock)
     first = connector.fetch_order(order)
-    clock.tick(3600)
+    clock.advance(3600)
     (again,) = next(connector.fetch_orders(None)).records
     assert again == first

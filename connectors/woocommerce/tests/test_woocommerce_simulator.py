@@ -15,6 +15,7 @@ import pytest
 import requests
 import requests_oauthlib
 
+from hub.testing.clock import Clock
 from hub.testing.simulator import ShopSimulator, SimRequest, SimResponse, Simulator
 from hub_woocommerce.simulator import WooCommerceSimulator
 
@@ -25,17 +26,9 @@ DELIVERIES = [
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.moment = NOON
-
-    def __call__(self) -> datetime:
-        return self.moment
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOON)
 
 
 @pytest.fixture
@@ -385,7 +378,7 @@ def test_an_older_woocommerce_names_its_statuses_only_with_their_totals(
 
 @pytest.mark.parametrize("method", ["HMAC-SHA1", "HMAC-SHA256"])
 def test_a_signature_is_checked_with_its_time_and_taken_once(method: str) -> None:
-    clock = Clock()
+    clock = Clock(NOON)
     with WooCommerceSimulator(site="http://woo.example/store", now=clock) as shop:
 
         def signed(secret: str = shop.consumer_secret, at: datetime = NOON, nonce: str = "n1") -> SimRequest:
@@ -438,7 +431,7 @@ def test_counts_its_pages_and_shows_nothing_past_the_last(shop: WooCommerceSimul
 
 
 def test_the_bound_of_a_change_is_exclusive_and_whole_seconds(shop: WooCommerceSimulator, clock: Clock) -> None:
-    clock.moment += timedelta(milliseconds=700)
+    clock.now += timedelta(milliseconds=700)
     assert shop.buy([("MUG-1", 1)]) is not None
     assert ask(shop, "GET", "orders", modified_after="2026-11-21T12:00:00Z").json() == []
     assert len(ask(shop, "GET", "orders", modified_after="2026-11-21T11:59:59Z").json()) == 1
@@ -448,11 +441,11 @@ def test_the_bound_of_a_change_is_exclusive_and_whole_seconds(shop: WooCommerceS
 
 @pytest.mark.parametrize(("timezone", "found"), [("America/New_York", 0), ("UTC", 3), ("Australia/Sydney", 4)])
 def test_a_time_without_a_zone_is_read_in_the_shops_own(timezone: str, found: int) -> None:
-    clock = Clock()
+    clock = Clock(NOON)
     with WooCommerceSimulator(timezone=timezone, now=clock) as shop:
         shop.add_product("MUG-1", "Mug", 10, "1")
         assert shop.buy([("MUG-1", 1)]) is not None
-        clock.moment += timedelta(hours=1)
+        clock.now += timedelta(hours=1)
         for _ in range(3):
             assert shop.buy([("MUG-1", 1)]) is not None
 

@@ -10,6 +10,7 @@ import pytest
 from hub.connector import OrderRemoved, Page
 from hub.core.model import OrderStatus
 from hub.errors import Unavailable
+from hub.testing.clock import Clock
 from hub.testing.context import connector_for
 from hub.testing.simulator import Fault, SimRequest, SimResponse
 from hub_woocommerce.connector import WooCommerceConnector
@@ -17,19 +18,6 @@ from hub_woocommerce.orders import WATCHED, OrderCursor
 from hub_woocommerce.simulator import WooCommerceSimulator
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-
-
-class Clock:
-    """A clock that moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.moment = NOON
-
-    def __call__(self) -> datetime:
-        return self.moment
-
-    def tick(self, **time: float) -> None:
-        self.moment += timedelta(**time)
 
 
 class Poll:
@@ -65,7 +53,7 @@ class Poll:
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOON)
 
 
 @pytest.fixture
@@ -89,12 +77,12 @@ def test_a_deleted_order_is_noticed_within_a_quarter_of_an_hour(poll: Poll, shop
     deleted, stays = sell(shop, 2)
     assert poll.gone() == []
     shop.delete(deleted)
-    poll.clock.tick(minutes=14)
+    poll.clock.advance(minutes=14)
     assert poll.gone() == []
-    poll.clock.tick(minutes=1)
+    poll.clock.advance(minutes=1)
     assert poll.gone() == [deleted]
     # Once is enough, and nobody asks for it again.
-    poll.clock.tick(minutes=16)
+    poll.clock.advance(minutes=16)
     assert poll.gone() == []
     assert [request.parameter("include") for request in poll.asked if request.parameter("include")] == [stays]
 
@@ -106,7 +94,7 @@ def test_an_order_deleted_through_the_api_is_noticed_too(poll: Poll, shop: WooCo
     path, auth = f"{site}/wp-json/wc/v3/orders/{order}", (shop.consumer_key, shop.consumer_secret)
     said = poll.connector.client.delete(path, params={"force": "true"}, auth=auth).json()
     assert (said["id"], said["status"], shop.orders()) == (int(order), "processing", set())
-    poll.clock.tick(hours=1)
+    poll.clock.advance(hours=1)
     assert poll.gone() == [order]
 
 
@@ -114,12 +102,12 @@ def test_a_trashed_order_is_told_by_the_bin_and_not_as_gone(poll: Poll, shop: Wo
     (order,) = sell(shop)
     poll.pages()
     shop.trash(order)
-    poll.clock.tick(hours=1)
+    poll.clock.advance(hours=1)
     records = [record for page in poll.pages() for record in page.records]
     assert [poll.connector.read_order(record).status for record in records] == [OrderStatus.REMOVED]
     # From the bin it may be deleted; it holds no stock any more, and nobody has to be told.
     shop.delete(order)
-    poll.clock.tick(hours=1)
+    poll.clock.advance(hours=1)
     assert poll.gone() == []
 
 
@@ -128,7 +116,7 @@ def test_orders_that_hold_no_stock_are_not_asked_for(poll: Poll, shop: WooCommer
     old, living = sell(shop, 2)
     poll.pages()
     shop.set_status(old, status)
-    poll.clock.tick(hours=1)
+    poll.clock.advance(hours=1)
     poll.pages()
     assert [request.parameter("include") for request in poll.asked if request.parameter("include")] == [living]
 
@@ -138,12 +126,12 @@ def test_looking_costs_a_request_for_a_hundred_orders_and_nothing_between(
 ) -> None:
     for _ in range(250):
         sell(shop)
-        poll.clock.tick(seconds=1)
+        poll.clock.advance(seconds=1)
     poll.pages()
-    poll.clock.tick(minutes=1)
+    poll.clock.advance(minutes=1)
     poll.pages()
     between = len(poll.asked)
-    poll.clock.tick(hours=1)
+    poll.clock.advance(hours=1)
     poll.pages()
     assert (between, len(poll.asked)) == (2, 5)
 
@@ -159,7 +147,7 @@ def test_of_very_many_orders_the_newest_are_looked_after() -> None:
 def test_a_list_that_leaves_orders_out_removes_none_of_them(poll: Poll, shop: WooCommerceSimulator) -> None:
     sold = sell(shop, 3)
     poll.pages()
-    poll.clock.tick(hours=1)
+    poll.clock.advance(hours=1)
     empty = SimResponse(200, {"Content-Type": "application/json", "X-WP-Total": "0"}, b"[]")
     shop.fail_next("/wp-json/wc/v3/orders", Fault(response=empty), times=3)
     records = [record for page in poll.pages() for record in page.records]
@@ -171,7 +159,7 @@ def test_a_shop_that_is_broken_has_not_lost_its_orders(poll: Poll, shop: WooComm
     (order,) = sell(shop)
     poll.pages()
     shop.delete(order)
-    poll.clock.tick(hours=1)
+    poll.clock.advance(hours=1)
     page = SimResponse(404, {"Content-Type": "text/html"}, b"<h1>Not found</h1>")
     shop.fail_next(f"/wp-json/wc/v3/orders/{order}", Fault(response=page))
     before = poll.cursor
@@ -188,7 +176,7 @@ def test_hundreds_that_are_gone_at_once_are_told_bit_by_bit(poll: Poll, shop: Wo
         shop.delete(order)
     told: list[str] = []
     for _ in range(3):
-        poll.clock.tick(minutes=15)
+        poll.clock.advance(minutes=15)
         told += poll.gone()
         assert len(poll.asked) < 130
     assert sorted(told) == sorted(sold[:210])
@@ -199,7 +187,7 @@ def test_an_order_that_vanishes_from_every_list_and_is_there_is_fetched(poll: Po
     poll.pages()
     # Plugins hide orders from lists, in a status that they have not registered.
     shop.shop.orders[int(order)].status = "auto-draft"
-    poll.clock.tick(hours=1)
+    poll.clock.advance(hours=1)
     (record,) = [record for page in poll.pages() for record in page.records]
     assert poll.connector.read_order(record).channel_status == "auto-draft"
 
@@ -224,7 +212,7 @@ def test_a_cursor_from_before_orders_were_looked_after_still_leads_on(
     poll.cursor = text
     assert [record.external_id for page in poll.pages() for record in page.records] == [order]
     shop.delete(order)
-    poll.clock.tick(hours=1)
+    poll.clock.advance(hours=1)
     assert poll.gone() == [order]
 
 
@@ -235,5 +223,5 @@ def test_a_clock_that_was_set_right_does_not_put_the_looking_off(
     (order,) = sell(shop)
     poll.pages()
     shop.delete(order)
-    poll.clock.tick(hours=hours)
+    poll.clock.advance(hours=hours)
     assert poll.gone() == [order]

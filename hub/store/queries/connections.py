@@ -1,4 +1,4 @@
-"""Connections with their health, places, tasks and listings, and what going live would write."""
+"""Connections with their health, places, tasks and listings, and what going live would leave out."""
 
 from __future__ import annotations
 
@@ -28,13 +28,10 @@ from sqlalchemy import (
     union_all,
 )
 
-from hub.store import effects, publications
+from hub.store import effects
 from hub.store import tables as t
 from hub.store.connections import ONE
-from hub.store.database import in_chunks
 from hub.store.queries import parts
-
-MOST_FORESEEN = 200  # figures that are worked out before a connection goes live
 
 
 class Health(StrEnum):
@@ -93,6 +90,9 @@ class ConnectionSummary:
     secrets_at: datetime | None
     live_at: datetime | None
     error: str
+    paused_at: datetime | None  # by a person
+    paused_by: str
+    paused_why: str
     not_before: datetime | None
     failures: int
     last_event_at: datetime | None
@@ -179,6 +179,7 @@ class ListingView:
     sku_code: str
     bound_at: datetime | None
     bound_by: str
+    picture: str  # where our pages find it
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,23 +206,9 @@ class Undecided:
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedWrite:
-    """What going live would write for one listing at one of the channel's locations."""
+class LeftOut:
+    """What the hub would write nothing of at a channel, counted by the reason; ``not_here`` are figures at a place."""
 
-    listing_id: UUID
-    title: str
-    sku_code: str
-    location_name: str
-    will_show: int
-
-
-@dataclass(frozen=True, slots=True)
-class LivePlan:
-    """Everything going live would write (``writes`` are the first of ``count``) and why the rest is left alone."""
-
-    writes: tuple[PlannedWrite, ...]
-    count: int
-    to_zero: int  # of the first MOST_FORESEEN
     unmatched: int
     untracked: int
     uncounted: int  # matched, but their SKU, or a part of it, has no opening balance anywhere
@@ -285,6 +272,9 @@ def connections(
             secrets_at=row.secrets_at,
             live_at=row.live_at,
             error=row.error,
+            paused_at=row.paused_at,
+            paused_by=row.paused_by,
+            paused_why=row.paused_why,
             not_before=row.not_before,
             failures=row.failures,
             last_event_at=row.last_event_at,
@@ -494,6 +484,7 @@ def _listing_columns() -> parts.AnySelect:
         func.coalesce(t.sku.c.code, ""),
         listing.bound_at,
         listing.bound_by,
+        parts.picture_of_listing(),
     ).outerjoin(t.sku, parts.same(listing.sku_id, t.sku, t.listing))
 
 
@@ -535,9 +526,12 @@ def reasons(
     return [(reason, number) for reason, number in rows]
 
 
+MOST_COUNTED = 10_000  # of each kind of what hangs on a connection
+
+
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What removing a connection would leave, and what it would end, in numbers."""
+    """What removing a connection would leave, and what it would end, in numbers up to MOST_COUNTED and one more."""
 
     orders: int
     open_orders: int
@@ -555,7 +549,9 @@ def removal(connection: Connection, merchant_id: UUID, connection_id: UUID) -> R
 
     def count(table: Any, *where: ColumnElement[bool]) -> Any:
         mine = (table.c.merchant_id == merchant_id, table.c.connection_id == connection_id)
-        return select(func.count()).select_from(table).where(*mine, *where).scalar_subquery()
+        # So far and no further: nobody decides otherwise for a million orders than for ten thousand.
+        some = select(literal(1)).select_from(table).where(*mine, *where).limit(MOST_COUNTED + 1).subquery()
+        return select(func.count()).select_from(some).scalar_subquery()
 
     is_live = exists().where(
         t.connection.c.merchant_id == merchant_id,
@@ -670,33 +666,11 @@ def _count_sold(merchant_id: UUID, connection_id: UUID, *which: ColumnElement[bo
     return of_one + of_kits
 
 
-def live_plan(connection: Connection, merchant_id: UUID, connection_id: UUID, *, limit: int = parts.PAGE) -> LivePlan:
-    """What the hub would write to this shop: the figures it would show, per listing and location."""
-    listing, place, sku = t.listing.c, t.channel_location.c, t.sku.c
+def left_out(connection: Connection, merchant_id: UUID, connection_id: UUID) -> LeftOut:
+    """What of a shop is left alone once it is live. It takes a look at each of its listings: no page asks for it."""
+    listing, place = t.listing.c, t.channel_location.c
     here = [listing.merchant_id == merchant_id, listing.connection_id == connection_id]
-    source = t.listing.join(t.sku, parts.same(listing.sku_id, t.sku, t.listing)).join(
-        t.channel_location,
-        and_(place.merchant_id == listing.merchant_id, place.connection_id == listing.connection_id),
-    )
     publishable = [*here, listing.tracked, listing.active, place.active, place.location_id.is_not(None)]
-    written = [*publishable, publications.COUNTED]
-    rows = connection.execute(
-        select(listing.id, listing.title, sku.id.label("sku_id"), sku.code, place.name, place.external_id)
-        .select_from(source)
-        .where(*written)
-        .order_by(listing.external_id, place.external_id)
-        .limit(MOST_FORESEEN)
-    ).all()
-    rows = sorted(rows, key=lambda row: (row.code, row.id, row.external_id))
-    figures = {
-        (each.listing_id, each.location_external_id): each.figure.quantity
-        for some in in_chunks({row.sku_id for row in rows})
-        for each in publications.previews(connection, merchant_id, some)
-        if each.figure is not None
-    }
-    planned = [
-        PlannedWrite(row.id, row.title, row.code, row.name, figures.get((row.id, row.external_id), 0)) for row in rows
-    ]
     unbound_here = (
         place.merchant_id == merchant_id,
         place.connection_id == connection_id,
@@ -728,10 +702,7 @@ def live_plan(connection: Connection, merchant_id: UUID, connection_id: UUID, *,
         .select_from(t.listing)
         .where(*here)
     ).one()
-    return LivePlan(
-        writes=tuple(planned[:limit]),
-        count=count,
-        to_zero=sum(not each.will_show for each in planned),
+    return LeftOut(
         unmatched=int(unmatched or 0),
         untracked=int(untracked or 0),
         uncounted=uncounted(connection, merchant_id, connection_id),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -9,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from hub.store import tables as t
+from hub.store.database import among
 from hub.store.queries import parts
 
 ACTS = 8  # that are shown, the newest first
@@ -26,6 +28,7 @@ class Waiting:
     title: str
     barcode: str
     image_url: str
+    picture: str  # where our pages find it
     price: str
     currency: str
 
@@ -94,6 +97,7 @@ def waiting(
             listing.title,
             listing.barcode,
             listing.image_url,
+            parts.picture_of_listing(),
             func.coalesce(listing.price, ""),
             listing.currency,
         )
@@ -119,6 +123,15 @@ def waiting(
         query = query.where(or_(listing.title > title, and_(listing.title == title, listing.id > last)))
     rows: list[parts.AnyRow] = list(connection.execute(query))
     return [Waiting(*row) for row in rows]
+
+
+def pictures(connection: Connection, merchant_id: UUID, sku_ids: Collection[UUID]) -> dict[UUID, str]:
+    """Where our pages find a picture of each of these SKUs, "" where none is kept."""
+    sku = t.sku.c
+    rows = connection.execute(
+        select(sku.id, parts.picture_of_sku()).where(sku.merchant_id == merchant_id, among(connection, sku.id, sku_ids))
+    )
+    return {row[0]: row[1] for row in rows}
 
 
 def acts(connection: Connection, merchant_id: UUID, *, limit: int = ACTS) -> list[ActView]:

@@ -43,6 +43,7 @@ def lines(connection: Connection, merchant_id: UUID, order_ids: Sequence[UUID]) 
             line.unit_price,
             line.total_minor,
             order.currency,
+            order.priced,
         )
         .join(t.sales_order, parts.same(line.order_id, t.sales_order, t.order_line))
         .outerjoin(t.sku, and_(sku.merchant_id == line.merchant_id, sku.id == line.sku_id))
@@ -56,8 +57,8 @@ def lines(connection: Connection, merchant_id: UUID, order_ids: Sequence[UUID]) 
                 quantity=row.quantity,
                 fulfilled=row.fulfilled,
                 removed=row.removed,
-                unit_price=Money.of(row.unit_price, row.currency) if row.currency else None,
-                total=parts.money(row.total_minor, row.currency),
+                unit_price=Money.of(row.unit_price, row.currency) if row.currency and row.priced else None,
+                total=parts.amount_of(row, row.total_minor),
             )
         )
     return found

@@ -29,11 +29,12 @@ from sqlalchemy import (
 from hub.core.details import OrderDetails
 from hub.core.model import Hold, HoldReason, LineQuantity, Money
 from hub.core.plain import from_plain
-from hub.store import calling_off, channel_work, searching
+from hub.store import calling_off, channel_work, searching, telling_again
 from hub.store import tables as t
 from hub.store.database import among
 from hub.store.queries import parts
 from hub.store.searching import Mark
+from hub.store.telling_again import Told
 
 # Held by the hub, or by a person: what the channel itself says is a column.
 ON_HOLD = exists(
@@ -205,6 +206,7 @@ class LineView:
     listing_id: UUID | None
     listing_external_id: str | None
     image_url: str  # at the shop
+    picture: str  # where our pages find it, or one of its SKU
     parts: tuple[PartView, ...]  # of a line that sells a kit, as it was made when the order came in
     allocations: tuple[AllocationView, ...]
     allocated: int  # units of the line
@@ -290,6 +292,7 @@ class OrderView:
     lines: tuple[LineView, ...]
     refunds: tuple[RefundView, ...]
     wishes: tuple[WishView, ...]
+    told: tuple[Told, ...]  # the shipments that the channel knows of, and can be told of again
 
     @property
     def titles(self) -> Mapping[str, str]:
@@ -386,7 +389,7 @@ def summaries(connection: Connection, merchant_id: UUID, ids: Sequence[UUID]) ->
             priority=row.priority,
             ship_by=min((each for _, each in shipping[row.id] if each is not None), default=None),
             locations=tuple(dict.fromkeys(name for name, _ in shipping[row.id])),
-            total=parts.money(row.total_minor, row.currency),
+            total=parts.amount_of(row, row.total_minor),
             units=tally[row.id][0],
             allocated=tally[row.id][1],
             backordered=tally[row.id][2],
@@ -418,6 +421,7 @@ _SHOWN = (
     "promised_at",
     "priority",
     "total_minor",
+    "priced",
     "currency",
 )
 
@@ -456,7 +460,7 @@ def _conditions(merchant_id: UUID, wanted: OrderFilter) -> list[ColumnElement[bo
     if wanted.connection_id is not None:
         found.append(order.connection_id == wanted.connection_id)
     if wanted.paid is not None:
-        found.append(order.paid.is_(wanted.paid))
+        found.append(order.paid if wanted.paid else ~order.paid)  # as the index of what is unpaid says it
     if wanted.waiting:
         waits, line = t.backorder.c, t.order_line.c
         found.append(
@@ -557,6 +561,7 @@ def order(connection: Connection, merchant_id: UUID, order_id: UUID) -> OrderVie
         .where(t.refund.c.merchant_id == merchant_id, t.refund.c.order_id == order_id)
         .order_by(t.refund.c.refunded_at, t.refund.c.external_id)
     )
+    wishes, told = _asked_of_channel(connection, merchant_id, row)
     return OrderView(
         id=row.id,
         connection_id=row.connection_id,
@@ -577,7 +582,7 @@ def order(connection: Connection, merchant_id: UUID, order_id: UUID) -> OrderVie
         imported_at=row.imported_at,
         updated_at=row.updated_at,
         taxes_included=row.taxes_included,
-        tax=parts.money(row.tax_minor, row.currency),
+        tax=parts.amount_of(row, row.tax_minor),
         customer_name=row.customer_name,
         email=row.email,
         note=row.note,
@@ -597,7 +602,7 @@ def order(connection: Connection, merchant_id: UUID, order_id: UUID) -> OrderVie
         presentment_total=parts.money(row.presentment_minor or 0, row.presentment_currency),
         shipping_address=row.shipping_address,
         billing_address=row.billing_address,
-        total=parts.money(row.total_minor, row.currency),
+        total=parts.amount_of(row, row.total_minor),
         parts=_money_parts(row),
         lines=_order_lines(connection, merchant_id, row),
         refunds=tuple(
@@ -610,7 +615,8 @@ def order(connection: Connection, merchant_id: UUID, order_id: UUID) -> OrderVie
             )
             for each in refunds
         ),
-        wishes=_wishes(connection, merchant_id, row),
+        wishes=wishes,
+        told=told,
     )
 
 
@@ -648,7 +654,10 @@ def head(connection: Connection, merchant_id: UUID, order_id: UUID) -> OrderHead
     return None if row is None else OrderHead(*row)
 
 
-def _wishes(connection: Connection, merchant_id: UUID, order: parts.AnyRow) -> tuple[WishView, ...]:
+def _asked_of_channel(
+    connection: Connection, merchant_id: UUID, order: parts.AnyRow
+) -> tuple[tuple[WishView, ...], tuple[Told, ...]]:
+    """What its channel is asked for, and what it knows of its shipments."""
     effect, fetch = t.effect.c, t.fetch_request.c
     to_be_fetched = exists().where(
         fetch.merchant_id == merchant_id,
@@ -664,28 +673,33 @@ def _wishes(connection: Connection, merchant_id: UUID, order: parts.AnyRow) -> t
         later.created_at == effect.created_at,
         later.generation > effect.generation,
     )
+    waits = and_(
+        ~tried_again,
+        or_(
+            effect.state.in_(("planned", "in_flight", "failed", "unknown")),
+            and_(effect.state == "succeeded", effect.finished_at > order.received_at, to_be_fetched),
+        ),
+    )
     rows = connection.execute(
-        select(t.effect)
+        select(t.effect, waits.label("waits"), telling_again.stands().label("stands"))
         .where(
             effect.merchant_id == merchant_id,
             effect.order_id == order.id,
-            effect.kind.in_(("confirm_shipment", *channel_work.KINDS, *calling_off.KINDS)),
-            ~tried_again,
-            or_(
-                effect.state.in_(("planned", "in_flight", "failed", "unknown")),
-                and_(effect.state == "succeeded", effect.finished_at > order.received_at, to_be_fetched),
-            ),
+            effect.kind.in_((telling_again.KIND, *channel_work.KINDS, *calling_off.KINDS)),
+            or_(effect.kind == telling_again.KIND, waits),
         )
-        .order_by(effect.created_at, effect.id)
-    )
-    return tuple(
+        .order_by(effect.created_at, effect.generation, effect.id)
+    ).all()
+    wishes = tuple(
         WishView(row.id, row.kind, row.request.get("work_external_id", ""), row.state, row.error, row.created_at)
         for row in rows
+        if row.waits
     )
+    return wishes, tuple(telling_again.gathered(row for row in rows if row.kind == telling_again.KIND))
 
 
 def _money_parts(row: parts.AnyRow) -> tuple[tuple[str, Money], ...]:
-    if not row.currency:
+    if not row.currency or not row.priced:
         return ()
     named = [
         ("Items", row.lines_minor, True),
@@ -706,6 +720,7 @@ def _order_lines(connection: Connection, merchant_id: UUID, order: parts.AnyRow)
             func.coalesce(t.sku.c.code, "").label("sku_code"),
             t.listing.c.id.label("listing_id"),
             func.coalesce(t.listing.c.image_url, "").label("image_url"),
+            func.coalesce(func.nullif(parts.picture_of_listing(), ""), parts.picture_of_sku()).label("picture"),
             _awaited_units().label("backordered"),
             _held_units().label("allocated"),
             t.sku.c.counted_since.is_not(None).label("counted"),
@@ -772,14 +787,15 @@ def _order_lines(connection: Connection, merchant_id: UUID, order: parts.AnyRow)
             quantity=row.quantity,
             fulfilled=row.fulfilled,
             removed=row.removed,
-            unit_price=Money.of(row.unit_price, order.currency) if order.currency else None,
-            total=parts.money(row.total_minor, order.currency),
-            tax=parts.money(row.tax_minor, order.currency),
+            unit_price=Money.of(row.unit_price, order.currency) if order.currency and order.priced else None,
+            total=parts.amount_of(order, row.total_minor),
+            tax=parts.amount_of(order, row.tax_minor),
             requires_shipping=row.requires_shipping,
             present=row.present,
             listing_id=row.listing_id,
             listing_external_id=row.listing_external_id,
             image_url=row.image_url,
+            picture=row.picture,
             parts=tuple(made_of[row.id]),
             allocations=tuple(held[row.id]),
             allocated=int(row.allocated),

@@ -206,6 +206,7 @@ class BenchLine:
     order_number: str  # of another order that is packed along, else ""
     title: str
     image_url: str
+    picture: str  # where our pages find it
     code: str
     barcode: str
     shelf: str
@@ -357,6 +358,7 @@ def _bench_lines(
             order_number="" if line.fulfillment_order_id == row.id else numbers[line.fulfillment_order_id],
             title=line.title,
             image_url=goods[line.sku_id].image_url if line.sku_id else "",
+            picture=goods[line.sku_id].picture if line.sku_id else "",
             code=goods[line.sku_id].code if line.sku_id else line.sku_text,
             barcode=goods[line.sku_id].barcode if line.sku_id else "",
             shelf=" ".join(filter(None, (goods[line.sku_id].zone, goods[line.sku_id].shelf))) if line.sku_id else "",
@@ -374,7 +376,7 @@ def _goods(connection: Connection, work: Row[Any], lines: Collection[packing.Tab
     """The SKUs of lines and of what kits in them are made of: where they lie at the location, and what their listings
     tell, a picture, a barcode, a weight, the best of all of them."""
     sku, listing, shelf = t.sku.c, t.listing.c, t.shelf.c
-    told = (("image_url", listing.image_url), ("barcode", listing.barcode))
+    told = (("image_url", listing.image_url), ("picture", t.picture.c.address), ("barcode", listing.barcode))
     rows = connection.execute(
         select(
             sku.id,
@@ -389,6 +391,7 @@ def _goods(connection: Connection, work: Row[Any], lines: Collection[packing.Tab
             and_(shelf.merchant_id == sku.merchant_id, shelf.sku_id == sku.id, shelf.location_id == work.location_id),
         )
         .outerjoin(t.listing, and_(listing.merchant_id == sku.merchant_id, listing.sku_id == sku.id))
+        .outerjoin(t.picture, parts.same(listing.picture_id, t.picture, t.listing))
         .where(sku.merchant_id == work.merchant_id, sku.id.in_(_skus(lines)))
         .group_by(sku.id, sku.code)
     )
@@ -518,7 +521,9 @@ def picks(
         each.id: each
         for some in in_chunks({sku_id for sku_id, _ in wanted})
         for each in connection.execute(
-            select(sku.id, sku.code, sku.title).where(sku.merchant_id == merchant_id, sku.id.in_(some))
+            select(sku.id, sku.code, sku.title, parts.picture_of_sku().label("picture")).where(
+                sku.merchant_id == merchant_id, sku.id.in_(some)
+            )
         )
     }
     shelves = {
@@ -534,6 +539,7 @@ def picks(
             title=named[key[0]].title,
             quantity=sum(by.values()),
             wanted_by=tuple(by.items()),
+            picture=named[key[0]].picture,
         )
         for key, by in wanted.items()
     ]

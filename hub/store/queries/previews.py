@@ -7,27 +7,39 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, select, tuple_
 
+from hub.store import previews
 from hub.store import tables as t
 from hub.store.queries import parts
+from hub.store.queries.connections import LeftOut
 
 FRESH = timedelta(hours=1)  # so long a preview tells what going live would do
-SHOWN = ("differences", "drops", "zero", "raised", "unchanged", "silent", "all")
+SHOWN = ("differences", "drops", "zero", "raised", "lowered", "unchanged", "silent", "all")
 
 
 @dataclass(frozen=True, slots=True)
 class PreviewSummary:
-    """The last finished preview, counted."""
+    """The last finished preview, as it was counted."""
 
     looked_at: datetime
-    figures: int
     raised: int
     lowered: int
     to_zero: int  # of those lowered
     big_drops: int
     unchanged: int
     silent: int  # the shop did not say, or keeps no stock of it there
+    left_out: LeftOut
+
+    @property
+    def changed(self) -> int:
+        return self.raised + self.lowered
+
+    @property
+    def cannot(self) -> int:
+        """Listings, and figures at places, that are not written, or of which nobody knows what they are now."""
+        left = self.left_out
+        return self.silent + left.unmatched + left.untracked + left.uncounted + left.not_here
 
     def is_fresh(self, now: datetime) -> bool:
         return now - self.looked_at < FRESH
@@ -45,48 +57,54 @@ class Difference:
     place_name: str
     says: int | None
     writes: int
-    drop: int
+    change: int
     steps: Sequence[str]
+
+    @property
+    def lowered(self) -> bool:
+        return self.says is not None and self.writes < self.says
+
+    @property
+    def sells_out(self) -> bool:
+        """Customers can buy it now, and could not any more."""
+        return self.lowered and self.writes == 0
 
 
 def latest(connection: Connection, merchant_id: UUID, connection_id: UUID) -> PreviewSummary | None:
-    """The last preview that was finished; None where there is none, or another one has begun since."""
-    task, figure = t.task.c, t.preview_figure.c
-    last = connection.execute(
-        select(task.state, task.finished_at)
-        .where(task.merchant_id == merchant_id, task.connection_id == connection_id, task.kind == "preview")
-        .order_by(task.created_at.desc())
-        .limit(1)
-    ).one_or_none()
-    if last is None or last.state != "done":
-        return None
-    # Counted with sums: both databases can.
+    """The last preview that was finished; None where there is none, or another one was asked for since."""
+    this, task = t.preview.c, t.task.c
+    another = exists().where(
+        task.merchant_id == merchant_id,
+        task.connection_id == connection_id,
+        task.kind == "preview",
+        task.state.in_(("waiting", "running")),
+    )
     row = connection.execute(
-        select(
-            func.count(),
-            *(
-                func.coalesce(func.sum(case((each, 1), else_=0)), 0)
-                for each in (_RAISED, _LOWERED, _TO_ZERO, _BIG, _UNCHANGED, _SILENT)
-            ),
-        ).where(figure.merchant_id == merchant_id, figure.connection_id == connection_id)
-    ).one()
-    return PreviewSummary(last.finished_at, *map(int, row))
+        select(t.preview).where(this.merchant_id == merchant_id, this.connection_id == connection_id, ~another)
+    ).one_or_none()
+    if row is None:
+        return None
+    return PreviewSummary(
+        looked_at=row.looked_at,
+        raised=row.raised,
+        lowered=row.lowered,
+        to_zero=row.to_zero,
+        big_drops=row.big_drops,
+        unchanged=row.unchanged,
+        silent=row.silent,
+        left_out=LeftOut(row.unmatched, row.untracked, row.uncounted, row.not_here, row.unbound_locations),
+    )
 
 
 _FIGURE = t.preview_figure.c
-_RAISED = _FIGURE.rise > 0
-_LOWERED = _FIGURE.drop > 0
-_TO_ZERO = and_(_LOWERED, _FIGURE.writes == 0)
-_BIG = and_(_FIGURE.drop >= 5, _FIGURE.drop * 2 >= _FIGURE.says)  # half of it or more, and worth a look
-_SILENT = _FIGURE.says.is_(None)
-_UNCHANGED = _FIGURE.says == _FIGURE.writes
 _FILTERS: dict[str, ColumnElement[bool]] = {
-    "differences": or_(_RAISED, _LOWERED),
-    "drops": _BIG,
-    "zero": _TO_ZERO,
-    "raised": _RAISED,
-    "unchanged": _UNCHANGED,
-    "silent": _SILENT,
+    "differences": _FIGURE.change > 0,
+    "drops": previews.BIG_DROP,
+    "zero": previews.TO_ZERO,
+    "raised": previews.RAISED,
+    "lowered": previews.LOWERED,
+    "unchanged": previews.UNCHANGED,
+    "silent": previews.SILENT,
 }
 
 
@@ -99,7 +117,7 @@ def differences(
     after: tuple[int, UUID, str] | None = None,
     limit: int = parts.PAGE,
 ) -> list[Difference]:
-    """The figures of the last preview, the deepest drop first; ``after`` is (drop, listing, place)."""
+    """The figures of the last preview, the largest change first; ``after`` is (change, listing, place)."""
     listing, place, sku, figure = t.listing.c, t.channel_location.c, t.sku.c, t.preview_figure.c
     query = (
         select(
@@ -111,7 +129,7 @@ def differences(
             func.coalesce(place.name, ""),
             figure.says,
             figure.writes,
-            figure.drop,
+            figure.change,
             figure.steps,
         )
         .join(t.listing, parts.same(figure.listing_id, t.listing, t.preview_figure))
@@ -125,23 +143,13 @@ def differences(
             ),
         )
         .where(figure.merchant_id == merchant_id, figure.connection_id == connection_id)
-        .order_by(figure.drop.desc(), figure.listing_id, figure.location_external_id)
+        # All one way, as the index goes: however far somebody has turned the pages, only one of them is read.
+        .order_by(figure.change.desc(), figure.listing_id.desc(), figure.location_external_id.desc())
         .limit(limit)
     )
     if show in _FILTERS:
         query = query.where(_FILTERS[show])
     if after is not None:
-        drop, listing_id, location = after
-        query = query.where(
-            or_(
-                figure.drop < drop,
-                and_(figure.drop == drop, figure.listing_id > listing_id),
-                and_(
-                    figure.drop == drop,
-                    figure.listing_id == listing_id,
-                    figure.location_external_id > location,
-                ),
-            )
-        )
+        query = query.where(tuple_(figure.change, figure.listing_id, figure.location_external_id) < after)
     rows: list[parts.AnyRow] = list(connection.execute(query))
     return [Difference(*row) for row in rows]

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, and_, func, or_, select, type_coerce
 from hub.store import tables as t
 from hub.store.fulfillment import ELSEWHERE, State
 from hub.store.providers import ON_HOLD
+from hub.store.queries import parts
 
 MOST = 200  # rows of each list
 PERIOD = timedelta(days=30)
@@ -194,18 +195,7 @@ def compared(connection: Connection, merchant_id: UUID, connection_id: UUID) -> 
             since.label("since"),
         )
         .select_from(
-            t.provider_stock.join(
-                t.provider_item,
-                and_(*(item[name] == told[name] for name in ("merchant_id", "connection_id", "name"))),
-            )
-            .join(
-                t.channel_location,
-                (place.merchant_id == told.merchant_id)
-                & (place.connection_id == told.connection_id)
-                & (place.external_id == told.place_external_id),
-            )
-            .outerjoin(t.sku, (sku.merchant_id == item.merchant_id) & (sku.id == item.sku_id))
-            .outerjoin(
+            parts.SAID_BY_3PLS.outerjoin(t.sku, parts.same(item.sku_id, t.sku, t.provider_item)).outerjoin(
                 t.stock_level,
                 (level.merchant_id == item.merchant_id)
                 & (level.sku_id == item.sku_id)

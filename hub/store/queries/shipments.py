@@ -22,6 +22,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from hub.core.carriers import named_service
 from hub.core.model import Money
 from hub.core.plain import from_plain
 from hub.core.rates import Answer
@@ -102,6 +103,36 @@ def shipments(
     limit: int = parts.PAGE,
 ) -> list[ShipmentSummary]:
     """Shipments, the newest first; ``text`` is a reference, or what an order of theirs is found by."""
+    wanted = _wanted(connection, merchant_id, show, text, location_id, carrier)
+    if before is not None:
+        at, shipment_id = before
+        wanted.append(or_(_SENT.created_at < at, and_(_SENT.created_at == at, _SENT.id < shipment_id)))
+    found = _rows().where(*wanted).order_by(_SENT.created_at.desc(), _SENT.id.desc()).limit(limit)
+    return [_summary(row) for row in connection.execute(found)]
+
+
+def shipment_ids(
+    connection: Connection,
+    merchant_id: UUID,
+    *,
+    show: str,
+    text: str,
+    location_id: UUID | None,
+    carrier: str,
+    limit: int,
+) -> list[UUID]:
+    """The shipments of a list to which something can still be done, in its order: no label is bought twice."""
+    wanted = _wanted(connection, merchant_id, show, text, location_id, carrier)
+    if show == "to_label":
+        wanted.append(_SENT.state == "draft")
+    found = _rows().with_only_columns(_SENT.id, maintain_column_froms=True).where(*wanted)
+    return list(connection.execute(found.order_by(_SENT.created_at.desc(), _SENT.id.desc()).limit(limit)).scalars())
+
+
+def _wanted(
+    connection: Connection, merchant_id: UUID, show: str, text: str, location_id: UUID | None, carrier: str
+) -> list[Any]:
+    """What a list is narrowed down to."""
     wanted: list[Any] = [_SENT.merchant_id == merchant_id]
     if show:
         wanted.append(are_shown(merchant_id, show))
@@ -111,11 +142,7 @@ def shipments(
         wanted.append(_SENT.carrier == carrier)
     if text:
         wanted.append(_SENT.id.in_(_found(connection, merchant_id, text)))
-    if before is not None:
-        at, shipment_id = before
-        wanted.append(or_(_SENT.created_at < at, and_(_SENT.created_at == at, _SENT.id < shipment_id)))
-    found = _rows().where(*wanted).order_by(_SENT.created_at.desc(), _SENT.id.desc()).limit(limit)
-    return [_summary(row) for row in connection.execute(found)]
+    return wanted
 
 
 _MOST_ORDERS = 500  # whose shipments a search shows
@@ -172,16 +199,6 @@ def carriers(connection: Connection, merchant_id: UUID) -> list[str]:
     )
 
 
-def references(connection: Connection, merchant_id: UUID, shipment_ids: Sequence[UUID]) -> list[tuple[UUID, str]]:
-    """The references of these shipments, in the order of the list."""
-    found = connection.execute(
-        select(_SENT.id, _SENT.reference)
-        .where(_SENT.merchant_id == merchant_id, _SENT.id.in_(shipment_ids))
-        .order_by(_SENT.created_at.desc(), _SENT.id.desc())
-    )
-    return [(row.id, row.reference) for row in found]
-
-
 def label_papers(connection: Connection, merchant_id: UUID, shipment_ids: Sequence[UUID]) -> list[UUID]:
     """The labels of these shipments, in the order of the list."""
     this = t.document.c
@@ -227,7 +244,7 @@ def _summary(row: Row[Any]) -> ShipmentSummary:
         tracking_numbers=tuple(row.tracking_numbers),
         tracking_status=row.tracking_status,
         cost=_cost(row),
-        offer=f"{chosen.carrier} {chosen.name or chosen.service}" if chosen else "",
+        offer=named_service(chosen.carrier, chosen.name or chosen.service) if chosen else "",
         offer_cost=chosen.cost if chosen else None,
         error=row.error,
         created_at=row.created_at,
@@ -383,6 +400,7 @@ def _told(connection: Connection, merchant_id: UUID, order_id: UUID, reference: 
             this.order_id == order_id,
             this.kind == "confirm_shipment",
             this.request["reference"].as_string() == reference,
+            this.look_first.is_(False),
         )
         .order_by(this.generation.desc())
         .limit(1)

@@ -37,6 +37,8 @@ class Figure:
     connection_label: str
     location_name: str
     live: bool  # a person has set the connection live, and it is not paused
+    paused: bool
+    place: str | None  # of the channel's, that stands for locations of ours; None: none does
     tracked: bool
     active: bool
     published: int | None
@@ -65,6 +67,7 @@ class SkuStock:
     incoming: int
     available: int
     waiting: int
+    picture: str  # where our pages find one
     figures: tuple[Figure, ...]
 
 
@@ -185,6 +188,7 @@ class SkuView:
     id: UUID
     code: str
     title: str
+    picture: str  # where our pages find one
     counted_since: datetime | None
     levels: tuple[LevelView, ...]
     uncounted: tuple[LocationView, ...]  # locations where it has no balance
@@ -231,7 +235,10 @@ def stock(
     """
     sku = t.sku.c
     query = (
-        select(sku.id, sku.code, sku.title, sku.kit, sku.counted_since.is_not(None).label("counted"))
+        select(
+            *(sku.id, sku.code, sku.title, sku.kit, sku.counted_since.is_not(None).label("counted")),
+            parts.picture_of_sku().label("picture"),
+        )
         .where(sku.merchant_id == merchant_id, *_chosen(merchant_id, show, location_id))
         .order_by(sku.code)
         .limit(limit)
@@ -259,6 +266,7 @@ def stock(
             incoming=sums[row.id].incoming,
             available=made[row.id] if row.kit else sums[row.id].available,
             waiting=awaited[row.id],
+            picture=row.picture,
             figures=tuple(shown[row.id]),
         )
         for row in rows
@@ -369,9 +377,10 @@ def _makes(connection: Connection, merchant_id: UUID, kit_ids: Collection[UUID])
 def sku(connection: Connection, merchant_id: UUID, sku_id: UUID) -> SkuView | None:
     """One SKU with its balances, kit, queue and figures."""
     row = connection.execute(
-        select(t.sku.c.code, t.sku.c.title, t.sku.c.kit, t.sku.c.counted_since).where(
-            t.sku.c.merchant_id == merchant_id, t.sku.c.id == sku_id
-        )
+        select(
+            *(t.sku.c.code, t.sku.c.title, t.sku.c.kit, t.sku.c.counted_since),
+            parts.picture_of_sku().label("picture"),
+        ).where(t.sku.c.merchant_id == merchant_id, t.sku.c.id == sku_id)
     ).first()
     if row is None:
         return None
@@ -436,6 +445,7 @@ def sku(connection: Connection, merchant_id: UUID, sku_id: UUID) -> SkuView | No
         id=sku_id,
         code=row.code,
         title=row.title,
+        picture=row.picture,
         counted_since=row.counted_since,
         levels=levels,
         uncounted=tuple(LocationView(each.place_id, each.name) for each in places if each.location_id is None),
@@ -631,6 +641,8 @@ class LevelLine:
     level: StockLevel
     safety_stock: int
     counted_at: datetime | None
+    zone: str
+    shelf: str
 
 
 def levels(
@@ -640,8 +652,17 @@ def levels(
     sku, level = t.sku.c, t.stock_level.c
     query = (
         select(t.stock_level, sku.code, sku.title, t.location.c.name)
+        .add_columns(func.coalesce(t.shelf.c.zone, "").label("zone"), func.coalesce(t.shelf.c.name, "").label("shelf"))
         .join(t.sku, parts.same(level.sku_id, t.sku, t.stock_level))
         .join(t.location, parts.same(level.location_id, t.location, t.stock_level))
+        .outerjoin(
+            t.shelf,
+            and_(
+                t.shelf.c.merchant_id == level.merchant_id,
+                t.shelf.c.sku_id == level.sku_id,
+                t.shelf.c.location_id == level.location_id,
+            ),
+        )
         .where(level.merchant_id == merchant_id)
         .order_by(sku.code, level.location_id)
         .limit(limit)
@@ -659,6 +680,8 @@ def levels(
             StockLevel(*(getattr(row, name) for name in _FIGURES)),
             row.safety_stock,
             row.counted_at,
+            row.zone,
+            row.shelf,
         )
         for row in connection.execute(query)
     ]
@@ -685,17 +708,7 @@ def _told_by_3pls(merchant_id: UUID, sku_id: UUID) -> parts.AnySelect:
     return (
         select(place.location_id.label("told_of"), *(each.label(name) for each, name in zip(said, _TOLD, strict=True)))
         .select_from(
-            t.provider_item.join(
-                t.provider_stock,
-                and_(*(item[name] == told[name] for name in ("merchant_id", "connection_id", "name"))),
-            )
-            .join(
-                t.channel_location,
-                (place.merchant_id == told.merchant_id)
-                & (place.connection_id == told.connection_id)
-                & (place.external_id == told.place_external_id),
-            )
-            .join(t.connection, (shop.merchant_id == told.merchant_id) & (shop.id == told.connection_id))
+            parts.SAID_BY_3PLS.join(t.connection, parts.same(told.connection_id, t.connection, t.provider_stock))
         )
         .where(item.merchant_id == merchant_id, item.sku_id == sku_id, place.location_id.is_not(None))
     )
@@ -784,6 +797,7 @@ def _figures(connection: Connection, merchant_id: UUID, sku_ids: Collection[UUID
             func.coalesce(place.name, "").label("place_name"),
             place.external_id.label("place"),
             and_(t.connection.c.live_at.is_not(None), t.connection.c.state == "connected").label("live"),
+            (t.connection.c.state == "paused").label("paused"),
             listing.tracked,
             listing.active,
             publication.quantity,
@@ -823,6 +837,8 @@ def _figures(connection: Connection, merchant_id: UUID, sku_ids: Collection[UUID
                 connection_label=row.label,
                 location_name=row.place_name,
                 live=bool(row.live),
+                paused=bool(row.paused),
+                place=row.place,
                 tracked=row.tracked,
                 active=row.active,
                 published=row.quantity,

@@ -48,6 +48,7 @@ class ImportView:
     location_id: UUID | None
     location_name: str
     reason: str
+    make_skus: bool
     state: str
     message: str
     done: int
@@ -84,6 +85,7 @@ class ImportRow:
     quantity: int | None
     before: int | None
     after: int | None
+    details: Mapping[str, Sequence[str | int | None]] | None  # of a file of details: as it is, and as it would be
     problem: str
     texts: Sequence[str]
     now: int | None
@@ -95,7 +97,8 @@ class ImportRow:
     @property
     def has_moved(self) -> bool:
         """Whether its stock is not any more what it was when the row was worked out."""
-        return self.state in (Fate.READY, Fate.UNCHANGED, Fate.MOVED) and self.now != self.before
+        of_figures = self.details is None and self.state in (Fate.READY, Fate.UNCHANGED, Fate.MOVED)
+        return of_figures and self.now != self.before
 
 
 def imports(connection: Connection, merchant_id: UUID) -> list[ImportSummary]:
@@ -146,6 +149,7 @@ def stock_import(connection: Connection, merchant_id: UUID, import_id: UUID) -> 
         location_id=row.location_id,
         location_name=row.place,
         reason=row.reason,
+        make_skus=row.make_skus,
         state=row.state,
         message=row.message,
         done=row.done,
@@ -179,6 +183,7 @@ def rows(
             this.quantity,
             this.before,
             this.after,
+            this.details,
             this.problem,
             this.texts,
             level.on_hand,

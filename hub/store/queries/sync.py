@@ -64,6 +64,8 @@ class ListingDetail:
     tracked: bool
     active: bool
     image_url: str
+    picture: str  # where our pages find it
+    picture_error: str  # why none is kept
     weight_grams: int | None
     origin_country: str
     hs_code: str
@@ -170,8 +172,14 @@ def listing(connection: Connection, merchant_id: UUID, connection_id: UUID, list
     """One listing, None where the connection has none of this id."""
     here, sku = t.listing.c, t.sku.c
     row = connection.execute(
-        select(t.listing, func.coalesce(sku.code, "").label("sku_code"))
+        select(
+            t.listing,
+            func.coalesce(sku.code, "").label("sku_code"),
+            func.coalesce(t.picture.c.address, "").label("picture"),
+            func.coalesce(t.picture.c.error, "").label("picture_error"),
+        )
         .outerjoin(t.sku, parts.same(here.sku_id, t.sku, t.listing))
+        .outerjoin(t.picture, parts.same(here.picture_id, t.picture, t.listing))
         .where(here.merchant_id == merchant_id, here.connection_id == connection_id, here.id == listing_id)
     ).one_or_none()
     if row is None:

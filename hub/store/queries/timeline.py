@@ -65,11 +65,12 @@ class Mark:
 class Event:
     """One thing that happened. What the texts are depends on the ``source``:
 
-    activity: ``text`` are its words. effect: ``kind``, the vendor's reference, ``state``, its error in ``more``;
-    ``about`` is the connection. record: ``kind`` is how it came, ``about`` the topic. edit: ``details`` its changes.
-    stock: ``kind`` is the cause, ``about`` the SKU, ``text`` the location, ``details`` what it did to on hand and
-    allocated. routing: ``text`` are its words. email: ``text`` is the subject, ``about`` the recipient. tracking:
-    ``kind`` is the status, ``text`` the carrier's word, ``more`` the place, ``about`` the number.
+    activity: ``text`` are its words. effect: ``kind``, with "_again" where it was looked for first, the vendor's
+    reference, ``state``, its error in ``more``, its result in ``details``; ``about`` is the connection. record:
+    ``kind`` is how it came, ``text`` the connection, ``about`` the topic. edit: ``details`` its changes. stock:
+    ``kind`` is the cause, ``about`` the SKU, ``text`` the location, ``details`` what it did to on hand and allocated.
+    routing: ``text`` are its words. email: ``kind`` is the occasion, ``text`` the subject, ``about`` the recipient.
+    tracking: ``kind`` is the status, ``text`` the carrier's word, ``more`` the place, ``about`` the number.
     """
 
     at: datetime
@@ -191,7 +192,14 @@ def _effect(merchant_id: UUID, order_id: UUID, show: str) -> _Read:
         .join(t.connection, parts.same(this.connection_id, t.connection, t.effect))
         .where(this.merchant_id == merchant_id, this.order_id == order_id)
     )
-    columns = _columns(kind=this.kind, text=this.reference, state=this.state, more=this.error, about=where.label)
+    columns = _columns(
+        kind=case((this.look_first, this.kind + "_again"), else_=this.kind),
+        text=this.reference,
+        state=this.state,
+        more=this.error,
+        about=where.label,
+        details=this.result,
+    )
     return this.created_at, cast(this.id, Text), columns, rows
 
 
@@ -200,6 +208,7 @@ def _record(merchant_id: UUID, order_id: UUID, show: str) -> _Read:
     rows = (
         select()
         .select_from(t.sales_order)
+        .join(t.connection, parts.same(order.connection_id, t.connection, t.sales_order))
         .join(
             t.inbox,
             and_(
@@ -216,7 +225,7 @@ def _record(merchant_id: UUID, order_id: UUID, show: str) -> _Read:
             this.topic != "listing",
         )
     )
-    columns = _columns(kind=this.source, about=this.topic, state=this.state, more=this.error)
+    columns = _columns(kind=this.source, text=t.connection.c.label, about=this.topic, state=this.state, more=this.error)
     return this.received_at, cast(this.id, Text), columns, rows
 
 
@@ -255,7 +264,7 @@ def _routing(merchant_id: UUID, order_id: UUID, show: str) -> _Read:
 def _email(merchant_id: UUID, order_id: UUID, show: str) -> _Read:
     this = t.email.c
     rows = select().where(this.merchant_id == merchant_id, this.order_id == order_id)
-    columns = _columns(text=this.subject, state=this.state, about=this.recipient, more=this.error)
+    columns = _columns(kind=this.occasion, text=this.subject, state=this.state, about=this.recipient, more=this.error)
     return this.created_at, cast(this.id, Text), columns, rows
 
 
@@ -321,6 +330,7 @@ def others(connection: Connection, merchant_id: UUID, order_id: UUID, email: str
             this.placed_at,
             t.connection.c.label,
             this.total_minor,
+            this.priced,
             this.currency,
         )
         .join(t.connection, parts.same(this.connection_id, t.connection, t.sales_order))
@@ -330,6 +340,6 @@ def others(connection: Connection, merchant_id: UUID, order_id: UUID, email: str
         .limit(limit)
     )
     return [
-        OtherOrder(row.id, row.number, row.status, row.placed_at, row.label, parts.money(row.total_minor, row.currency))
+        OtherOrder(row.id, row.number, row.status, row.placed_at, row.label, parts.amount_of(row, row.total_minor))
         for row in rows
     ]

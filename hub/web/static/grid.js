@@ -131,15 +131,6 @@
       on("[data-up]").focus();
     }
     if (event.target.matches("dialog.ask")) event.target.close(); // beside it
-    const open = document.querySelector(".narrow-more[open]");
-    if (open && !open.contains(event.target)) open.open = false;
-  });
-
-  document.addEventListener("keydown", (event) => {
-    const open = document.querySelector(".narrow-more[open]");
-    if (event.key !== "Escape" || !open || document.querySelector("dialog[open]")) return;
-    open.open = false;
-    open.querySelector("summary").focus();
   });
 
   // What a form is about goes along as it is at this moment.

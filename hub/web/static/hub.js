@@ -20,6 +20,25 @@
     }
   });
 
+  // A menu that opens without a script closes with one: by Escape, by a press beside it, by what was chosen, and once
+  // the keyboard has left it.
+  const openMenus = () => document.querySelectorAll("details[data-menu][open]");
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    for (const menu of openMenus()) {
+      menu.open = false;
+      if (menu.contains(document.activeElement)) menu.querySelector("summary").focus();
+    }
+  });
+  document.addEventListener("click", (event) => {
+    for (const menu of openMenus()) {
+      if (!menu.contains(event.target) || event.target.closest("a, button")) menu.open = false;
+    }
+  });
+  document.addEventListener("focusin", (event) => {
+    for (const menu of openMenus()) if (!menu.contains(event.target)) menu.open = false;
+  });
+
   // A button pressed twice is one wish.
   document.addEventListener("submit", (event) => {
     const form = event.target;
@@ -197,6 +216,18 @@
   document.addEventListener("htmx:error", (event) => {
     if (isLive(asker(event))) isAway(true);
     else if (messages) tell(messages.dataset.unreachable);
+  });
+
+  // The filters of a list, folded in, close again: by Escape, or by a click beside them.
+  document.addEventListener("click", (event) => {
+    const open = document.querySelector(".narrow-more[open]");
+    if (open && !open.contains(event.target)) open.open = false;
+  });
+  document.addEventListener("keydown", (event) => {
+    const open = document.querySelector(".narrow-more[open]");
+    if (event.key !== "Escape" || !open || document.querySelector("dialog[open]")) return;
+    open.open = false;
+    open.querySelector("summary").focus();
   });
 
   // Long work rings here as it goes on, and the part that shows it is asked for then. Where no line is free, or it
