@@ -37,7 +37,8 @@ def test_only_the_newest_are_read_again(warehouse: Warehouse) -> None:
     with statements(warehouse.database) as said, warehouse.database.read() as connection:
         Titles.of(connection, warehouse.merchant)
 
-    (query,) = [each.text for each in said if "FROM sku" in each.text]
+    renamed, query = (each.text for each in said if "FROM sku" in each.text)
+    assert "max(sku.titled_at)" in renamed
     assert "sku.id >" in query
 
 
