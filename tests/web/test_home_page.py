@@ -129,7 +129,6 @@ def test_the_list_can_be_put_away_and_the_first_order_has_its_moment(
     owner: Browser, shop: Shop, things: Furnished
 ) -> None:
     shop.write_to(t.location, things.location_id, address={"country": "DE"})
-    shop.write_to(t.listing, things.unmatched_listing_id, sku_id=things.sku_id)
     page = owner.get("/").text
     assert "Your first order is here" in page
     assert owner.post("/first-steps/put-away", page="/").status_code == 303

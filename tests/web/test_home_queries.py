@@ -88,6 +88,9 @@ def test_each_step_is_done_by_what_is_stored(database: Database, shop: Shop) -> 
     assert (last.first_order.id, last.first_order.number) == (order_id, "1001")
     assert last.first_order.since_set_up == timedelta(days=3)
 
+    shop.listing(connection_id, "L3")
+    assert (steps().complete, steps().unmatched) == (True, 1), "what is new later waits in the queue"
+
 
 # ---------------------------------------------------------------- what needs a person, and what is late
 

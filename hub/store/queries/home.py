@@ -203,14 +203,16 @@ def first_steps(connection: Connection, merchant_id: UUID) -> FirstSteps:
         .limit(1)
     ).one_or_none()
     live = [each.id for each in shops if each.live_at is not None]
+    is_selling = bool(live) and first is not None
     done = {
         Step.CONNECT: bool(working),
-        Step.MATCH: row.matched and not waiting,
+        # Whoever sells already finds what is new at a shop in the queue.
+        Step.MATCH: row.matched and (not waiting or is_selling),
         Step.LOCATIONS: bool(working) and not row.unbound and row.addressed,
         Step.STOCK: row.counted,
         Step.PREVIEW: row.previewed or bool(live),
         Step.LIVE: bool(live),
-        Step.ORDER: bool(live) and first is not None,
+        Step.ORDER: is_selling,
     }
     asleep = [each.id for each in shops if each.live_at is None and each.state == "connected"]
     return FirstSteps(
