@@ -85,11 +85,6 @@ def grants(role: str) -> frozenset[Permission]:
     return next((carried for known, carried in GRANTS.items() if known == role), frozenset())
 
 
-def who_may(permission: Permission) -> tuple[Role, ...]:
-    """The roles that carry it, the one with the most rights first."""
-    return tuple(role for role in Role if permission in GRANTS[role])
-
-
 # None: the hub itself. Never so within a request: there it is what the visitor may, which is nothing until they are
 # known.
 _allowed: ContextVar[frozenset[Permission] | None] = ContextVar("allowed", default=None)

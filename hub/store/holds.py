@@ -202,7 +202,7 @@ def _ask_whether_to_cancel(
 
 def check_address(connection: Connection, merchant_id: UUID, order_id: UUID, *, at: datetime, actor: str = "") -> None:
     """Hold a locked order for its address, or no longer: a person has changed it, or where the order goes."""
-    order, hold = t.sales_order.c, t.order_hold.c
+    order = t.sales_order.c
     row = connection.execute(
         select(order.status, order.collect_at, t.SHIP_TO.label("ship_to")).where(
             order.merchant_id == merchant_id, order.id == order_id
@@ -218,14 +218,7 @@ def check_address(connection: Connection, merchant_id: UUID, order_id: UUID, *, 
     if row.status == OrderStatus.OPEN and row.collect_at is None and ships is not None:
         wrong = addresses.check(from_plain(Address, row.ship_to)).wrong
     note = " ".join(wrong)[:500]
-    open_ones = connection.execute(
-        select(t.order_hold).where(
-            hold.merchant_id == merchant_id,
-            hold.order_id == order_id,
-            hold.external_id == _BY_ADDRESS,
-            hold.released_at.is_(None),
-        )
-    ).all()
+    open_ones = _open_ones(connection, merchant_id, [order_id], _BY_ADDRESS)
     if over := [each.id for each in open_ones if each.note != note]:
         _end(connection, merchant_id, order_id, over, at, actor)
     if wrong and len(over) == len(open_ones):
@@ -234,18 +227,11 @@ def check_address(connection: Connection, merchant_id: UUID, order_id: UUID, *, 
 
 def wait_for_stock(connection: Connection, merchant_id: UUID, waits: Mapping[UUID, bool], *, at: datetime) -> None:
     """Hold locked orders that wait for stock because their policy ships them whole; what does not wait, no longer."""
-    hold = t.order_hold.c
-    open_ones: dict[UUID, UUID] = {}
-    for some in in_chunks(waits):
-        for row in connection.execute(
-            select(hold.order_id, hold.id).where(
-                hold.merchant_id == merchant_id,
-                hold.order_id.in_(some),
-                hold.external_id == _BY_STOCK,
-                hold.released_at.is_(None),
-            )
-        ):
-            open_ones[row.order_id] = row.id
+    open_ones = {
+        row.order_id: row.id
+        for some in in_chunks(waits)
+        for row in _open_ones(connection, merchant_id, some, _BY_STOCK)
+    }
     note = "The routing policy ships an order whole, and not all of it is there yet."
     stock = Hold(external_id=_BY_STOCK, reason=HoldReason.BACKORDER, note=note)
     new = [(order_id, stock) for order_id, does in waits.items() if does and order_id not in open_ones]
@@ -272,17 +258,23 @@ def while_cancelling(connection: Connection, merchant_id: UUID, order_id: UUID, 
 
 def not_cancelled(connection: Connection, merchant_id: UUID, order_id: UUID, *, at: datetime) -> None:
     """The channel did not cancel a locked order: it goes on."""
+    if ended := [row.id for row in _open_ones(connection, merchant_id, [order_id], _CANCELLING)]:
+        _end(connection, merchant_id, order_id, ended, at, "")
+
+
+def _open_ones(
+    connection: Connection, merchant_id: UUID, order_ids: Sequence[UUID], external_id: str
+) -> Sequence[Row[Any]]:
+    """The holds of this kind of ours that lie on these orders now."""
     hold = t.order_hold.c
-    over = connection.execute(
-        select(hold.id).where(
+    return connection.execute(
+        select(t.order_hold).where(
             hold.merchant_id == merchant_id,
-            hold.order_id == order_id,
-            hold.external_id == _CANCELLING,
+            hold.order_id.in_(order_ids),
+            hold.external_id == external_id,
             hold.released_at.is_(None),
         )
-    ).scalars()
-    if ended := list(over):
-        _end(connection, merchant_id, order_id, ended, at, "")
+    ).all()
 
 
 def _cancelling(actor: str) -> Hold:

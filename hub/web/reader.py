@@ -106,11 +106,6 @@ def reader() -> Reader:
     return found
 
 
-def forget_reader() -> None:
-    """Whoever asks is somebody else from here on, or chose something else."""
-    g.pop("reader", None)
-
-
 @cache
 def languages() -> tuple[Locale, ...]:
     """The languages there are words in: the one everything is written in, and every compiled catalog."""

@@ -174,14 +174,6 @@ class AmazonSimulator(SellerAccount, ShopSimulator):
                 found.packages.append(self._package(found, leaving))
             self.book.touch(found)
 
-    def deliver_packages(self, order: str) -> None:
-        """The carrier delivers everything of an order that has left."""
-        with self.lock:
-            found = self.book.sold[order]
-            for package in found.packages:
-                package.status = "DELIVERED"
-            self.book.touch(found)
-
     def _package(self, order: Order, leaving: dict[str, int]) -> Package:
         number, now = len(order.packages) + 1, self.now()
         tracking = f"00340{self.draw.randrange(10**13):013d}"

@@ -87,12 +87,6 @@ class BulkOperations:
         with self._shop.lock:
             self._failures.append((error, after))
 
-    def lose_files(self) -> None:
-        """All files written so far are gone, although nobody says so."""
-        with self._shop.lock:
-            for each in self._all.values():
-                each.file = b""
-
     # --- mutations
 
     def run(self, query: str, *, grouped: bool) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def lines(connection: Connection, merchant_id: UUID, order_ids: Sequence[UUID]) 
                 quantity=row.quantity,
                 fulfilled=row.fulfilled,
                 removed=row.removed,
-                unit_price=Money.of(row.unit_price, row.currency) if row.currency and row.priced else None,
+                unit_price=parts.price_of(row, row.unit_price),
                 total=parts.amount_of(row, row.total_minor),
             )
         )

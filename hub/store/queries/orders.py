@@ -431,11 +431,6 @@ def order_ids(connection: Connection, merchant_id: UUID, wanted: OrderFilter, li
     return [order_id for _, order_id in _marks(connection, merchant_id, wanted, None, limit)]
 
 
-def count_up_to(connection: Connection, merchant_id: UUID, wanted: OrderFilter, most: int) -> int:
-    """How many orders fit; ``most`` where there are as many or more."""
-    return len(_marks(connection, merchant_id, wanted, None, most))
-
-
 def _marks(
     connection: Connection, merchant_id: UUID, wanted: OrderFilter, before: Mark | None, limit: int
 ) -> list[Mark]:
@@ -787,7 +782,7 @@ def _order_lines(connection: Connection, merchant_id: UUID, order: parts.AnyRow)
             quantity=row.quantity,
             fulfilled=row.fulfilled,
             removed=row.removed,
-            unit_price=Money.of(row.unit_price, order.currency) if order.currency and order.priced else None,
+            unit_price=parts.price_of(order, row.unit_price),
             total=parts.amount_of(order, row.total_minor),
             tax=parts.amount_of(order, row.tax_minor),
             requires_shipping=row.requires_shipping,

@@ -43,15 +43,6 @@ def publication_of(place: Any) -> ColumnElement[bool]:
     )
 
 
-def level_of(sku_id: Any, location_id: Any) -> ColumnElement[bool]:
-    """The balance of a listing's SKU at one of the merchant's locations."""
-    return and_(
-        t.stock_level.c.merchant_id == t.listing.c.merchant_id,
-        t.stock_level.c.sku_id == sku_id,
-        t.stock_level.c.location_id == location_id,
-    )
-
-
 def is_open() -> ColumnElement[bool]:
     """The issue still waits for somebody."""
     return t.issue.c.resolved_at.is_(None)
@@ -107,6 +98,11 @@ def money(minor: int, currency: str) -> Money | None:
 def amount_of(order: AnyRow, minor: int) -> Money | None:
     """An amount of an order from its row; None where its channel has told no currency, or no amounts yet."""
     return money(minor, order.currency) if order.priced else None
+
+
+def price_of(order: AnyRow, amount: str) -> Money | None:
+    """A price in an order from its row; None as for ``amount_of``."""
+    return Money.of(amount, order.currency) if order.currency and order.priced else None
 
 
 def scalar(connection: Connection, query: Select[int]) -> int:
